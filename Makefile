@@ -1,0 +1,55 @@
+# make demo, make test: each sets up .venv first; `make setup` alone only does that.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.snnhw-setup
+LAVA := lava-nc==0.10.0
+JOBS ?= 2
+ARGS ?=
+MODEL ?= stbp_scnn
+
+# One thread each for the numeric libraries: tests run in $(JOBS) processes.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-slow demo bench lint train clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## build .venv (seconds when nothing changed)
+
+# An existing .venv is completed, never emptied. Lava declares Python 3.10 and numpy <2, yet runs on newer ones.
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -c 'import sys; \
+	  sys.exit(sys.version_info < (3, 11) and f"snnhw needs Python 3.11 or newer, found {sys.version.split()[0]}; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lava,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python $(LAVA)
+	@touch $(STAMP)
+
+test: setup ## the tests, without the slow ones (ARGS="-k word" passes options on)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: setup ## all tests
+	$(PYTEST) $(ARGS)
+
+demo: setup ## compile, run and compare the shipped models
+	$(BIN)/snnhw demo $(ARGS)
+
+bench: setup ## time the engines
+	$(BIN)/python benchmarks/engines.py $(ARGS)
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: setup ## train a shipped model again (MODEL=stbp_scnn or sew_resnet)
+	$(BIN)/snnhw train $(MODEL) $(ARGS)
+
+clean: ## remove caches and builds, keep .venv and runs/
+	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find snnhw tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,164 @@
+"""From a user's samples to the values of input populations, the same for float and integer networks.
+
+Stochastic draws are keyed by the seed and the sample's own bytes, so they do not depend on order or batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from snnhw.errors import DataError
+from snnhw.linear import apply
+from snnhw.network import Array, LinearOp, Shape
+
+ENCODINGS = ("direct", "bernoulli", "spikes")
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """A linear layer that the host computes in exact integers (direct encoding on chips without graded spikes).
+
+    value = clip((op(q) + bias) >> shift) with the pixels q; `weight` and `bias` already carry 2**shift and half of
+    it for rounding, so no float decides a bit.
+    """
+
+    op: LinearOp
+    weights: Mapping[str, Array]
+    bias: Array
+    shift: int
+    out_shape: Shape
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How samples become the values of one input population.
+
+    Args:
+        population: name of the input population.
+        shape: shape of one sample.
+        encoding: 'direct' (the same values at every step), 'bernoulli' (spikes drawn from values in [0, 1]) or
+            'spikes' (data already come as (T, ...)).
+        scale: real value of one unit of the quantised value (1 for spikes).
+        low, high: range of the quantised value.
+        seed: of the Bernoulli draws.
+        host: what the host computes before the values reach the chip, if anything.
+    """
+
+    population: str
+    shape: Shape
+    encoding: str
+    scale: float = 1.0
+    low: int = 0
+    high: int = 1
+    seed: int = 0
+    host: HostOp | None = None
+
+
+def to_real(x: Array, where: str = "x") -> Array:
+    """Samples as float64: uint8 counts as pixels and is divided by 255, everything else is taken as it is."""
+    if x.dtype == np.uint8:
+        return x.astype(np.float64) / 255.0
+    if x.dtype.kind not in "fiub":
+        raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=where)
+    real = x.astype(np.float64)
+    if not np.isfinite(real).all():
+        raise DataError("bad-data", "samples hold values that are not finite", where=where, hint="remove NaN and infinity")
+    return real
+
+
+def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> Array:
+    """Real input of the float network.
+
+    Args:
+        x: samples (B, *shape), or (B, T, *shape) that are already a sequence.
+        encoding: one of ENCODINGS.
+
+    Returns:
+        float64 array (B, T, *shape); direct encoding is a broadcast view.
+    """
+    sequence = _is_sequence(x, shape, steps)
+    real = to_real(x)
+    if sequence:
+        return real
+    match encoding:
+        case "direct":
+            return np.broadcast_to(real[:, None], (real.shape[0], steps, *shape))
+        case "bernoulli":
+            return _bernoulli(real, steps, seed)
+        case "spikes":
+            raise DataError(
+                "bad-shape", "this network takes spikes over time, the data have no time axis", where="x",
+                needed=f"(samples, {steps}, {', '.join(map(str, shape))})", limit=x.shape,
+                hint="give --encode direct or bernoulli for static samples",
+            )
+        case _:
+            raise DataError("bad-encoding", f"unknown encoding {encoding!r}", limit=", ".join(ENCODINGS))
+
+
+def _is_sequence(x: Array, shape: Shape, steps: int) -> bool:
+    if x.ndim == len(shape) + 1 and x.shape[1:] == shape:
+        return False
+    if x.ndim == len(shape) + 2 and x.shape[2:] == shape and x.shape[1] == steps:
+        return True
+    dims = ", ".join(map(str, shape))
+    raise DataError(
+        "bad-shape", "the data do not fit the network's input", where="x", needed=f"(samples, {dims}) or (samples, {steps}, {dims})",
+        limit=f"got {tuple(x.shape)}", hint="reshape the data, or compile for the shape you have",
+    )
+
+
+def _bernoulli(real: Array, steps: int, seed: int) -> Array:
+    if real.size and (real.min() < 0 or real.max() > 1):
+        raise DataError(
+            "bad-range", "Bernoulli encoding needs values in [0, 1]", where="x",
+            needed=f"[{real.min():g}, {real.max():g}]", limit="[0, 1]", hint="scale the data, or give uint8 pixels",
+        )
+    out = np.empty((real.shape[0], steps, *real.shape[1:]))
+    for i, sample in enumerate(real):
+        out[i] = sample > _generator(sample, seed).random((steps, *sample.shape))
+    return out
+
+
+def _generator(sample: Array, seed: int) -> np.random.Generator:
+    key = hashlib.blake2b(seed.to_bytes(8, "little", signed=True) + np.ascontiguousarray(sample).tobytes(), digest_size=16)
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
+
+
+def quantized_steps(real: Array, spec: InputSpec) -> Array:
+    """Integer values of the input population from its real input (B, T, ...); a static input stays a view."""
+    static = real.shape[1] > 1 and real.strides[1] == 0
+    source = real[:, :1] if static else real
+    values = np.clip(np.rint(source / spec.scale), spec.low, spec.high).astype(np.int32)
+    if spec.host is not None:
+        values = _host(values, spec.host)
+    return np.broadcast_to(values, (values.shape[0], real.shape[1], *values.shape[2:])) if static else values
+
+
+def _host(values: Array, host: HostOp) -> Array:
+    folded = values.reshape(-1, *values.shape[2:])
+    total = apply(host.op, host.weights, folded.astype(np.int64), host.out_shape) + host.bias
+    clipped = np.clip(total >> host.shift, host.low, host.high).astype(np.int32)
+    return clipped.reshape(*values.shape[:2], *host.out_shape)
+
+
+def encode(x: Array, specs: tuple[InputSpec, ...], steps: int) -> dict[str, Array]:
+    """Integer values of every input population, name -> int32 array (B, T, *population shape)."""
+    return {spec.population: quantized_steps(real_steps(x, spec.shape, spec.encoding, steps, spec.seed), spec) for spec in specs}
+
+
+def data_hash(x: Array) -> str:
+    """SHA-256 of samples: type, shape and bytes."""
+    head = f"{x.dtype.str}{x.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(x).tobytes()).hexdigest()
+
+
+def spikes_only(values: Mapping[str, Any]) -> bool:
+    """Whether all values are 0 or 1."""
+    return all(bool(np.isin(array, (0, 1)).all()) for array in values.values())

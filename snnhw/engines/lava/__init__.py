@@ -1,0 +1,8 @@
+"""The network as Lava processes, run in a worker subprocess (docs/design.md §5). Importing this imports no Lava."""
+
+from __future__ import annotations
+
+from snnhw.engines.lava.compat import lava_status
+from snnhw.engines.lava.engine import LavaEngine
+
+__all__ = ["LavaEngine", "lava_status"]

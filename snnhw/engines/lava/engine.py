@@ -1,0 +1,147 @@
+"""The `lava` engine: the network as Lava processes, all samples in one run, records streamed back as they come."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from snnhw.artifact import Artifact
+from snnhw.engines.base import Observer, Record
+from snnhw.engines.lava import compat
+from snnhw.engines.lava.folder import write_plan
+from snnhw.engines.lava.plan import SPARSE, STOCK, Job, Plan, input_file, make_plan
+from snnhw.engines.lava.recorder import read_window
+from snnhw.engines.lava.report import FAULT
+from snnhw.engines.lava.supervisor import Worker, worker
+from snnhw.errors import EngineError
+from snnhw.linear import fan_out
+from snnhw.network import Array, IntNeuron, Kind, Network, Population
+
+DEFAULT_CONNECTIONS = {"lava-lif": STOCK, "programmable": SPARSE}
+WINDOW_SAMPLES = 16
+WINDOW_BYTES = 1 << 28
+POLL = 0.02
+
+# the default timeout: many times what a 2-core machine with other work took, so that only a hang exceeds it
+START_SECONDS, PROCESS_SECONDS = 120.0, 1.0
+STEP_SECONDS, MESSAGE_SECONDS, SYNAPSE_SECONDS = 1.0, 0.02, 2e-7
+
+
+class LavaEngine:
+    """Lava 0.10.0's fixed-point simulation (docs/design.md §5); never claim more than bit-exactness to it.
+
+    Args:
+        timeout: seconds for the whole run; None computes a generous one from the work.
+        connections: 'stock' (Lava's Dense and Conv) or 'sparse' (ours, faster); None takes the profile's default.
+        fault: development hook, 'raise:NAME', 'hang:NAME' or 'die:NAME' of a population or projection.
+    """
+
+    name = "lava"
+
+    def __init__(self, timeout: float | None = None, connections: str | None = None, fault: str | None = None) -> None:
+        if connections not in (None, STOCK, SPARSE):
+            raise EngineError("bad-option", f"unknown connections {connections!r}", limit=f"{STOCK}, {SPARSE}")
+        self.timeout, self.connections, self.fault = timeout, connections, fault
+
+    def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
+        """Run all chunks as one stream of samples; raises EngineError (lava-missing, lava-failed, lava-timeout, ...)."""
+        ok, found, fix = compat.lava_status()
+        if not ok:
+            raise EngineError("lava-missing", f"the lava engine cannot run: {found}", hint=fix)
+        profile, network = artifact.target.profile, artifact.network
+        connections = self.connections or DEFAULT_CONNECTIONS[profile]
+        folder = Path(tempfile.mkdtemp(prefix="snnhw-lava-"))  # mode 0700
+        try:
+            samples = _write_inputs(folder, network, chunks)
+            if not samples:
+                return
+            job = Job(network, profile, connections, samples, _window(network))
+            plan = make_plan(job)
+            write_plan(folder, plan)
+            timeout = _generous(job, plan) if self.timeout is None else self.timeout
+            with worker(folder, timeout, {FAULT: self.fault} if self.fault else {}) as running:
+                _stream(job, running, observers)
+        finally:
+            shutil.rmtree(folder)
+
+
+def _write_inputs(folder: Path, network: Network[IntNeuron], chunks: Iterable[Mapping[str, Array]]) -> int:
+    """Append every chunk to the input files (written, not mapped: a full disk then raises instead of killing us)."""
+    files: dict[str, BinaryIO] = {}
+    samples = 0
+    try:
+        for index, population in enumerate(network.populations):
+            if population.kind is Kind.INPUT:
+                files[population.name] = (folder / input_file(index)).open("wb")
+        for chunk in chunks:
+            for name, file in files.items():
+                file.write(np.ascontiguousarray(chunk[name], np.int32).data)
+            samples += next(iter(chunk.values())).shape[0]
+    finally:
+        for file in files.values():
+            file.close()
+    return samples
+
+
+def _window(network: Network[IntNeuron]) -> int:
+    """Samples per record: one file per population and window, held in memory while it fills."""
+    bytes_per_sample = sum(12 * p.size for p in network.computed) * network.steps
+    return max(1, min(WINDOW_SAMPLES, WINDOW_BYTES // max(bytes_per_sample, 1)))
+
+
+def _generous(job: Job, plan: Plan) -> float:
+    synapses = sum(int(fan_out(q, job.network).sum()) for q in job.network.projections)
+    per_step = STEP_SECONDS + MESSAGE_SECONDS * len(plan.nodes) + SYNAPSE_SECONDS * synapses
+    return START_SECONDS + PROCESS_SECONDS * len(plan.nodes) + per_step * plan.steps
+
+
+def _stream(job: Job, running: Worker, observers: Sequence[Observer]) -> None:
+    """Hand windows to the observers, in order, while the worker runs on."""
+    for window, first in enumerate(range(0, job.samples, job.window)):
+        size = min(job.window, job.samples - first)
+        for index, population in enumerate(job.network.populations):
+            record = _record(job, running, index, window, first, size)
+            for observer in observers:
+                observer.observe(first, population.name, record)
+
+
+def _record(job: Job, running: Worker, index: int, window: int, first: int, size: int) -> Record:
+    population = job.network.populations[index]
+    shape = (size, job.network.steps, *population.shape)
+    if population.kind is Kind.INPUT:
+        return Record(_input(job, running.folder / input_file(index), population, first, size).reshape(shape))
+    found = _wait(running, index, window)
+    spikes, u, v = (_ours(found[part]).reshape(shape) for part in ("spikes", "u", "v"))
+    wraps, clips = (int(n) for n in found["counts"])
+    return Record(spikes, u, v, wraps, clips)
+
+
+def _input(job: Job, path: Path, population: Population[IntNeuron], first: int, size: int) -> Array:
+    bytes_per_sample = 4 * job.network.steps * population.size
+    return np.fromfile(path, np.int32, size * bytes_per_sample // 4, offset=first * bytes_per_sample)
+
+
+def _wait(running: Worker, index: int, window: int) -> dict[str, Any]:
+    for _ in _polls():
+        found = read_window(running.folder, index, window)
+        if found is not None:
+            return found
+        running.check()
+    raise AssertionError("polling never ends by itself")
+
+
+def _polls() -> Iterator[None]:
+    while True:
+        yield
+        time.sleep(POLL)
+
+
+def _ours(x: Array) -> Array:
+    """Steps of a population from Lava's axis order to ours."""
+    return np.ascontiguousarray(x.transpose(0, 3, 2, 1)) if x.ndim == 4 else x

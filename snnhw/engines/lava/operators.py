@@ -1,0 +1,80 @@
+"""Operators as sparse matrices with one row per pre neuron, so that a step's work follows its spikes.
+
+Written apart from `snnhw.linear`, so that the lava engine does not share an error with the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from snnhw.network import Array, Conv, Dense, Diagonal, LinearOp, Shape, Sparse
+
+
+def rows_by_source(op: LinearOp, weights: Mapping[str, Array], pre: Shape, post: Shape) -> Any:
+    """CSR matrix (pre size, post size), int64: row j holds the synapses of pre neuron j."""
+    pre_size, post_size = int(np.prod(pre)), int(np.prod(post))
+    match op:
+        case Dense():
+            matrix = sparse.csr_matrix(np.asarray(weights[op.weight]).T)
+        case Diagonal():
+            matrix = sparse.diags(np.broadcast_to(weights[op.weight], pre).ravel(), format="csr")
+        case Sparse():
+            parts = tuple(np.asarray(weights[op.weight + part]) for part in ("", "/indices", "/indptr"))
+            matrix = sparse.csr_matrix(parts, shape=(post_size, pre_size)).T.tocsr()
+        case Conv():
+            matrix = _conv_rows(op, np.asarray(weights[op.weight]), pre, post)
+        case _:
+            raise TypeError(f"{type(op).__name__} has no synapses")
+    return matrix.astype(np.int64)
+
+
+def _conv_rows(op: Conv, w: Array, pre: Shape, post: Shape) -> Any:
+    """Convolution rows, one per input position; all channels of a group share one spatial pattern."""
+    (channels, rows, cols), (out_channels, out_rows, out_cols) = pre, post
+    per_in, per_out = channels // op.groups, out_channels // op.groups
+    counts, taps, targets = _spatial(op, w.shape[2:], (rows, cols), (out_rows, out_cols))
+    kernel = w.reshape(out_channels, per_in, -1)
+    indices, data = [], []
+    for channel in range(channels):
+        group, within = divmod(channel, per_in)
+        outs = np.arange(group * per_out, (group + 1) * per_out)
+        indices.append((targets[:, None] + outs * (out_rows * out_cols)).ravel())
+        data.append(kernel[outs, within][:, taps].T.ravel())
+    indptr = np.concatenate([[0], np.cumsum(np.tile(counts * per_out, channels))])
+    size = out_channels * out_rows * out_cols
+    return sparse.csr_matrix((np.concatenate(data), np.concatenate(indices), indptr), shape=(channels * rows * cols, size))
+
+
+def _spatial(op: Conv, kernel: Shape, size: Shape, out: Shape) -> tuple[Array, Array, Array]:
+    """For every input position in order: number of kernel taps that use it, those taps, and the outputs they feed."""
+    one_axis = [_axis(n, k, o, s, p, d) for n, k, o, s, p, d in zip(size, kernel, out, op.stride, op.padding, op.dilation, strict=True)]
+    counts, taps, targets = [], [], []
+    for row_taps, row_outs in one_axis[0]:
+        for col_taps, col_outs in one_axis[1]:
+            counts.append(len(row_taps) * len(col_taps))
+            taps.append((row_taps[:, None] * kernel[1] + col_taps).ravel())
+            targets.append((row_outs[:, None] * out[1] + col_outs).ravel())
+    return np.array(counts), np.concatenate(taps), np.concatenate(targets)
+
+
+def _axis(size: int, kernel: int, out: int, stride: int, padding: int, dilation: int) -> list[tuple[Array, Array]]:
+    """Along one axis, for every input index: the taps k and outputs o with o * stride + k * dilation - padding = index."""
+    taps = np.arange(kernel)
+    found = []
+    for index in range(size):
+        reach = index + padding - taps * dilation
+        hit = (reach >= 0) & (reach % stride == 0) & (reach // stride < out)
+        found.append((taps[hit], reach[hit] // stride))
+    return found
+
+
+def drive(matrix: Any, values: Array) -> Array:
+    """Sum over the synapses of the active pre neurons; `values` is flat, one number per pre neuron."""
+    active = np.flatnonzero(values)
+    if active.size == 0:
+        return np.zeros(matrix.shape[1], np.int64)
+    return np.asarray(matrix[active].T @ values[active].astype(np.int64))

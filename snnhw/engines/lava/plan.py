@@ -1,0 +1,223 @@
+"""A network as Lava processes and wires, decided before any Lava is imported, so that refusals are cheap and clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from snnhw.engines.lava import rules
+from snnhw.engines.lava.layout import conv_weights, dense_weights, lava_shape, to_lava
+from snnhw.network import (
+    Array,
+    Comparison,
+    Conv,
+    Dense,
+    Diagonal,
+    Inject,
+    IntNeuron,
+    Kind,
+    LinearOp,
+    Network,
+    Population,
+    Projection,
+    ResetTiming,
+    Shape,
+    Sparse,
+)
+
+STOCK, SPARSE = "stock", "sparse"
+GRADED_BITS = 24
+"""Lava's `num_message_bits` for payloads other than 0 and 1 (only zero or non-zero matters to its models)."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One Lava process: its class by name, JSON parameters, and array parameters."""
+
+    kind: str
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """OutPort to InPort; `reshape` is the receiver's shape where it differs."""
+
+    source: str
+    out_port: str
+    target: str
+    in_port: str
+    reshape: Shape | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All processes of a run, and its length in chip steps."""
+
+    nodes: tuple[Node, ...]
+    wires: tuple[Wire, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run: the network, how it is expressed, and how much of it.
+
+    Args:
+        profile: neuron profile of the target, 'lava-lif' or 'programmable'.
+        connections: 'stock' (Lava's Dense and Conv) or 'sparse' (ours).
+        samples: number of samples of the run.
+        window: samples per record file.
+    """
+
+    network: Network[IntNeuron]
+    profile: str
+    connections: str
+    samples: int
+    window: int
+
+    @property
+    def spatial(self) -> bool:
+        """Whether stock Conv takes part, which fixes the axis order of populations with three axes."""
+        return any(self.stock(q) and isinstance(q.op, Conv) for q in self.network.projections)
+
+    def stock(self, projection: Projection) -> bool:
+        """Whether a projection runs as Lava's own process (Lava has none for the other operators that is affordable)."""
+        return self.connections == STOCK and isinstance(projection.op, Dense | Conv)
+
+    def shape(self, name: str) -> Shape:
+        """Shape of a population in Lava."""
+        return lava_shape(self.network[name].shape, self.spatial)
+
+
+def make_plan(job: Job) -> Plan:
+    """Express a network in Lava; raises EngineError where Lava's rules do not allow it."""
+    rules.verify(job.network, job.profile, [q for q in job.network.projections if job.stock(q)])
+    nodes, wires = [Node("Clock", "clock")], []
+    for index, population in enumerate(job.network.populations):
+        if population.kind is Kind.INPUT:
+            params = {"shape": job.shape(population.name), "file": input_file(index), "steps": job.samples * job.network.steps}
+            nodes.append(Node("Source", population.name, params))
+            wires.append(Wire("clock", "tick", population.name, "tick"))
+        else:
+            nodes.append(_neuron(job, population, index))
+    lines: dict[tuple[str, int], str] = {}
+    for projection in job.network.projections:
+        for part in _connect(job, projection, lines):
+            (nodes if isinstance(part, Node) else wires).append(part)  # type: ignore[arg-type]
+    return Plan(tuple(nodes), tuple(wires), job.samples * job.network.steps + job.network.depth)
+
+
+def input_file(index: int) -> str:
+    """Name of the file with the values of an input population."""
+    return f"input.{index}.bin"
+
+
+def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
+    steps = job.network.steps
+    place = {"index": index, "start": population.start, "window": job.window * steps, "steps": job.samples * steps}
+    shape = job.shape(population.name)
+    params = {"shape": shape, "place": place, "fires": population.kind is not Kind.ACCUMULATOR}
+    if job.profile == "programmable":
+        return _programmable(population, shape, params | {"interval": steps})
+    n = population.model
+    mantissa, exponent = rules.bias_register(n, population.name)
+    # Lava's du register counts one less than it acts (ds_offset), its time_step one more than chip steps
+    params |= {"du": n.du - 1, "dv": n.dv, "vth": rules.vth_register(population), "bias_exp": exponent}
+    params |= {"reset_interval": steps, "reset_offset": (population.start + 1) % steps}
+    return Node("LIFReset", population.name, params, {"bias_mant": _spread(mantissa, population.shape, shape)})
+
+
+def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[str, Any]) -> Node:
+    n = population.model
+    params |= {key: value for key, value in asdict(n).items() if key not in ("vth", "bias", "comparison", "reset_timing")}
+    params |= {"greater_equal": int(n.comparison is Comparison.GE), "late": n.reset_timing is ResetTiming.NEXT_STEP}
+    arrays = {"vth": _spread(n.vth, population.shape, shape), "bias": _spread(n.bias, population.shape, shape)}
+    return Node("Programmable", population.name, params, arrays)
+
+
+def _spread(values: Array, shape: Shape, lava: Shape) -> Array:
+    return np.ascontiguousarray(to_lava(np.broadcast_to(np.asarray(values, np.int64), shape), lava))
+
+
+def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int], str]) -> Iterator[Node | Wire]:
+    """Processes and wires of one projection; delay lines are shared by projections of one pre population."""
+    if isinstance(projection.op, Inject):
+        line = f"{projection.name}/inject"  # not shared: one port pair can be joined only once
+        yield Node("Delay", line, {"shape": job.shape(projection.pre), "delay": projection.delay})
+        yield Wire(projection.pre, "s_out", line, "s_in")
+        yield Wire(line, "s_out", projection.post, "a_in")
+        return
+    source, extra = projection.pre, projection.delay - 1
+    if extra:
+        key = (projection.pre, extra)
+        source = lines.get(key, f"{projection.pre}/delay{extra}")
+        if key not in lines:
+            lines[key] = source
+            yield Node("Delay", source, {"shape": job.shape(projection.pre), "delay": extra})
+            yield Wire(projection.pre, "s_out", source, "s_in")
+    if not job.stock(projection):
+        yield _synapses(job, projection)
+    elif isinstance(projection.op, Conv):
+        yield _stock_conv(job, projection, projection.op)
+    else:
+        yield from _stock_dense(job, projection, source)
+        return
+    yield Wire(source, "s_out", projection.name, "s_in")
+    yield Wire(projection.name, "a_out", projection.post, "a_in")
+
+
+def _synapses(job: Job, projection: Projection) -> Node:
+    network, pre, post = job.network, projection.pre, projection.post
+    op: Any = projection.op
+    parts = ("", "/indices", "/indptr") if isinstance(op, Sparse) else ("",)
+    params = {
+        "pre": job.shape(pre), "post": job.shape(post), "pre_shape": network[pre].shape, "post_shape": network[post].shape,
+        "op": op_to_json(op), "weight_exp": projection.weight_exp, "parts": parts,
+    }
+    return Node("Synapses", projection.name, params, {"w" + part: network.weights[op.weight + part] for part in parts})
+
+
+def _stock_conv(job: Job, projection: Projection, op: Conv) -> Node:
+    params = {
+        "input_shape": job.shape(projection.pre), "padding": op.padding[::-1], "stride": op.stride[::-1],
+        "dilation": op.dilation[::-1], "groups": op.groups, "num_message_bits": _bits(job.network[projection.pre]),
+    }
+    weights = conv_weights(job.network.weights[op.weight].astype(np.int32))
+    return Node("Conv", projection.name, params, {"weight": weights})
+
+
+def _stock_dense(job: Job, projection: Projection, source: str) -> Iterator[Node | Wire]:
+    pre, post = job.shape(projection.pre), job.shape(projection.post)
+    weights = dense_weights(job.network.array(projection.op).astype(np.int32), pre, post)
+    params = {"num_message_bits": _bits(job.network[projection.pre]), "weight_exp": projection.weight_exp}
+    yield Node("Dense", projection.name, params, {"weights": weights})
+    yield Wire(source, "s_out", projection.name, "s_in", (weights.shape[1],) if len(pre) > 1 else None)
+    yield Wire(projection.name, "a_out", projection.post, "a_in", post if len(post) > 1 else None)
+
+
+def _bits(population: Population[IntNeuron]) -> int:
+    return GRADED_BITS if rules.graded(population) else 0
+
+
+def op_to_json(op: LinearOp) -> dict[str, Any]:
+    """An operator without its weights."""
+    return {"type": type(op).__name__, **{key: value for key, value in asdict(op).items() if key != "weight"}}
+
+
+def op_from_json(data: dict[str, Any]) -> LinearOp:
+    """Inverse of `op_to_json`; the weights are called 'w'."""
+    values = {key: value for key, value in data.items() if key != "type"}
+    match data["type"]:
+        case "Dense":
+            return Dense("w")
+        case "Conv":
+            return Conv("w", **values)
+        case "Diagonal":
+            return Diagonal("w")
+        case _:
+            return Sparse("w")

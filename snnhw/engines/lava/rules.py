@@ -1,0 +1,126 @@
+"""What Lava 0.10.0's fixed-point LIF, Dense and Conv can hold; anything else is refused by name, never rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from snnhw.errors import EngineError
+from snnhw.network import (
+    Array,
+    Comparison,
+    Conv,
+    Inject,
+    IntNeuron,
+    Kind,
+    Network,
+    Population,
+    Projection,
+    Reset,
+    ResetTiming,
+)
+
+VTH_BITS, VTH_SHIFT = 17, 6
+VTH_MAX = (1 << VTH_BITS) - 1
+BIAS_LOW, BIAS_HIGH = -(1 << 12), (1 << 12) - 1
+BIAS_EXPONENTS = range(8)
+DENSE_EXPONENTS = range(-31, 32)
+
+
+def verify(network: Network[IntNeuron], profile: str, stock: Sequence[Projection]) -> None:
+    """Check a network against the profile; `stock` are the projections that run as Lava's own Dense and Conv."""
+    if profile == "lava-lif":
+        for population in network.computed:
+            _check_lif(population)
+        for projection in network.projections:
+            if not isinstance(projection.op, Inject):
+                _check_weights(projection, network.array(projection.op))
+    for projection in stock:
+        if isinstance(projection.op, Conv) and projection.weight_exp:
+            raise EngineError(
+                "lava-unsupported", "Lava's Conv ignores weight_exp (lava issue 803)", where=projection.name,
+                needed=projection.weight_exp, limit=0, hint="use connections='sparse'",
+            )
+        if not isinstance(projection.op, Conv):
+            _check_weights(projection, network.array(projection.op))
+
+
+def graded(population: Population[Any]) -> bool:
+    """Whether events carry more than a spike."""
+    return population.payload != (0, 1) or (population.neuron is not None and population.neuron.max_spikes > 1)
+
+
+def _check_lif(population: Population[IntNeuron]) -> None:
+    n = population.model
+    wrong = {
+        "comparison": n.comparison is not Comparison.GT,
+        "reset": n.reset is not Reset.ZERO,
+        "reset_timing": n.reset_timing is not ResetTiming.SAME_STEP,
+        "v_init": n.v_init != 0,
+        "v_min": n.v_min is not None,
+        "max_spikes": n.max_spikes != 1,
+        "act_shift": n.act_shift != VTH_SHIFT,
+        "du": not 0 <= n.du <= 4096,  # 0 is the register value -1, which Lava's own tests use for no leak
+        "dv": not 0 <= n.dv <= 4095,
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise EngineError(
+                "lava-unsupported", f"Lava's LIF has no such {name}", where=population.name, needed=getattr(n, name),
+                hint="compile for a target with programmable neurons",
+            )
+    vth_register(population)
+    bias_register(n, population.name)
+
+
+def vth_register(population: Population[IntNeuron]) -> int:
+    """Mantissa of the threshold, one for the population; an accumulator gets the largest (it never fires)."""
+    if population.kind is Kind.ACCUMULATOR:
+        return VTH_MAX
+    vth = np.asarray(population.model.vth)
+    value = int(vth.flat[0])
+    if (vth != value).any():
+        raise EngineError(
+            "lava-unsupported", "Lava's LIF has one threshold per population", where=population.name,
+            needed=f"{vth.min()}..{vth.max()}", limit="one value",
+        )
+    if value % (1 << VTH_SHIFT) or not 0 <= value >> VTH_SHIFT <= VTH_MAX:
+        raise EngineError(
+            "lava-unsupported", "the threshold is not a 17-bit mantissa times 64", where=population.name,
+            needed=value, limit=f"a multiple of 64 up to {VTH_MAX << VTH_SHIFT}",
+        )
+    return value >> VTH_SHIFT
+
+
+def bias_register(neuron: IntNeuron, where: str) -> tuple[Array, int]:
+    """Mantissas and the smallest exponent for which all biases of a population are exact."""
+    bias = np.asarray(neuron.bias, np.int64)
+    for exponent in BIAS_EXPONENTS:
+        mantissa = bias >> exponent
+        if ((mantissa << exponent) == bias).all() and mantissa.min() >= BIAS_LOW and mantissa.max() <= BIAS_HIGH:
+            return mantissa, exponent
+    raise EngineError(
+        "lava-unsupported", "the biases are not 13-bit mantissas times one power of two", where=where,
+        needed=f"{bias.min()}..{bias.max()}", limit=f"{BIAS_LOW}..{BIAS_HIGH} << 0..7",
+    )
+
+
+def _check_weights(projection: Projection, weights: Array) -> None:
+    """Lava's `clip_weights` and `truncate_weights` would change anything else in silence."""
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    mixed = low < 0 < high
+    lowest, highest = (-256, 254) if mixed else (-255, 255)
+    if low < lowest or high > highest:
+        raise EngineError(
+            "weight-range", "Lava's synapses hold 8 bits", where=projection.name, needed=f"{low}..{high}", limit=f"{lowest}..{highest}",
+        )
+    if mixed and (weights & 1).any():
+        odd = weights[(weights & 1) == 1]
+        raise EngineError(
+            "odd-weight", "weights of mixed sign must be even: Lava drops their lowest bit", where=projection.name,
+            needed=int(odd.flat[0]), limit="even values in -256..254",
+        )
+    if projection.weight_exp not in DENSE_EXPONENTS:
+        raise EngineError("weight-range", "the weight exponent is out of range", where=projection.name, needed=projection.weight_exp)

@@ -1,0 +1,158 @@
+# mypy: disable-error-code="misc"
+"""Behaviour of our Lava processes on the host: sources, delays, synapses and programmable neurons."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from snnhw import fixed
+from snnhw.engines.lava.layout import from_lava, to_lava
+from snnhw.engines.lava.operators import drive, rows_by_source
+from snnhw.engines.lava.plan import op_from_json
+from snnhw.engines.lava.recorder import Recorder
+from snnhw.engines.lava.report import FOLDER, guarded
+from snnhw.engines.lava_processes.process import Clock, Delay, Programmable, Source, Synapses
+from snnhw.network import Reset
+
+
+@implements(proc=Clock, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class ClockModel(PyLoihiProcessModel):
+    """Sends the step number."""
+
+    tick: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    @guarded
+    def run_spk(self) -> None:
+        self.tick.send(np.array([self.time_step], np.int32))
+
+
+@implements(proc=Source, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class SourceModel(PyLoihiProcessModel):
+    """Reads one step of the input file per chip step; sample k occupies the chip steps k*T ... k*T + T-1."""
+
+    tick: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.shape = tuple(proc_params["shape"])
+        path = Path(os.environ[FOLDER]) / proc_params["file"]
+        self.values = np.memmap(path, np.int32, "r", shape=(proc_params["steps"], int(np.prod(self.shape))))
+
+    @guarded
+    def run_spk(self) -> None:
+        self.tick.recv()
+        step = self.time_step - 1
+        now = self.values[step] if step < len(self.values) else np.zeros(self.values.shape[1], np.int32)
+        self.s_out.send(to_lava(np.asarray(now), self.shape))
+
+
+@implements(proc=Delay, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class DelayModel(PyLoihiProcessModel):
+    """A ring buffer."""
+
+    s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.ring = np.zeros((proc_params["delay"], *proc_params["shape"]), np.int32)
+
+    @guarded
+    def run_spk(self) -> None:
+        at = self.time_step % len(self.ring)
+        self.s_out.send(self.ring[at])
+        self.ring[at] = self.s_in.recv()
+
+
+@implements(proc=Synapses, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class SynapsesModel(PyLoihiProcessModel):
+    """Sends last step's sums first, as Lava's Dense does, so that a hop costs one step and cycles cannot block."""
+
+    s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    a_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        op = op_from_json(proc_params["op"])
+        weights = {"w" + part: proc_params["w" + part] for part in proc_params["parts"]}
+        self.rows = rows_by_source(op, weights, proc_params["pre_shape"], proc_params["post_shape"])
+        self.post = tuple(proc_params["post"])
+        self.sums = np.zeros(self.post, np.int32)
+
+    @guarded
+    def run_spk(self) -> None:
+        self.a_out.send(self.sums)
+        total = drive(self.rows, from_lava(self.s_in.recv()))
+        total = fixed.shifted(total, self.proc_params["weight_exp"])
+        if total.size and max(-int(total.min()), int(total.max())) >= 1 << 31:
+            raise OverflowError("a sum of synapses needs more than 32 bits")
+        self.sums = to_lava(total.astype(np.int32), self.post)
+
+
+@implements(proc=Programmable, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class ProgrammableModel(PyLoihiProcessModel):
+    """One step in the order of docs/design.md §4: current, membrane, spikes, reset, lower clip."""
+
+    a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int64)
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    u: Any = LavaPyType(np.ndarray, np.int64, precision=24)
+    v: Any = LavaPyType(np.ndarray, np.int64, precision=24)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        shape = tuple(proc_params["shape"])
+        self.fired = np.zeros(shape, np.int64)
+        self.recorder = Recorder(proc_params["place"], shape)
+
+    @guarded
+    def run_spk(self) -> None:
+        p = self.proc_params
+        arrived = self.a_in.recv()
+        since = self.time_step - 1 - p["place"]["start"]
+        if since >= 0 and since % p["interval"] == 0:
+            self.u, self.v, self.fired = np.zeros_like(self.u), np.full_like(self.v, p["v_init"]), np.zeros_like(self.fired)
+        raw_u = fixed.current(self.u, arrived, p["du"], p["act_shift"])
+        self.u = fixed.wrap24(raw_u)
+        debt = p["vth"] * self.fired if p["late"] else 0
+        raw_v = fixed.membrane(self.v, self.u, p["dv"], p["bias"], debt)
+        self.v = fixed.sat24(raw_v)
+        wraps, clips = int((raw_u != self.u).sum()), int((raw_v != self.v).sum())
+        if p["fires"]:
+            self._fire()
+        self.recorder.write(self.time_step, {"spikes": self.fired, "u": self.u, "v": self.v}, wraps, clips)
+        self.s_out.send(self.fired.astype(np.int32))
+
+    def _fire(self) -> None:
+        p = self.proc_params
+        self.fired = fixed.spikes(self.v, p["vth"], p["greater_equal"], p["max_spikes"])
+        if not p["late"]:
+            match p["reset"]:
+                case Reset.ZERO:
+                    self.v = fixed.reset_zero(self.v, self.fired)
+                case Reset.SUBTRACT:
+                    self.v = fixed.reset_subtract(self.v, self.fired, p["vth"])
+                case Reset.V_RESET:
+                    self.v = fixed.reset_to(self.v, self.fired, p["v_reset"])
+        if p["v_min"] is not None:
+            self.v = fixed.floored(self.v, p["v_min"])

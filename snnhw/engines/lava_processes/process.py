@@ -1,0 +1,58 @@
+# mypy: disable-error-code="misc"
+"""Lava processes (ports only) of ours; their behaviour is in `models`. Import `compat.prepare()` first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+
+from snnhw.network import Shape
+
+
+class Clock(AbstractProcess):
+    """Ticks every source: it makes all components of a network one Lava graph, and so one run."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name)
+        self.tick = OutPort(shape=(1,))
+
+
+class Source(AbstractProcess):
+    """Replays the values of an input population, zeros after the last sample."""
+
+    def __init__(self, *, name: str, shape: Shape, file: str, steps: int) -> None:
+        super().__init__(name=name, shape=shape, file=file, steps=steps)
+        self.tick = InPort(shape=(1,))
+        self.s_out = OutPort(shape=shape)
+
+
+class Delay(AbstractProcess):
+    """Hands every value on `delay` steps later (Lava has no delayed Conv, and its DelayDense is per synapse)."""
+
+    def __init__(self, *, name: str, shape: Shape, delay: int) -> None:
+        super().__init__(name=name, shape=shape, delay=delay)
+        self.s_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+
+
+class Synapses(AbstractProcess):
+    """Any linear operator, event driven; arrives one step later, as stock Dense and Conv do."""
+
+    def __init__(self, *, name: str, pre: Shape, post: Shape, **operator: Any) -> None:
+        super().__init__(name=name, pre=pre, post=post, **operator)
+        self.s_in = InPort(shape=pre)
+        self.a_out = OutPort(shape=post)
+
+
+class Programmable(AbstractProcess):
+    """A neuron of the `programmable` profile: every field of `IntNeuron`, by the rules of `snnhw.fixed`."""
+
+    def __init__(self, *, name: str, shape: Shape, v_init: int, **model: Any) -> None:
+        super().__init__(name=name, shape=shape, v_init=v_init, **model)
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.u = Var(shape=shape, init=0)
+        self.v = Var(shape=shape, init=v_init)

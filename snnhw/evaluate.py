@@ -1,0 +1,98 @@
+"""The float evaluator of a Network, in float64, layer-synchronous.
+
+Calibration, import checks and the `float` engine all use it. Delays and start steps play no part: one sample step
+updates all layers, as the trained model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from snnhw.linear import apply
+from snnhw.network import Array, Comparison, FloatNeuron, Kind, Network, Population, Reset, ResetTiming
+
+
+def fire(neuron: FloatNeuron, x: Array) -> Array:
+    """Spikes (B, T, ...) of a float neuron for its input x (B, T, ...), gain and bias included in x."""
+    v = np.full((x.shape[0], *x.shape[2:]), neuron.v_init)
+    spikes = np.zeros_like(x)
+    debt: Array | float = 0.0
+    for t in range(x.shape[1]):
+        v = (v if neuron.v_keep == 1.0 else neuron.v_keep * v) + x[:, t] - debt
+        s = emitted(neuron, v)
+        spikes[:, t] = s
+        v, debt = settle(neuron, v, s)
+    return spikes
+
+
+def emitted(neuron: FloatNeuron, v: Array) -> Array:
+    """Spike counts of membranes before reset."""
+    above = v >= neuron.threshold if neuron.comparison is Comparison.GE else v > neuron.threshold
+    if neuron.max_spikes == 1:
+        return above.astype(np.float64)
+    return np.where(above, np.minimum(np.floor(v / neuron.threshold), neuron.max_spikes), 0.0)
+
+
+def settle(neuron: FloatNeuron, v: Array, s: Array) -> tuple[Array, Array | float]:
+    """Membrane after the spikes, and what the next step still owes (next-step reset)."""
+    debt: Array | float = 0.0
+    if neuron.reset is Reset.SUBTRACT:
+        charge = s * neuron.threshold
+        if neuron.reset_timing is ResetTiming.NEXT_STEP:
+            debt = charge
+        else:
+            v = v - charge
+    else:
+        v = np.where(s > 0, neuron.v_reset, v)
+    return (v if neuron.v_min is None else np.maximum(v, neuron.v_min)), debt
+
+
+def current_into(network: Network[FloatNeuron], population: Population[FloatNeuron], values: Mapping[str, Array]) -> Array:
+    """Summed synaptic input (B, T, *shape), bias not included. Summands that share weights are added first."""
+    grouped: dict[object, Array] = {}
+    for projection in network.into(population.name):
+        pre = values[projection.pre]
+        grouped[projection.op] = grouped[projection.op] + pre if projection.op in grouped else pre
+    total: Array | float = 0.0
+    for op, pre in grouped.items():
+        batch, steps = pre.shape[:2]
+        if steps > 1 and pre.strides[1] == 0:  # direct encoding: the same at every step
+            once = apply(op, network.weights, pre[:, 0], population.shape)  # type: ignore[arg-type]
+            arrived = np.broadcast_to(once[:, None], (batch, steps, *population.shape))
+        else:
+            folded = np.ascontiguousarray(pre).reshape(batch * steps, *pre.shape[2:])
+            arrived = apply(op, network.weights, folded, population.shape)  # type: ignore[arg-type]
+            arrived = arrived.reshape(batch, steps, *population.shape)
+        total = total + arrived
+    return np.asarray(total)
+
+
+def evaluate(network: Network[FloatNeuron], inputs: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Spikes of each population in topological order; accumulators give their summed input of every step.
+
+    Args:
+        inputs: real values of the input populations, (B, T, *shape), float64.
+    """
+    values: dict[str, Array] = {}
+    for population in network.populations:
+        if population.kind is Kind.INPUT:
+            values[population.name] = np.asarray(inputs[population.name], np.float64)
+        else:
+            total = current_into(network, population, values)
+            neuron = population.model
+            driven = current(neuron, total) + neuron.bias
+            values[population.name] = driven if population.kind is Kind.ACCUMULATOR else fire(neuron, driven)
+        yield population.name, values[population.name]
+
+
+def current(neuron: FloatNeuron, total: Array) -> Array:
+    """u[t] = u_keep * u[t-1] + a[t]; without synaptic memory the input itself."""
+    if neuron.u_keep == 0.0:
+        return total
+    u = np.zeros_like(total)
+    u[:, 0] = total[:, 0]
+    for t in range(1, total.shape[1]):
+        u[:, t] = neuron.u_keep * u[:, t - 1] + total[:, t]
+    return u

@@ -1,0 +1,85 @@
+"""Reading a NIR graph: order, neighbours, and which nodes compute what."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+
+import nir
+import numpy as np
+
+from snnhw.errors import SourceError
+
+NEURONS = (nir.IF, nir.LIF)
+LINEAR = (nir.Affine, nir.Linear, nir.Conv2d, nir.AvgPool2d, nir.SumPool2d, nir.Flatten, nir.Scale)
+
+
+def predecessors(graph: nir.NIRGraph) -> dict[str, list[str]]:
+    """Node name -> names of the nodes whose outputs it sums, in a stable order."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for pre, post in sorted(set(graph.edges)):
+        found[post].append(pre)
+    return {name: found.get(name, []) for name in graph.nodes}
+
+
+def topological(graph: nir.NIRGraph) -> list[str]:
+    """Node names so that each comes after what it reads; raises SourceError on a cycle."""
+    before = predecessors(graph)
+    names = sorted(before)
+    sorter = TopologicalSorter({name: before[name] for name in names})
+    try:
+        return list(sorter.static_order())
+    except CycleError as error:
+        raise SourceError(
+            "recurrent", "recurrent connections are not supported yet", where=" -> ".join(error.args[1]),
+            hint="remove the feedback edge",
+        ) from None  # fmt: skip
+
+
+def validate(graph: nir.NIRGraph) -> None:
+    """What `nir.read` does not check: known nodes, finite parameters, positive time constants, one way in and out."""
+    for name, node in sorted(graph.nodes.items()):
+        if not isinstance(node, (*NEURONS, *LINEAR, nir.Input, nir.Output)):
+            raise SourceError(
+                "unknown-node", f"nodes of type {type(node).__name__} are not supported", where=name,
+                limit=", ".join(sorted(kind.__name__ for kind in (*NEURONS, *LINEAR))),
+                hint="replace the node by supported ones",
+            )  # fmt: skip
+        _finite(name, node)
+        if isinstance(node, nir.LIF) and (np.asarray(node.tau) <= 0).any():
+            raise SourceError("bad-parameter", "a time constant is not positive", where=f"{name}.tau", limit="tau > 0")
+    for kind in (nir.Input, nir.Output):
+        count = sum(isinstance(node, kind) for node in graph.nodes.values())
+        if count != 1:
+            raise SourceError(
+                "inputs-outputs", f"the graph has {count} {kind.__name__} nodes", needed=count, limit="exactly one",
+                hint="export one input and one output",
+            )  # fmt: skip
+    _edges(graph)
+
+
+def _finite(name: str, node: nir.NIRNode) -> None:
+    for field in ("weight", "bias", "tau", "r", "v_leak", "v_reset", "v_threshold", "scale"):
+        value = getattr(node, field, None)
+        if value is None:
+            continue
+        bad = int((~np.isfinite(np.asarray(value, np.float64))).sum())
+        if bad:
+            raise SourceError(
+                "not-finite", f"{bad} values are NaN or infinite", where=f"{name}.{field}",
+                needed="finite numbers", hint="retrain or repair the checkpoint",
+            )  # fmt: skip
+
+
+def _edges(graph: nir.NIRGraph) -> None:
+    before = predecessors(graph)
+    for pre, post in graph.edges:
+        for end in (pre, post):
+            if end not in graph.nodes:
+                raise SourceError("bad-edge", f"the edge {pre} -> {post} names a node that does not exist", where=end)
+    for name, node in graph.nodes.items():
+        if not before[name] and not isinstance(node, nir.Input):
+            raise SourceError(
+                "no-input", "the node has no incoming edge", where=name,
+                hint="exporters of other frameworks lose residual edges: compile the module or checkpoint instead",
+            )  # fmt: skip

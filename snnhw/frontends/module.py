@@ -1,0 +1,198 @@
+"""A live torch module to NIR, by our own reading of its torch.fx graph.
+
+Exporters of the field lose residual edges and refuse BatchNorm; this one folds BatchNorm in float64, keeps every edge
+(several edges into a node sum, as NIR has it), and refuses by name what it does not know.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from snnhw.errors import SourceError
+from snnhw.frontends.convert import LINEAR_CONVERTERS, fold_batchnorm, neuron_node, node_semantics
+from snnhw.semantics import Deployment, Semantics, to_metadata
+from snnhw.zoo.containers import PerStep
+from snnhw.zoo.neurons import Neuron
+
+_ADD = {operator.add, operator.iadd, torch.add}
+_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (PerStep, Neuron)) or super().is_leaf_module(m, module_qualified_name)
+
+
+@dataclass
+class _Builder:
+    """NIR nodes under construction; a value of the fx graph is the list of nodes whose outputs it sums."""
+
+    nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, name: str, node: nir.NIRNode, sources: list[str], shape: tuple[int, ...]) -> list[str]:
+        """Place a node behind its sources; x + x, which NIR's edge set cannot say, becomes a Scale."""
+        if "/" in name:
+            raise SourceError("bad-name", "NIR node names cannot hold '/'", where=name)
+        for source, count in Counter(sources).items():
+            if count == 1:
+                self.edges.append((source, name))
+                continue
+            twice = f"{name}.times{count}.{source}"
+            self.nodes[twice] = nir.Scale(np.full(self.shapes[source], float(count)))
+            self.shapes[twice] = self.shapes[source]
+            self.edges += [(source, twice), (twice, name)]
+        self.nodes[name], self.shapes[name] = node, shape
+        return [name]
+
+    def readers(self, name: str) -> int:
+        """How many edges leave a node so far."""
+        return sum(pre == name for pre, _ in self.edges)
+
+
+def to_nir(module: nn.Module, example: Tensor, semantics: Semantics, deployment: Deployment) -> tuple[nir.NIRGraph, Semantics]:
+    """The module as a NIR graph.
+
+    Args:
+        module: takes (T, N, *input shape); built of torch.nn layers inside `PerStep`, snnhw neurons and `+`.
+        example: one input of that shape; only its shape matters.
+        semantics: defaults; fields in which single neurons differ are added per node.
+
+    Raises:
+        SourceError: an operation or layer that is not known, with its path.
+    """
+    traced = _trace(module)
+    shapes = _shapes(module, example)
+    builder = _Builder()
+    values: dict[fx.Node, list[str]] = {}
+    for node in traced.nodes:
+        values[node] = _visit(node, module, values, builder, shapes, semantics, deployment)
+    semantics = Semantics(**{**semantics.__dict__, "nodes": builder.overrides})
+    graph = nir.NIRGraph(builder.nodes, builder.edges, metadata=to_metadata(semantics, deployment), type_check=False)
+    return graph, semantics
+
+
+def _trace(module: nn.Module) -> fx.Graph:
+    try:
+        return _Tracer().trace(module)
+    except Exception as error:  # torch.fx runs the user's forward: anything can come out of it
+        raise SourceError(
+            "untraceable", f"torch.fx cannot trace the module: {type(error).__name__}: {error}",
+            where=type(module).__name__, hint="no control flow on tensors in forward; layers inside snnhw.zoo.containers.PerStep",
+        ) from error  # fmt: skip
+
+
+def _shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
+    """Output shape (without T and N) of every submodule that runs, by one forward pass."""
+    found: dict[str, tuple[int, ...]] = {}
+    hooks = []
+    for name, child in module.named_modules():
+        folded = any(isinstance(module.get_submodule(parent), PerStep) for parent in _parents(name))
+
+        def note(_m: nn.Module, _i: Any, out: Tensor, name: str = name, skip: int = 1 if folded else 2) -> None:
+            found[name] = tuple(out.shape[skip:])
+
+        hooks.append(child.register_forward_hook(note))
+    try:
+        with torch.no_grad():
+            module(example)
+    except RuntimeError as error:
+        raise SourceError("bad-shape", f"the module does not take the example input: {error}", where=type(module).__name__,
+                          needed=tuple(example.shape)) from None  # fmt: skip
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _visit(
+    node: fx.Node, module: nn.Module, values: dict[fx.Node, list[str]], builder: _Builder,
+    shapes: dict[str, tuple[int, ...]], semantics: Semantics, deployment: Deployment,
+) -> list[str]:  # fmt: skip
+    shape = deployment.input_shape
+    if node.op == "placeholder":
+        return builder.add("input", nir.Input({"input": np.array(shape)}), [], shape)
+    sources = [source for arg in node.args if isinstance(arg, fx.Node) for source in values[arg]]
+    if node.op == "output":
+        shape = builder.shapes[sources[0]]
+        return builder.add("output", nir.Output({"output": np.array(shape)}), sources, shape)
+    if (node.op == "call_function" and node.target in _ADD) or (node.op == "call_method" and node.target in ("add", "add_")):
+        if len(node.args) == 2 and all(isinstance(arg, fx.Node) for arg in node.args) and not node.kwargs:
+            return sources
+    if node.op == "call_module":
+        name = str(node.target)
+        layer = module.get_submodule(name)
+        if _starts_with_batchnorm(layer) and any(len(arg.users) > 1 for arg in node.all_input_nodes):
+            raise _alone(name)
+        return _layer(name, layer, sources, builder, shapes, semantics)
+    raise SourceError(
+        "unknown-operation", f"the operation {node.target} in forward is not supported", where=node.name,
+        limit="torch.nn layers inside PerStep, snnhw neurons, and + of two tensors",
+        hint="express it by these",
+    )  # fmt: skip
+
+
+def _layer(
+    name: str, layer: nn.Module, sources: list[str], builder: _Builder, shapes: dict[str, tuple[int, ...]], semantics: Semantics
+) -> list[str]:
+    if isinstance(layer, _NOTHING):
+        return sources
+    if isinstance(layer, nn.Sequential):
+        for child_name, child in layer.named_children():
+            sources = _layer(f"{name}.{child_name}", child, sources, builder, shapes, semantics)
+        return sources
+    if isinstance(layer, Neuron):
+        different = node_semantics(layer, semantics)
+        if different:
+            builder.overrides[name] = different
+        return builder.add(name, neuron_node(layer, shapes[name], semantics.dt), sources, shapes[name])
+    if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        return _batchnorm(name, layer, sources, builder)
+    converter: Callable[..., nir.NIRNode] | None = LINEAR_CONVERTERS.get(type(layer))
+    if converter is None:
+        raise SourceError(
+            "unknown-layer", f"layers of type {type(layer).__name__} are not supported", where=name,
+            limit=", ".join(sorted(kind.__name__ for kind in LINEAR_CONVERTERS)) + ", BatchNorm, Dropout, Identity, neurons",
+            hint="replace the layer by supported ones",
+        )  # fmt: skip
+    before = builder.shapes[sources[0]]
+    return builder.add(name, converter(layer, before, name), sources, shapes[name])
+
+
+def _batchnorm(name: str, layer: nn.Module, sources: list[str], builder: _Builder) -> list[str]:
+    """Fold into the layer before when that feeds nothing else, so that no node is left of it."""
+    only = sources[0] if len(sources) == 1 else None
+    before = builder.nodes.get(only) if only else None
+    if only is None or not isinstance(before, (nir.Conv2d, nir.Affine, nir.Linear)) or builder.readers(only):
+        raise _alone(name)
+    builder.nodes[only] = fold_batchnorm(before, layer, name)
+    return sources
+
+
+def _starts_with_batchnorm(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Sequential):
+        return len(layer) > 0 and _starts_with_batchnorm(layer[0])
+    return isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))
+
+
+def _alone(name: str) -> SourceError:
+    return SourceError(
+        "batchnorm-alone", "BatchNorm must directly follow a convolution or linear layer that feeds nothing else",
+        where=name, hint="move it behind the layer it normalises",
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""NIR files (HDF5): ours in and out. Other frameworks' files are refused for want of semantics, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+
+from snnhw.errors import SourceError
+from snnhw.frontends.graph import validate
+from snnhw.frontends.source import Source
+from snnhw.semantics import from_metadata
+
+MAX_BYTES = 4 << 30
+"""Arrays larger than this in total are refused before they are read."""
+
+
+def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
+    """Write atomically; `nir.read` takes the file."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        nir.write(temporary, graph)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_nir(path: str | Path) -> Source:
+    """Read and validate; raises SourceError for damaged files, unknown nodes and missing semantics."""
+    path = Path(path)
+    graph = _read(path)
+    validate(graph)
+    semantics, deployment = from_metadata(graph.metadata, path.name)
+    origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return Source(graph, semantics, deployment, origin)
+
+
+def _read(path: Path) -> nir.NIRGraph:
+    try:
+        with h5py.File(path, "r") as file:
+            size = _bytes(file)
+        if size > MAX_BYTES:
+            raise SourceError("too-big", "the file's arrays are too large", where=path.name, needed=f"{size} bytes", limit=f"{MAX_BYTES} bytes")
+        return nir.read(path, type_check=False)
+    except SourceError:
+        raise
+    except Exception as error:  # h5py and nir raise many kinds; all mean the same to the user
+        raise SourceError(
+            "bad-nir", f"not a readable NIR file: {type(error).__name__}: {error}", where=path.name,
+            hint="give an HDF5 file written by nir.write",
+        ) from error  # fmt: skip
+
+
+def _bytes(group: h5py.Group) -> int:
+    total = 0
+    for item in group.values():
+        total += _bytes(item) if isinstance(item, h5py.Group) else int(np.prod(item.shape, dtype=object)) * max(item.dtype.itemsize, 1)
+    return total

@@ -1,0 +1,161 @@
+"""Runs a NIR graph in float64, layer by layer: the yardstick of the import check and of lowering.
+
+Linear nodes are torch functions of (B, ...); several edges into a node sum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from snnhw.errors import SourceError
+from snnhw.evaluate import fire
+from snnhw.frontends.graph import LINEAR, NEURONS, predecessors, topological
+from snnhw.network import Array, FloatNeuron, Reset
+from snnhw.semantics import Semantics
+
+
+def linear(node: nir.NIRNode, x: Tensor, where: str) -> Tensor:
+    """One linear node (with its bias) on a batch (B, *input shape), float64."""
+    try:
+        return _linear(node, x)
+    except RuntimeError as error:
+        raise SourceError(
+            "bad-shape", f"the node does not take its input: {error}", where=where, needed=tuple(x.shape[1:])
+        ) from None
+
+
+def _linear(node: Any, x: Tensor) -> Tensor:
+    match node:
+        case nir.Conv2d():
+            return functional.conv2d(
+                x, _tensor(node.weight), _tensor(node.bias), _pair(node.stride), _padding(node), _pair(node.dilation),
+                int(node.groups),
+            )  # fmt: skip
+        case nir.Affine():
+            return functional.linear(x, _tensor(node.weight), _tensor(node.bias))
+        case nir.Linear():
+            return functional.linear(x, _tensor(node.weight))
+        case nir.AvgPool2d():
+            return functional.avg_pool2d(x, _pair(node.kernel_size), _pair(node.stride), _pair(node.padding))
+        case nir.SumPool2d():
+            kernel = _pair(node.kernel_size)
+            pooled = functional.avg_pool2d(x, kernel, _pair(node.stride), _pair(node.padding))
+            return pooled * (kernel[0] * kernel[1])
+        case nir.Flatten():
+            return flatten(node, x)
+        case nir.Scale():
+            return x * _tensor(node.scale)
+        case _:
+            raise TypeError(type(node).__name__)
+
+
+def flatten(node: nir.Flatten, x: Tensor) -> Tensor:
+    """NIR counts dimensions without the batch."""
+    dims = x.dim() - 1
+    start, end = (int(d) + 1 if d >= 0 else int(d) + dims + 1 for d in (node.start_dim, node.end_dim))
+    return x.flatten(start, end)
+
+
+def _tensor(value: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(value, np.float64))
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    pair = np.asarray(value).ravel()
+    return (int(pair[0]), int(pair[-1]))
+
+
+def _padding(node: nir.Conv2d) -> Any:
+    return node.padding if isinstance(node.padding, str) else _pair(node.padding)
+
+
+def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeuron, Array]:
+    """Discrete neuron and the gain of its input; the membrane is counted from v_reset, so that reset is to zero.
+
+    v[t] = keep * v[t-1] + gain * x[t] + rest, with lam = dt / tau (Euler) or 1 - exp(-dt / tau); Pedersen et al. 2024
+    (NIR), eqs. of IF and LIF. v_reset shifts out exactly: v, threshold and rest are taken relative to it.
+    """
+    rule = semantics
+    threshold, v_reset = (np.asarray(value, np.float64) for value in (node.v_threshold, node.v_reset))
+    if isinstance(node, nir.IF):
+        keep, gain, rest = np.asarray(1.0), tidy(np.asarray(node.r) * rule.dt), np.asarray(0.0)
+    else:
+        ratio = rule.dt / np.asarray(node.tau, np.float64)
+        lam = ratio if rule.integrator == "euler" else 1 - np.exp(-ratio)
+        keep, gain, rest = tidy(1 - lam), tidy(np.asarray(node.r) * lam), tidy(lam * (node.v_leak - v_reset))
+    if rule.reset is Reset.SUBTRACT:
+        offset: Array = np.zeros(())
+    else:
+        offset = v_reset
+        if isinstance(node, nir.IF):
+            rest = np.zeros(())
+    v_init = 0.0 if rule.v_init == "v_reset" else float(rule.v_init) - _one(offset, "v_reset")
+    return FloatNeuron(
+        v_keep=_one(keep, "decay"), threshold=squeeze(threshold - offset), bias=squeeze(rest),
+        comparison=rule.comparison, reset=Reset.SUBTRACT if rule.reset is Reset.SUBTRACT else Reset.ZERO,
+        reset_timing=rule.reset_timing, v_min=None if rule.v_min is None else rule.v_min - _one(offset, "v_reset"),
+        v_init=v_init, max_spikes=rule.max_spikes,
+    ), squeeze(gain)  # fmt: skip
+
+
+def tidy(x: Array) -> Array:
+    """Undo the float error of dt / tau by keeping 13 significant digits (1 - 1e-4 / 1.25e-4 is 0.2)."""
+    values, where = np.unique(np.asarray(x, np.float64), return_inverse=True)
+    return np.array([float(f"{value:.13g}") for value in values])[where].reshape(np.shape(x))
+
+
+def squeeze(x: Array) -> Array:
+    """An array that is one number everywhere, as that number."""
+    x = np.asarray(x, np.float64)
+    return x.ravel()[0].reshape(()) if x.size and (x == x.ravel()[0]).all() else x
+
+
+def _one(x: Array, what: str) -> float:
+    one = squeeze(x)
+    if one.ndim:
+        raise SourceError("per-neuron", f"per-neuron values of {what} are not supported yet", hint="use one value per layer")
+    return float(one)
+
+
+def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]:
+    """Spikes of every neuron node and the values at the output, each (B, T, ...).
+
+    Args:
+        x: real input, shape (B, T, *input shape).
+    """
+    before = predecessors(graph)
+    values: dict[str, Tensor] = {}
+    spikes: dict[str, Array] = {}
+    for name in topological(graph):
+        node = graph.nodes[name]
+        if isinstance(node, nir.Input):
+            values[name] = torch.from_numpy(np.array(x, np.float64)).flatten(0, 1)
+            continue
+        total = sum_of(name, [values[pre] for pre in before[name]])
+        if isinstance(node, NEURONS):
+            neuron, gain = neuron_model(node, semantics.at(name))
+            current = total.reshape(*x.shape[:2], *total.shape[1:]).numpy() * gain + neuron.bias
+            spikes[name] = fire(neuron, current)
+            values[name] = torch.from_numpy(spikes[name]).flatten(0, 1)
+        elif isinstance(node, LINEAR):
+            values[name] = linear(node, total, name)
+        else:
+            spikes[name] = total.reshape(*x.shape[:2], *total.shape[1:]).numpy()
+    return spikes
+
+
+def sum_of(name: str, parts: list[Tensor]) -> Tensor:
+    """Several edges into a node sum; raises SourceError when their shapes differ."""
+    if len({tuple(part.shape[1:]) for part in parts}) > 1:
+        shapes = ", ".join(str(tuple(part.shape[1:])) for part in parts)
+        raise SourceError("bad-shape", f"the inputs of the node have different shapes: {shapes}", where=name)
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -1,0 +1,181 @@
+"""NIR graph to Network[float]: neurons become populations, what lies between them becomes projections.
+
+Several edges into a node sum, so a SEW ADD arrives here as several sources behind one linear layer: one projection per
+summand over the same, once stored weights. Gains (1/tau, R) and biases go into weights and neuron biases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnhw.errors import LoweringError
+from snnhw.frontends.graph import LINEAR, NEURONS, predecessors, topological, validate
+from snnhw.frontends.simulate import linear, neuron_model, squeeze, sum_of
+from snnhw.lowering.compose import Composed, compose
+from snnhw.lowering.schedule import schedule
+from snnhw.network import (
+    Array, Conv, Dense, Diagonal, FloatNeuron, Kind, Network, Population, Projection, Readout, Shape, Sparse, verify,
+)  # fmt: skip
+from snnhw.semantics import Deployment, Semantics
+
+Chain = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One way into a node: a spiking source (or the input) and the linear nodes in between."""
+
+    source: str
+    chain: Chain
+
+
+def lower(graph: nir.NIRGraph, semantics: Semantics, deployment: Deployment, max_delay: int) -> Network[FloatNeuron]:
+    """The float network of a NIR graph, scheduled.
+
+    Args:
+        max_delay: longest delay of the target in chip steps; longer ones pass through relay populations.
+
+    Raises:
+        LoweringError, SourceError: what cannot be expressed, with the node's name.
+    """
+    validate(graph)
+    reader = _Reader(graph)
+    populations: list[Population[FloatNeuron]] = []
+    projections: list[Projection] = []
+    weights: dict[str, Array] = {}
+    for name in reader.order:
+        node = graph.nodes[name]
+        if isinstance(node, nir.Input):
+            populations.append(Population(name, _input_shape(node, deployment), Kind.INPUT))
+        elif isinstance(node, NEURONS):
+            neuron, gain = neuron_model(node, semantics.at(name))
+            bias = squeeze_channels(reader.bias(name) * gain + neuron.bias)
+            populations.append(Population(name, reader.shapes[name], Kind.NEURON, replace(neuron, bias=bias)))
+            projections += reader.projections(name, gain, weights)
+        elif isinstance(node, nir.Output) and not reader.is_plain_output(name):
+            resting = FloatNeuron(v_keep=1.0, threshold=np.zeros(()), bias=squeeze_channels(reader.bias(name)))
+            populations.append(Population(name, reader.shapes[name], Kind.ACCUMULATOR, resting))
+            projections += reader.projections(name, np.ones(()), weights)
+    readout = reader.readout(deployment)
+    network = Network(tuple(populations), tuple(projections), weights, deployment.steps, readout)
+    network = schedule(network, max_delay)
+    verify(network)
+    return network
+
+
+def _input_shape(node: nir.Input, deployment: Deployment) -> Shape:
+    return tuple(int(n) for n in deployment.input_shape)
+
+
+class _Reader:
+    """The graph with its shapes and the terms of each node."""
+
+    def __init__(self, graph: nir.NIRGraph) -> None:
+        self.graph = graph
+        self.before = predecessors(graph)
+        self.order = topological(graph)
+        self.shapes: dict[str, Shape] = {}
+        self.offsets: dict[str, Tensor] = {}  # value of every node when no neuron fires: what biases alone give
+        for name in self.order:
+            self._measure(name)
+
+    def _measure(self, name: str) -> None:
+        node = self.graph.nodes[name]
+        if isinstance(node, nir.Input):
+            value = torch.zeros(1, *(int(n) for n in np.asarray(node.input_type["input"]).ravel()), dtype=torch.float64)
+        else:
+            value = sum_of(name, [self.offsets[pre] for pre in self.before[name]])
+            if isinstance(node, LINEAR):
+                value = linear(node, value, name)
+        self.shapes[name] = tuple(value.shape[1:])
+        self.offsets[name] = torch.zeros_like(value) if isinstance(node, NEURONS) else value
+
+    def bias(self, name: str) -> Array:
+        """Constant part of a node's input."""
+        return np.asarray(sum_of(name, [self.offsets[pre] for pre in self.before[name]])[0].numpy())
+
+    def terms(self, name: str) -> list[Term]:
+        """All sources of a node's input with the linear nodes between, in a stable order."""
+        found: list[Term] = []
+        for pre in self.before[name]:
+            if isinstance(self.graph.nodes[pre], LINEAR):
+                found += [Term(term.source, (*term.chain, pre)) for term in self.terms(pre)]
+            else:
+                found.append(Term(pre, ()))
+        return sorted(found, key=lambda term: (self.order.index(term.source), term.chain))
+
+    def projections(self, name: str, gain: Array, weights: dict[str, Array]) -> list[Projection]:
+        """Projections into a node; terms with the same chain share one weight array."""
+        composed: dict[tuple[Chain, Shape], tuple[str, Composed]] = {}
+        made = []
+        for term in self.terms(name):
+            key = (term.chain, self.shapes[term.source])
+            if key not in composed:
+                label = f"{name}<-{term.chain[-1] if term.chain else 'identity'}"
+                label += f"#{len(composed)}" if any(label == used for used, _ in composed.values()) else ""
+                chain = [(node, self.graph.nodes[node]) for node in term.chain]
+                operator = scaled(compose(chain, self.shapes[term.source], self.shapes[name]), gain, self.shapes[name], name)
+                composed[key] = (label, operator)
+                weights |= {label + part: array for part, array in operator.arrays.items()}
+            label, operator = composed[key]
+            op = operator.kind if not hasattr(operator.kind, "weight") else replace(operator.kind, weight=label)
+            route = f"{term.source}->{name}" + (f" via {term.chain[-1]}" if term.chain else "")
+            made.append(Projection(route if all(p.name != route for p in made) else f"{route}#{len(made)}", term.source, name, op))
+        return made
+
+    def output(self) -> str:
+        """Name of the output node."""
+        return next(name for name, node in self.graph.nodes.items() if isinstance(node, nir.Output))
+
+    def is_plain_output(self, name: str) -> bool:
+        """Whether the output shows the spikes of one neuron node as they are."""
+        terms = self.terms(name)
+        return len(terms) == 1 and terms[0].chain == () and isinstance(self.graph.nodes[terms[0].source], NEURONS)
+
+    def readout(self, deployment: Deployment) -> Readout:
+        """How the prediction is read; the graph's shape must agree with what the deployment says."""
+        name = self.output()
+        plain = self.is_plain_output(name)
+        fitting = "rate" if plain else "mean"
+        if deployment.readout != fitting:
+            ends = "in spikes" if plain else "in a linear layer"
+            raise LoweringError(
+                "bad-readout", f"the network ends {ends}, which readout {deployment.readout!r} does not read",
+                where=name, needed=fitting, limit="rate (spikes), mean (linear layer)", hint=f"deploy with readout {fitting!r}",
+            )  # fmt: skip
+        return Readout(fitting, self.terms(name)[0].source if plain else name)
+
+
+def scaled(composed: Composed, gain: Array, post_shape: Shape, where: str) -> Composed:
+    """Rows of an operator times the gain of their post neurons."""
+    gain = squeeze_channels(np.broadcast_to(gain, post_shape)) if np.ndim(gain) else np.asarray(gain)
+    w = composed.arrays[""]
+    match composed.kind:
+        case Conv() if gain.ndim == 0 or gain.size == post_shape[0] == gain.shape[0]:
+            factor = gain.reshape(-1, 1, 1, 1)
+        case Dense():
+            factor = np.broadcast_to(gain, post_shape).reshape(-1, 1) if gain.ndim else gain
+        case Diagonal():
+            factor = gain
+        case Sparse():
+            rows = np.diff(composed.arrays["/indptr"])
+            factor = np.repeat(np.broadcast_to(gain, post_shape).ravel(), rows)
+        case _:
+            raise LoweringError(
+                "per-neuron-gain", "a gain that differs inside a channel cannot enter a convolution's weights", where=where,
+                hint="use one time constant per channel",
+            )  # fmt: skip
+    return replace(composed, arrays={**composed.arrays, "": w * factor})
+
+
+def squeeze_channels(x: Array) -> Array:
+    """A (C, H, W) array that is constant in each channel as (C, 1, 1); one number everywhere as that number."""
+    x = squeeze(x)
+    if x.ndim == 3 and (x == x[:, :1, :1]).all():
+        return np.ascontiguousarray(x[:, :1, :1])
+    return x

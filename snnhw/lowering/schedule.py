@@ -1,0 +1,74 @@
+"""Start steps and delays: the layer-synchronous network as a pipeline in which every hop costs one step.
+
+Each population starts one step after the latest of its inputs; every projection waits for the difference, so that all
+inputs of a population belong to the same sample step. Skip paths thereby get the delay of their branch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from snnhw.errors import LoweringError
+from snnhw.network import Comparison, Diagonal, FloatNeuron, Kind, Network, Population, Projection
+
+RELAY_WEIGHT = "relay"
+
+
+def schedule(network: Network[FloatNeuron], max_delay: int) -> Network[FloatNeuron]:
+    """Start steps, delays and, where a delay exceeds `max_delay`, relay populations.
+
+    Args:
+        network: populations in topological order; start steps and delays are ignored.
+    """
+    if max_delay < 1:
+        raise LoweringError("bad-delay", "the longest delay must be at least one step", needed=max_delay, limit=1)
+    start: dict[str, int] = {}
+    for population in network.populations:
+        latest = [start[p.pre] for p in network.into(population.name)]
+        start[population.name] = max(latest) + 1 if latest else 0
+    relays = _Relays(network, start, max_delay)
+    projections = [relays.shorten(p) for p in network.projections]
+    populations = tuple(replace(p, start=start[p.name]) for p in network.populations)
+    ordered = sorted((*populations, *relays.populations), key=lambda p: (p.start, p.kind is not Kind.RELAY))
+    weights = {**network.weights, RELAY_WEIGHT: np.ones(())} if relays.populations else network.weights
+    return replace(
+        network, populations=tuple(ordered), projections=(*projections, *relays.projections), weights=weights
+    )
+
+
+class _Relays:
+    """Chains of relay populations, shared by all projections that leave the same population."""
+
+    def __init__(self, network: Network[FloatNeuron], start: dict[str, int], max_delay: int) -> None:
+        self.network, self.start, self.max_delay = network, start, max_delay
+        self.populations: list[Population[FloatNeuron]] = []
+        self.projections: list[Projection] = []
+        self.chains: dict[str, list[str]] = {}
+
+    def shorten(self, projection: Projection) -> Projection:
+        """The projection with its delay, starting from a relay when the delay would be too long."""
+        post = self.start[projection.post]
+        source, begin = projection.pre, self.start[projection.pre]
+        hop = 0
+        while post - begin > self.max_delay:
+            source = self._relay(projection.pre, hop)
+            begin += self.max_delay
+            hop += 1
+        return replace(projection, pre=source, delay=post - begin)
+
+    def _relay(self, origin: str, hop: int) -> str:
+        chain = self.chains.setdefault(origin, [])
+        if hop < len(chain):
+            return chain[hop]
+        before = chain[-1] if chain else origin
+        name = f"{origin}.relay{hop + 1}"
+        source = self.network[origin]
+        begin = self.start[origin] + (hop + 1) * self.max_delay
+        # v = what arrives, s = v >= 1: hands a spike on unchanged and forgets everything
+        model = FloatNeuron(v_keep=0.0, threshold=np.ones(()), bias=np.zeros(()), comparison=Comparison.GE)
+        self.populations.append(Population(name, source.shape, Kind.RELAY, model, start=begin))
+        self.projections.append(Projection(f"{before}->{name}", before, name, Diagonal(RELAY_WEIGHT), self.max_delay))
+        chain.append(name)
+        return name

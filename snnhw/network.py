@@ -1,0 +1,335 @@
+"""Populations and projections: what a neuromorphic core sees, in floats or in integers.
+
+A `Network` is immutable and says everything an engine needs; it never runs itself. `Network[FloatNeuron]` is what
+lowering makes, `Network[IntNeuron]` is the same graph after quantisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from math import prod
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnhw.errors import LoweringError
+
+Shape = tuple[int, ...]
+Array = NDArray[Any]
+
+
+class Comparison(StrEnum):
+    """When a membrane fires: `v >= vth` or `v > vth`."""
+
+    GE = "ge"
+    GT = "gt"
+
+
+class Reset(StrEnum):
+    """What a spike leaves of the membrane: 0, v - vth * s, or v_reset."""
+
+    ZERO = "zero"
+    SUBTRACT = "subtract"
+    V_RESET = "v_reset"
+
+
+class ResetTiming(StrEnum):
+    """Whether the reset is charged in the step of the spike or in the next one (subtract only)."""
+
+    SAME_STEP = "same_step"
+    NEXT_STEP = "next_step"
+
+
+class Kind(StrEnum):
+    """What a population is for."""
+
+    INPUT = "input"  # values given from outside, one array per sample step
+    NEURON = "neuron"  # spiking
+    ACCUMULATOR = "accumulator"  # never fires; its membrane is the result
+    RELAY = "relay"  # hands spikes on one step later, where a delay exceeds the target's maximum
+
+
+@dataclass(frozen=True)
+class FloatNeuron:
+    """One neuron model in reals; arrays broadcast against the population's shape.
+
+    u[t] = u_keep * u[t-1] + a[t];  v[t] = v_keep * v[t-1] + u[t] + bias;  s[t] = v[t] >= or > threshold;  reset.
+    The gain of the input (1/tau, R) is folded into weights and bias.
+    """
+
+    v_keep: float
+    threshold: Array
+    bias: Array
+    u_keep: float = 0.0
+    comparison: Comparison = Comparison.GT
+    reset: Reset = Reset.ZERO
+    reset_timing: ResetTiming = ResetTiming.SAME_STEP
+    v_reset: float = 0.0
+    v_min: float | None = None
+    v_init: float = 0.0
+    max_spikes: int = 1
+
+
+@dataclass(frozen=True)
+class IntNeuron:
+    """One neuron model in integers, by the rules of `fixed.py`; arrays broadcast against the population's shape.
+
+    `vth`, `bias`, `v_reset`, `v_min` and `v_init` are in membrane units (after `act_shift`).
+    """
+
+    dv: int
+    vth: Array
+    bias: Array
+    du: int = 4096
+    act_shift: int = 6
+    comparison: Comparison = Comparison.GT
+    reset: Reset = Reset.ZERO
+    reset_timing: ResetTiming = ResetTiming.SAME_STEP
+    v_reset: int = 0
+    v_min: int | None = None
+    v_init: int = 0
+    max_spikes: int = 1
+
+
+N = TypeVar("N", FloatNeuron, IntNeuron)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y = W x over flattened (C order) pre and post; `weight` names W, shape (post size, pre size)."""
+
+    weight: str
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Cross-correlation as torch.nn.Conv2d; `weight` names an array (C_out, C_in / groups, kh, kw).
+
+    Pre has shape (C_in, H, W), post (C_out, H', W'); `padding` is zero padding on both sides of each axis.
+    """
+
+    weight: str
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """y = w * x, one to one; `weight` names an array that broadcasts to the shape (equal for pre and post)."""
+
+    weight: str
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """y = W x over flattened pre and post, W in CSR form.
+
+    `weight` names the non-zero values; `weight + '/indices'` and `weight + '/indptr'` name the structure.
+    """
+
+    weight: str
+
+
+@dataclass(frozen=True)
+class Inject:
+    """y = x: values computed by the host enter as bias currents; no synapses, no synops."""
+
+
+LinearOp = Dense | Conv | Diagonal | Sparse | Inject
+
+
+@dataclass(frozen=True)
+class Population(Generic[N]):
+    """A tensor of neurons with one neuron model.
+
+    Args:
+        shape: neurons, e.g. (C, H, W) or (n,).
+        start: chip step at which the first sample step of the first sample is computed (inputs: 0).
+        payload: smallest and largest value one event of this population can carry ((0, 1) for plain spikes).
+        payload_scale: real value of one payload unit (1 for spikes, e.g. 1/255 for quantised pixels).
+    """
+
+    name: str
+    shape: Shape
+    kind: Kind
+    neuron: N | None = None
+    start: int = 0
+    payload: tuple[int, int] = (0, 1)
+    payload_scale: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return prod(self.shape)
+
+    @property
+    def model(self) -> N:
+        """The neuron model; inputs have none."""
+        assert self.neuron is not None, f"{self.name} has no neuron model"
+        return self.neuron
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Synapses from one population to another: one linear operator and one delay.
+
+    Args:
+        delay: chip steps from spike to arrival, at least 1 (every hop costs one step).
+        weight_exp: the sum over synapses is scaled by 2**weight_exp (integers only).
+    """
+
+    name: str
+    pre: str
+    post: str
+    op: LinearOp
+    delay: int = 1
+    weight_exp: int = 0
+
+
+@dataclass(frozen=True)
+class Readout:
+    """How a prediction is read from `population`.
+
+    kind 'rate': class with most spikes over T; 'mean': class with the largest accumulated value (mean over T).
+    Ties go to the lowest class index. `scale` is the real value of one output unit.
+    """
+
+    kind: str
+    population: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Network(Generic[N]):
+    """Populations in topological order, projections, and the weight arrays both kinds of sharing refer to."""
+
+    populations: tuple[Population[N], ...]
+    projections: tuple[Projection, ...]
+    weights: Mapping[str, Array]
+    steps: int
+    readout: Readout
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> dict[str, Population[N]]:
+        return {population.name: population for population in self.populations}
+
+    def __getitem__(self, name: str) -> Population[N]:
+        return self.by_name[name]
+
+    @cached_property
+    def _fan_in(self) -> dict[str, tuple[Projection, ...]]:
+        return {p.name: tuple(q for q in self.projections if q.post == p.name) for p in self.populations}
+
+    @cached_property
+    def _fan_out(self) -> dict[str, tuple[Projection, ...]]:
+        return {p.name: tuple(q for q in self.projections if q.pre == p.name) for p in self.populations}
+
+    def into(self, name: str) -> tuple[Projection, ...]:
+        """Projections that end at a population."""
+        return self._fan_in[name]
+
+    def out_of(self, name: str) -> tuple[Projection, ...]:
+        """Projections that start at a population."""
+        return self._fan_out[name]
+
+    @property
+    def inputs(self) -> tuple[Population[N], ...]:
+        """Populations driven from outside."""
+        return tuple(p for p in self.populations if p.kind is Kind.INPUT)
+
+    @property
+    def computed(self) -> tuple[Population[N], ...]:
+        """Populations that the chip updates: all but the inputs."""
+        return tuple(p for p in self.populations if p.kind is not Kind.INPUT)
+
+    @property
+    def depth(self) -> int:
+        """Chip steps of pipeline fill before the last population starts."""
+        return max((p.start for p in self.populations), default=0)
+
+    def array(self, op: LinearOp) -> Array:
+        """The weight array of an operator that has one."""
+        assert not isinstance(op, Inject), "an injection has no weights"
+        return self.weights[op.weight]
+
+    def with_weights(self, weights: Mapping[str, Array]) -> Network[N]:
+        """The same graph over other arrays."""
+        return replace(self, weights=dict(weights))
+
+
+def verify(network: Network[Any]) -> None:
+    """Structural rules that hold between all stages; raises LoweringError naming the rule and the place."""
+    seen: set[str] = set()
+    for population in network.populations:
+        if population.name in seen:
+            _broken("population names are unique", population.name)
+        seen.add(population.name)
+        if (population.neuron is None) != (population.kind is Kind.INPUT):
+            _broken("inputs have no neuron model, all others have one", population.name)
+    for projection in network.projections:
+        if projection.pre not in seen or projection.post not in seen:
+            _broken("projections join populations of the network", projection.name)
+        pre, post = network[projection.pre], network[projection.post]
+        if projection.delay < 1:
+            _broken("every hop costs at least one step", projection.name)
+        if pre.start + projection.delay != post.start:
+            _broken("a projection's delay is the difference of the start steps", projection.name)
+        if not isinstance(projection.op, Inject) and projection.op.weight not in network.weights:
+            _broken("every operator's weights exist", projection.name)
+    for population in network.computed:
+        if not network.into(population.name):
+            _broken("every computed population has an input", population.name)
+    if network.readout.population not in seen:
+        _broken("the readout names a population", network.readout.population)
+
+
+def _broken(rule: str, where: str) -> None:
+    raise LoweringError("invalid-network", f"a rule of the network does not hold: {rule}", where=where)
+
+
+def format_network(network: Network[Any]) -> str:
+    """The network as stable text, one line a population and one a projection (golden tests, `inspect`)."""
+    lines = [f"network steps={network.steps} readout={network.readout.kind}({network.readout.population})"]
+    for p in network.populations:
+        lines.append(f"  {p.kind:<11} {p.name} {_shape(p.shape)} start={p.start}{_model(p.neuron)}")
+    for q in network.projections:
+        lines.append(f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}" + (f" exp={q.weight_exp}" if q.weight_exp else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _shape(shape: Shape) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _range(values: Array) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+
+
+def _model(neuron: FloatNeuron | IntNeuron | None) -> str:
+    if neuron is None:
+        return ""
+    sign = ">=" if neuron.comparison is Comparison.GE else ">"
+    if isinstance(neuron, IntNeuron):
+        return (
+            f" du={neuron.du} dv={neuron.dv} v{sign}{_range(np.asarray(neuron.vth))}"
+            f" bias={_range(np.asarray(neuron.bias))} reset={neuron.reset} shift={neuron.act_shift}"
+        )
+    return f" keep={neuron.v_keep:g} v{sign}{_range(np.asarray(neuron.threshold))} reset={neuron.reset}"
+
+
+def _op(op: LinearOp) -> str:
+    match op:
+        case Conv():
+            return f"conv[{op.weight}] stride={_shape(op.stride)} padding={_shape(op.padding)}"
+        case Inject():
+            return "inject"
+        case _:
+            return f"{type(op).__name__.lower()}[{op.weight}]"
