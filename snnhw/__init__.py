@@ -1,0 +1,25 @@
+"""snnhw deploys trained spiking networks to neuromorphic chips: compile, run bit-exactly, count, compare."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnhw.api import compare, compile, run, run_float
+    from snnhw.artifact import load, save
+    from snnhw.errors import SnnhwError
+
+__all__ = ["SnnhwError", "compare", "compile", "load", "run", "run_float", "save"]
+
+_HOME = {
+    "compare": "snnhw.api", "compile": "snnhw.api", "run": "snnhw.api", "run_float": "snnhw.api",
+    "load": "snnhw.artifact", "save": "snnhw.artifact", "SnnhwError": "snnhw.errors",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Public names on first use: the Lava worker and `--help` must not pay for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'snnhw' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import os
+import zipfile
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from snnhw.encoding import InputSpec
-from snnhw.mapping.types import Mapping
-from snnhw.network import FloatNeuron, IntNeuron, Network
-from snnhw.target import Target
+import numpy as np
+
+from snnhw.encoding import HostOp, InputSpec
+from snnhw.errors import ArtifactError
+from snnhw.mapping.types import Mapping, Slice
+from snnhw.network import (
+    Array, Conv, Dense, Diagonal, FloatNeuron, Inject, IntNeuron, Network, Population, Projection, Readout, Sparse, verify,
+)  # fmt: skip
+from snnhw.pack import pack, unpack
+from snnhw.semantics import Deployment
+from snnhw.target import Target, parse_target
+
+SCHEMA = 1
+MAX_BYTES = 16 << 30
+"""Artifacts that would unpack to more than this are refused before they are read."""
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Every entry of the zip carries this date, so that the same network gives the same bytes."""
+
+_CLASSES: dict[str, type] = {
+    c.__name__: c
+    for c in (
+        HostOp, InputSpec, Mapping, Slice, Conv, Dense, Diagonal, Inject, Sparse, FloatNeuron, IntNeuron, Network,
+        Population, Projection, Readout, Deployment,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,6 +49,7 @@ class Artifact:
         target: the chip.
         network: integers.
         reference: the float network it stands for.
+        deployment: T, encoding, preprocessing and readout of the source.
         inputs: how data become values of the input populations.
         mapping: slices on cores.
         rationale: one row per integer parameter: population, parameter, integer, stands for, why.
@@ -34,6 +63,7 @@ class Artifact:
     target: Target
     network: Network[IntNeuron]
     reference: Network[FloatNeuron]
+    deployment: Deployment
     inputs: tuple[InputSpec, ...]
     mapping: Mapping
     rationale: tuple[MappingABC[str, Any], ...] = ()
@@ -41,3 +71,99 @@ class Artifact:
     checks: tuple[MappingABC[str, Any], ...] = ()
     calibration: MappingABC[str, Any] | None = None
     semantics: MappingABC[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """T: sample steps per sample."""
+        return self.network.steps
+
+
+def save(artifact: Artifact, path: str | Path) -> None:
+    """Write atomically; the same artifact gives the same bytes."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(to_bytes(artifact))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ArtifactError("cannot-write", f"the artifact cannot be written: {error.strerror}", where=str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_bytes(artifact: Artifact) -> bytes:
+    """The zip as bytes."""
+    arrays: dict[str, Array] = {}
+    content = {
+        name: pack(getattr(artifact, name), name, arrays)
+        for name in ("source", "network", "reference", "deployment", "inputs", "mapping", "rationale", "bounds", "checks",
+                     "calibration", "semantics")
+    }  # fmt: skip
+    content["target"] = {"name": artifact.target.name, "text": artifact.target.text}
+    blobs = {f"arrays/{i:05d}.npy": _npy(array) for i, array in enumerate(arrays.values())}
+    content["arrays"] = dict(zip(arrays, blobs, strict=True))
+    manifest = {"schema": SCHEMA, "hash": _hash(content, blobs), **content}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        archive.writestr(_entry("manifest.json"), json.dumps(manifest, indent=1, sort_keys=True))
+        for name, blob in blobs.items():
+            archive.writestr(_entry(name), blob)
+    return out.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _npy(array: Array) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.asarray(array), allow_pickle=False)
+    return out.getvalue()
+
+
+def _hash(content: MappingABC[str, Any], blobs: MappingABC[str, bytes]) -> str:
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(blobs):
+        digest.update(name.encode() + hashlib.sha256(blobs[name]).digest())
+    return digest.hexdigest()
+
+
+def load(path: str | Path) -> Artifact:
+    """Read and check; raises ArtifactError for missing, damaged or foreign files and other schema versions."""
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError("no-such-file", "there is no such file", where=str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(info.file_size for info in archive.infolist())
+            if total > MAX_BYTES:
+                raise ArtifactError("too-big", "the artifact unpacks to too much", where=path.name, needed=f"{total} bytes", limit=f"{MAX_BYTES} bytes")
+            manifest = json.loads(archive.read("manifest.json"))
+            if manifest.get("schema") != SCHEMA:
+                raise ArtifactError(
+                    "other-schema", "the artifact was written by another version of snnhw", where=path.name,
+                    needed=f"schema {manifest.get('schema')}", limit=f"schema {SCHEMA}", hint="compile the source again",
+                )  # fmt: skip
+            blobs = {name: archive.read(name) for name in manifest["arrays"].values()}
+        return _restore(manifest, blobs, path.name)
+    except ArtifactError:
+        raise
+    except Exception as error:  # zip, JSON and numpy raise many kinds; all mean a damaged or foreign file
+        raise ArtifactError(
+            "bad-artifact", f"not a readable artifact: {type(error).__name__}: {error}", where=path.name,
+            hint="compile the source again",
+        ) from error  # fmt: skip
+
+
+def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str) -> Artifact:
+    content = {key: value for key, value in manifest.items() if key not in ("schema", "hash")}
+    if _hash(content, blobs) != manifest["hash"]:
+        raise ArtifactError("bad-hash", "the artifact was changed after it was written", where=where, hint="compile the source again")
+    arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
+    target = parse_target(**content.pop("target"))
+    artifact = Artifact(target=target, **{key: unpack(value, arrays, _CLASSES) for key, value in content.items()})
+    verify(artifact.network)
+    return artifact

@@ -1,4 +1,4 @@
-"""The float evaluator of a Network, in float64, layer-synchronous.
+"""The float evaluator of a Network, layer-synchronous; float64 unless the inputs are float32.
 
 Calibration, import checks and the `float` engine all use it. Delays and start steps play no part: one sample step
 updates all layers, as the trained model does.
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import torch
 
-from snnhw.linear import apply
-from snnhw.network import Array, Comparison, FloatNeuron, Kind, Network, Population, Reset, ResetTiming
+from snnhw.network import Array, Comparison, FloatNeuron, Kind, LinearOp, Network, Population, Reset, ResetTiming
+from snnhw.torch_ops import product, weight_tensor
 
 
 def fire(neuron: FloatNeuron, x: Array) -> Array:
     """Spikes (B, T, ...) of a float neuron for its input x (B, T, ...), gain and bias included in x."""
-    v = np.full((x.shape[0], *x.shape[2:]), neuron.v_init)
+    v = np.full((x.shape[0], *x.shape[2:]), neuron.v_init, x.dtype)
     spikes = np.zeros_like(x)
     debt: Array | float = 0.0
     for t in range(x.shape[1]):
@@ -50,39 +51,48 @@ def settle(neuron: FloatNeuron, v: Array, s: Array) -> tuple[Array, Array | floa
 
 
 def current_into(network: Network[FloatNeuron], population: Population[FloatNeuron], values: Mapping[str, Array]) -> Array:
-    """Summed synaptic input (B, T, *shape), bias not included. Summands that share weights are added first."""
-    grouped: dict[object, Array] = {}
+    """Summed synaptic input (B, T, *shape), bias not included, in the float type of `values`.
+
+    Summands that share weights are added first.
+    """
+    grouped: dict[LinearOp, Array] = {}
     for projection in network.into(population.name):
         pre = values[projection.pre]
         grouped[projection.op] = grouped[projection.op] + pre if projection.op in grouped else pre
-    total: Array | float = 0.0
+    total: Array | None = None
     for op, pre in grouped.items():
-        batch, steps = pre.shape[:2]
-        if steps > 1 and pre.strides[1] == 0:  # direct encoding: the same at every step
-            once = apply(op, network.weights, pre[:, 0], population.shape)  # type: ignore[arg-type]
-            arrived = np.broadcast_to(once[:, None], (batch, steps, *population.shape))
-        else:
-            folded = np.ascontiguousarray(pre).reshape(batch * steps, *pre.shape[2:])
-            arrived = apply(op, network.weights, folded, population.shape)  # type: ignore[arg-type]
-            arrived = arrived.reshape(batch, steps, *population.shape)
-        total = total + arrived
-    return np.asarray(total)
+        arrived = _arrived(op, network, pre, population)
+        total = arrived if total is None else total + arrived
+    assert total is not None
+    return total
+
+
+def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Population[FloatNeuron]) -> Array:
+    batch, steps = pre.shape[:2]
+    static = steps > 1 and pre.strides[1] == 0  # direct encoding: the same at every step, once is enough
+    folded = pre[:, 0] if static else pre.reshape(batch * steps, *pre.shape[2:])
+    x = torch.tensor(folded)
+    weight = weight_tensor(op, network.weights, x[0].numel(), x.dtype)
+    y = product(op, weight, x, post.shape).numpy()
+    if static:
+        return np.broadcast_to(y[:, None], (batch, steps, *post.shape))
+    return y.reshape(batch, steps, *post.shape)
 
 
 def evaluate(network: Network[FloatNeuron], inputs: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
     """Spikes of each population in topological order; accumulators give their summed input of every step.
 
     Args:
-        inputs: real values of the input populations, (B, T, *shape), float64.
+        inputs: real values of the input populations, (B, T, *shape), float64 or float32.
     """
     values: dict[str, Array] = {}
     for population in network.populations:
         if population.kind is Kind.INPUT:
-            values[population.name] = np.asarray(inputs[population.name], np.float64)
+            values[population.name] = inputs[population.name]
         else:
             total = current_into(network, population, values)
             neuron = population.model
-            driven = current(neuron, total) + neuron.bias
+            driven = current(neuron, total) + neuron.bias.astype(total.dtype)
             values[population.name] = driven if population.kind is Kind.ACCUMULATOR else fire(neuron, driven)
         yield population.name, values[population.name]
 

@@ -5,11 +5,13 @@ Used by the reference engine, the float evaluator and the chip model. Nothing he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from snnhw.errors import LoweringError
 from snnhw.network import Array, Conv, Dense, Diagonal, Inject, LinearOp, Network, Projection, Shape, Sparse
 
 
@@ -146,3 +148,32 @@ def reach(op: LinearOp, weights: Any, low: float, high: float, pre_shape: Shape,
     top = apply(op, positive, highs, post_shape)[0] + apply(op, negative, lows, post_shape)[0]
     bottom = apply(op, positive, lows, post_shape)[0] + apply(op, negative, highs, post_shape)[0]
     return bottom, top
+
+
+def scale_rows(op: LinearOp, arrays: Mapping[str, Array], factor: Array, post_shape: Shape, where: str) -> dict[str, Array]:
+    """Arrays of an operator (keys '', '/indices', '/indptr') with each post neuron's row multiplied by its factor.
+
+    Args:
+        factor: one number, or an array that broadcasts to the post population's shape.
+
+    Raises:
+        LoweringError: a convolution whose factor differs inside a channel.
+    """
+    w = arrays[""]
+    match op:
+        case _ if factor.ndim == 0:
+            rows = factor
+        case Conv():
+            if factor.size != post_shape[0] or factor.shape[0] != post_shape[0]:
+                raise LoweringError(
+                    "per-neuron-gain", "a factor that differs inside a channel cannot enter a convolution's weights",
+                    where=where, hint="use one time constant per channel",
+                )  # fmt: skip
+            rows = factor.reshape(-1, 1, 1, 1)
+        case Dense():
+            rows = np.broadcast_to(factor, post_shape).reshape(-1, 1)
+        case Sparse():
+            rows = np.repeat(np.broadcast_to(factor, post_shape).ravel(), np.diff(arrays["/indptr"]))
+        case _:
+            rows = factor
+    return {**arrays, "": w * rows}

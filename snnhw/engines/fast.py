@@ -18,8 +18,9 @@ from snnhw.artifact import Artifact
 from snnhw.engines.base import Observer, Record
 from snnhw.engines.kernels import update
 from snnhw.errors import EngineError
-from snnhw.linear import matrix_of, reach
-from snnhw.network import Array, Conv, Dense, Diagonal, Inject, IntNeuron, Kind, Network, Population, Projection, Sparse
+from snnhw.linear import reach
+from snnhw.network import Array, Inject, IntNeuron, Kind, Network, Population, Projection
+from snnhw.torch_ops import product, weight_tensor
 
 FLOAT32_EXACT = 1 << 24
 FLOAT64_EXACT = 1 << 53
@@ -102,25 +103,10 @@ class Plan:
         batch, steps = spikes.shape[:2]
         if group.weight is None:  # injected by the host
             return np.asarray(spikes, np.int64)
-        x = torch.from_numpy(np.ascontiguousarray(spikes).reshape(batch * steps, *spikes.shape[2:])).to(group.dtype)
-        y = _product(group, x).reshape(batch, steps, *post.shape).numpy().astype(np.int64)
+        x = torch.tensor(spikes.reshape(batch * steps, *spikes.shape[2:]), dtype=group.dtype)
+        y = product(group.projection.op, group.weight, x, post.shape).reshape(batch, steps, *post.shape)
+        y = y.numpy().astype(np.int64)
         return np.asarray(fixed.shifted(y, group.projection.weight_exp))
-
-
-def _product(group: Synapses, x: torch.Tensor) -> torch.Tensor:
-    weight = group.weight
-    assert weight is not None
-    match group.projection.op:
-        case Conv() as op:
-            return torch.nn.functional.conv2d(x, weight, None, op.stride, op.padding, op.dilation, op.groups)
-        case Dense():
-            return x.flatten(1) @ weight.T
-        case Diagonal():
-            return x * weight
-        case Sparse():
-            return (weight @ x.flatten(1).T).T
-        case Inject():
-            return x
 
 
 def _groups(network: Network[IntNeuron], population: Population[IntNeuron]) -> tuple[Synapses, ...]:
@@ -137,13 +123,7 @@ def _synapses(network: Network[IntNeuron], post: Population[IntNeuron], members:
         return Synapses(pres, first, None, torch.int64)
     largest = sum(max(abs(bound) for bound in network[name].payload) for name in pres)
     dtype = _exact_type(network, first, post, largest)
-    w = network.array(first.op)
-    if isinstance(first.op, Sparse):
-        csr = matrix_of(first.op, network.weights, network[first.pre].size)
-        parts = (torch.from_numpy(np.asarray(part, np.int64)) for part in (csr.indptr, csr.indices, csr.data))
-        crow, col, values = parts
-        return Synapses(pres, first, torch.sparse_csr_tensor(crow, col, values.to(dtype), size=csr.shape), dtype)
-    return Synapses(pres, first, torch.from_numpy(np.ascontiguousarray(w)).to(dtype), dtype)
+    return Synapses(pres, first, weight_tensor(first.op, network.weights, network[first.pre].size, dtype), dtype)
 
 
 def _exact_type(network: Network[IntNeuron], projection: Projection, post: Population[IntNeuron], largest: int) -> torch.dtype:

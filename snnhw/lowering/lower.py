@@ -16,10 +16,11 @@ from torch import Tensor
 from snnhw.errors import LoweringError
 from snnhw.frontends.graph import LINEAR, NEURONS, predecessors, topological, validate
 from snnhw.frontends.simulate import linear, neuron_model, squeeze, sum_of
+from snnhw.linear import scale_rows
 from snnhw.lowering.compose import Composed, compose
 from snnhw.lowering.schedule import schedule
 from snnhw.network import (
-    Array, Conv, Dense, Diagonal, FloatNeuron, Kind, Network, Population, Projection, Readout, Shape, Sparse, verify,
+    Array, FloatNeuron, Kind, Network, Population, Projection, Readout, Shape, verify,
 )  # fmt: skip
 from snnhw.semantics import Deployment, Semantics
 
@@ -119,7 +120,9 @@ class _Reader:
                 label = f"{name}<-{term.chain[-1] if term.chain else 'identity'}"
                 label += f"#{len(composed)}" if any(label == used for used, _ in composed.values()) else ""
                 chain = [(node, self.graph.nodes[node]) for node in term.chain]
-                operator = scaled(compose(chain, self.shapes[term.source], self.shapes[name]), gain, self.shapes[name], name)
+                operator = compose(chain, self.shapes[term.source], self.shapes[name])
+                arrays = scale_rows(operator.kind, operator.arrays, squeeze_channels(gain), self.shapes[name], name)
+                operator = replace(operator, arrays=arrays)
                 composed[key] = (label, operator)
                 weights |= {label + part: array for part, array in operator.arrays.items()}
             label, operator = composed[key]
@@ -149,28 +152,6 @@ class _Reader:
                 where=name, needed=fitting, limit="rate (spikes), mean (linear layer)", hint=f"deploy with readout {fitting!r}",
             )  # fmt: skip
         return Readout(fitting, self.terms(name)[0].source if plain else name)
-
-
-def scaled(composed: Composed, gain: Array, post_shape: Shape, where: str) -> Composed:
-    """Rows of an operator times the gain of their post neurons."""
-    gain = squeeze_channels(np.broadcast_to(gain, post_shape)) if np.ndim(gain) else np.asarray(gain)
-    w = composed.arrays[""]
-    match composed.kind:
-        case Conv() if gain.ndim == 0 or gain.size == post_shape[0] == gain.shape[0]:
-            factor = gain.reshape(-1, 1, 1, 1)
-        case Dense():
-            factor = np.broadcast_to(gain, post_shape).reshape(-1, 1) if gain.ndim else gain
-        case Diagonal():
-            factor = gain
-        case Sparse():
-            rows = np.diff(composed.arrays["/indptr"])
-            factor = np.repeat(np.broadcast_to(gain, post_shape).ravel(), rows)
-        case _:
-            raise LoweringError(
-                "per-neuron-gain", "a gain that differs inside a channel cannot enter a convolution's weights", where=where,
-                hint="use one time constant per channel",
-            )  # fmt: skip
-    return replace(composed, arrays={**composed.arrays, "": w * factor})
 
 
 def squeeze_channels(x: Array) -> Array:

@@ -15,7 +15,13 @@ from importlib import metadata, util
 from typing import Any
 
 LAVA_VERSION = "0.10.0"
-DEPENDENCIES = {"numpy": "numpy", "scipy": "scipy", "networkx": "networkx", "asteval": "asteval", "sklearn": "scikit-learn"}
+DEPENDENCIES = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "networkx": "networkx",
+    "asteval": "asteval",
+    "sklearn": "scikit-learn",
+}
 INSTALL = f"pip install --no-deps --ignore-requires-python lava-nc=={LAVA_VERSION}"
 
 
@@ -100,15 +106,10 @@ def _patch_shared_memory() -> None:
 
 
 def _patch_discovery() -> None:
-    """Lava executes every module beside a process's own to find its models, once per process; ours names them."""
+    """Lava executes every module beside a process's own to find its models, once per process; ours names its model."""
     from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
 
-    def declared(process: Any) -> list[Any]:
-        return [process.declared_model]
+    def declared(proc: Any) -> list[Any]:
+        return [proc.declared_model]
 
-    original = ProcGroupDiGraphs._find_proc_models
-
-    def find(process: Any) -> list[Any]:
-        return declared(process) if hasattr(process, "declared_model") else original(process)
-
-    ProcGroupDiGraphs._find_proc_models = staticmethod(find)
+    ProcGroupDiGraphs._find_proc_models = staticmethod(declared)

@@ -19,7 +19,7 @@ from snnhw.engines.lava.plan import SPARSE, STOCK, Job, Plan, input_file, make_p
 from snnhw.engines.lava.recorder import read_window
 from snnhw.engines.lava.report import FAULT
 from snnhw.engines.lava.supervisor import Worker, worker
-from snnhw.errors import EngineError
+from snnhw.errors import DataError, EngineError
 from snnhw.linear import fan_out
 from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
@@ -39,7 +39,7 @@ class LavaEngine:
     Args:
         timeout: seconds for the whole run; None computes a generous one from the work.
         connections: 'stock' (Lava's Dense and Conv) or 'sparse' (ours, faster); None takes the profile's default.
-        fault: development hook, 'raise:NAME', 'hang:NAME' or 'die:NAME' of a population or projection.
+        fault: development hook for tests of failures (see `report.FAULT`).
     """
 
     name = "lava"
@@ -50,7 +50,7 @@ class LavaEngine:
         self.timeout, self.connections, self.fault = timeout, connections, fault
 
     def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
-        """Run all chunks as one stream of samples; raises EngineError (lava-missing, lava-failed, lava-timeout, ...)."""
+        """Run all chunks as one stream of samples; raises EngineError (lava-missing, lava-failed, ...)."""
         ok, found, fix = compat.lava_status()
         if not ok:
             raise EngineError("lava-missing", f"the lava engine cannot run: {found}", hint=fix)
@@ -81,12 +81,26 @@ def _write_inputs(folder: Path, network: Network[IntNeuron], chunks: Iterable[Ma
                 files[population.name] = (folder / input_file(index)).open("wb")
         for chunk in chunks:
             for name, file in files.items():
+                _check_shape(chunk[name], network, name)
                 file.write(np.ascontiguousarray(chunk[name], np.int32).data)
             samples += next(iter(chunk.values())).shape[0]
     finally:
         for file in files.values():
             file.close()
     return samples
+
+
+def _check_shape(x: Array, network: Network[IntNeuron], name: str) -> None:
+    """The files hold no shapes, so a wrong one would be read as other values."""
+    needed = (network.steps, *network[name].shape)
+    if x.shape[1:] != needed:
+        raise DataError(
+            "bad-shape",
+            "the values do not fit the input population",
+            where=name,
+            needed=f"(samples, {needed})",
+            limit=x.shape,
+        )
 
 
 def _window(network: Network[IntNeuron]) -> int:

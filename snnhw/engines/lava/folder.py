@@ -32,7 +32,9 @@ def read_plan(folder: Path) -> Plan:
     data = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"), object_hook=_tuples)
     with np.load(folder / ARRAYS_FILE) as arrays:
         nodes = [
-            Node(node["kind"], node["name"], node["params"], {name: arrays[key] for name, key in node["arrays"].items()})
+            Node(
+                node["kind"], node["name"], node["params"], {name: arrays[key] for name, key in node["arrays"].items()}
+            )
             for node in data["nodes"]
         ]
     return Plan(tuple(nodes), tuple(Wire(**wire) for wire in data["wires"]), data["steps"])

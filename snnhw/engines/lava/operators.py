@@ -21,7 +21,10 @@ def rows_by_source(op: LinearOp, weights: Mapping[str, Array], pre: Shape, post:
         case Dense():
             matrix = sparse.csr_matrix(np.asarray(weights[op.weight]).T)
         case Diagonal():
-            matrix = sparse.diags(np.broadcast_to(weights[op.weight], pre).ravel(), format="csr")
+            each = np.broadcast_to(weights[op.weight], pre).ravel()
+            matrix = sparse.csr_matrix(
+                (each, np.arange(pre_size), np.arange(pre_size + 1)), shape=(pre_size, post_size)
+            )
         case Sparse():
             parts = tuple(np.asarray(weights[op.weight + part]) for part in ("", "/indices", "/indptr"))
             matrix = sparse.csr_matrix(parts, shape=(post_size, pre_size)).T.tocsr()
@@ -46,12 +49,17 @@ def _conv_rows(op: Conv, w: Array, pre: Shape, post: Shape) -> Any:
         data.append(kernel[outs, within][:, taps].T.ravel())
     indptr = np.concatenate([[0], np.cumsum(np.tile(counts * per_out, channels))])
     size = out_channels * out_rows * out_cols
-    return sparse.csr_matrix((np.concatenate(data), np.concatenate(indices), indptr), shape=(channels * rows * cols, size))
+    return sparse.csr_matrix(
+        (np.concatenate(data), np.concatenate(indices), indptr), shape=(channels * rows * cols, size)
+    )
 
 
 def _spatial(op: Conv, kernel: Shape, size: Shape, out: Shape) -> tuple[Array, Array, Array]:
     """For every input position in order: number of kernel taps that use it, those taps, and the outputs they feed."""
-    one_axis = [_axis(n, k, o, s, p, d) for n, k, o, s, p, d in zip(size, kernel, out, op.stride, op.padding, op.dilation, strict=True)]
+    one_axis = [
+        _axis(n, k, o, s, p, d)
+        for n, k, o, s, p, d in zip(size, kernel, out, op.stride, op.padding, op.dilation, strict=True)
+    ]
     counts, taps, targets = [], [], []
     for row_taps, row_outs in one_axis[0]:
         for col_taps, col_outs in one_axis[1]:
@@ -62,7 +70,7 @@ def _spatial(op: Conv, kernel: Shape, size: Shape, out: Shape) -> tuple[Array, A
 
 
 def _axis(size: int, kernel: int, out: int, stride: int, padding: int, dilation: int) -> list[tuple[Array, Array]]:
-    """Along one axis, for every input index: the taps k and outputs o with o * stride + k * dilation - padding = index."""
+    """For every input index of an axis: taps k and outputs o with o * stride + k * dilation - padding = index."""
     taps = np.arange(kernel)
     found = []
     for index in range(size):

@@ -86,7 +86,7 @@ class Job:
         return any(self.stock(q) and isinstance(q.op, Conv) for q in self.network.projections)
 
     def stock(self, projection: Projection) -> bool:
-        """Whether a projection runs as Lava's own process (Lava has none for the other operators that is affordable)."""
+        """Whether a projection runs as Lava's own process; for the other operators Lava has no affordable one."""
         return self.connections == STOCK and isinstance(projection.op, Dense | Conv)
 
     def shape(self, name: str) -> Shape:
@@ -100,7 +100,11 @@ def make_plan(job: Job) -> Plan:
     nodes, wires = [Node("Clock", "clock")], []
     for index, population in enumerate(job.network.populations):
         if population.kind is Kind.INPUT:
-            params = {"shape": job.shape(population.name), "file": input_file(index), "steps": job.samples * job.network.steps}
+            params = {
+                "shape": job.shape(population.name),
+                "file": input_file(index),
+                "steps": job.samples * job.network.steps,
+            }
             nodes.append(Node("Source", population.name, params))
             wires.append(Wire("clock", "tick", population.name, "tick"))
         else:
@@ -134,7 +138,9 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
 
 def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[str, Any]) -> Node:
     n = population.model
-    params |= {key: value for key, value in asdict(n).items() if key not in ("vth", "bias", "comparison", "reset_timing")}
+    params |= {
+        key: value for key, value in asdict(n).items() if key not in ("vth", "bias", "comparison", "reset_timing")
+    }
     params |= {"greater_equal": int(n.comparison is Comparison.GE), "late": n.reset_timing is ResetTiming.NEXT_STEP}
     arrays = {"vth": _spread(n.vth, population.shape, shape), "bias": _spread(n.bias, population.shape, shape)}
     return Node("Programmable", population.name, params, arrays)
@@ -176,16 +182,25 @@ def _synapses(job: Job, projection: Projection) -> Node:
     op: Any = projection.op
     parts = ("", "/indices", "/indptr") if isinstance(op, Sparse) else ("",)
     params = {
-        "pre": job.shape(pre), "post": job.shape(post), "pre_shape": network[pre].shape, "post_shape": network[post].shape,
-        "op": op_to_json(op), "weight_exp": projection.weight_exp, "parts": parts,
+        "pre": job.shape(pre),
+        "post": job.shape(post),
+        "pre_shape": network[pre].shape,
+        "post_shape": network[post].shape,
+        "op": op_to_json(op),
+        "weight_exp": projection.weight_exp,
+        "parts": parts,
     }
     return Node("Synapses", projection.name, params, {"w" + part: network.weights[op.weight + part] for part in parts})
 
 
 def _stock_conv(job: Job, projection: Projection, op: Conv) -> Node:
     params = {
-        "input_shape": job.shape(projection.pre), "padding": op.padding[::-1], "stride": op.stride[::-1],
-        "dilation": op.dilation[::-1], "groups": op.groups, "num_message_bits": _bits(job.network[projection.pre]),
+        "input_shape": job.shape(projection.pre),
+        "padding": op.padding[::-1],
+        "stride": op.stride[::-1],
+        "dilation": op.dilation[::-1],
+        "groups": op.groups,
+        "num_message_bits": _bits(job.network[projection.pre]),
     }
     weights = conv_weights(job.network.weights[op.weight].astype(np.int32))
     return Node("Conv", projection.name, params, {"weight": weights})

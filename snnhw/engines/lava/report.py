@@ -11,12 +11,14 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 FOLDER = "SNNHW_LAVA_FOLDER"
 FAULT = "SNNHW_LAVA_FAULT"
-"""Development hook: 'raise:NAME', 'hang:NAME' or 'die:NAME' injects a failure in the second step of a process."""
+"""Development hook: 'raise:NAME', 'hang:NAME' or 'die:NAME' makes a process fail in its second step, 'start:NAME' at
+its start."""
 
 ERROR_FILE = "error.txt"
 
@@ -25,23 +27,23 @@ def write_error(folder: Path, text: str) -> None:
     """Leave an error for the parent; the first one wins, and a reader never sees half of it."""
     draft = folder / f"error.{os.getpid()}.tmp"
     draft.write_text(text, encoding="utf-8")
-    try:
+    with suppress(FileExistsError):  # what follows from the first error is not news
         os.link(draft, folder / ERROR_FILE)
-    except FileExistsError:
-        pass  # a consequence of the first error, not news
     draft.unlink()
 
 
-def guarded(run: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Wrap `run_spk` of a process model so that what it raises reaches the parent."""
+def guarded(method: Callable[..., None]) -> Callable[..., None]:
+    """Wrap `__init__(model, proc_params)` or `run_spk(model)` of a process model: what it raises reaches the parent."""
 
-    @functools.wraps(run)
-    def checked(model: Any) -> None:
+    @functools.wraps(method)
+    def checked(model: Any, *proc_params: Any) -> None:
+        name = str((proc_params[0] if proc_params else model.proc_params)["name"])
+        when = "start" if proc_params else f"step {model.time_step - 1}"
         try:
-            _injected(model)
-            run(model)
+            _inject(name, when)
+            method(model, *proc_params)
         except Exception as error:
-            where = f"process {_name(model)} ({type(model).__name__}), step {model.time_step - 1}"
+            where = f"process {name} ({type(model).__name__}), {when}"
             text = f"{where}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
             write_error(Path(os.environ[FOLDER]), text)
             raise
@@ -49,16 +51,12 @@ def guarded(run: Callable[[Any], None]) -> Callable[[Any], None]:
     return checked
 
 
-def _name(model: Any) -> str:
-    return str(model.proc_params["name"])
-
-
-def _injected(model: Any) -> None:
-    fault, _, name = os.environ.get(FAULT, "").partition(":")
-    if not fault or name != _name(model) or model.time_step != 2:
+def _inject(name: str, when: str) -> None:
+    fault, _, where = os.environ.get(FAULT, "").partition(":")
+    if where != name or when != ("start" if fault == "start" else "step 1"):
         return
     match fault:
-        case "raise":
+        case "raise" | "start":
             raise RuntimeError("injected failure")
         case "hang":
             time.sleep(3600)

@@ -40,8 +40,12 @@ def verify(network: Network[IntNeuron], profile: str, stock: Sequence[Projection
     for projection in stock:
         if isinstance(projection.op, Conv) and projection.weight_exp:
             raise EngineError(
-                "lava-unsupported", "Lava's Conv ignores weight_exp (lava issue 803)", where=projection.name,
-                needed=projection.weight_exp, limit=0, hint="use connections='sparse'",
+                "lava-unsupported",
+                "Lava's Conv ignores weight_exp (lava issue 803)",
+                where=projection.name,
+                needed=projection.weight_exp,
+                limit=0,
+                hint="use connections='sparse'",
             )
         if not isinstance(projection.op, Conv):
             _check_weights(projection, network.array(projection.op))
@@ -68,7 +72,10 @@ def _check_lif(population: Population[IntNeuron]) -> None:
     for name, is_wrong in wrong.items():
         if is_wrong:
             raise EngineError(
-                "lava-unsupported", f"Lava's LIF has no such {name}", where=population.name, needed=getattr(n, name),
+                "lava-unsupported",
+                f"Lava's LIF has no such {name}",
+                where=population.name,
+                needed=getattr(n, name),
                 hint="compile for a target with programmable neurons",
             )
     vth_register(population)
@@ -83,13 +90,19 @@ def vth_register(population: Population[IntNeuron]) -> int:
     value = int(vth.flat[0])
     if (vth != value).any():
         raise EngineError(
-            "lava-unsupported", "Lava's LIF has one threshold per population", where=population.name,
-            needed=f"{vth.min()}..{vth.max()}", limit="one value",
+            "lava-unsupported",
+            "Lava's LIF has one threshold per population",
+            where=population.name,
+            needed=f"{vth.min()}..{vth.max()}",
+            limit="one value",
         )
     if value % (1 << VTH_SHIFT) or not 0 <= value >> VTH_SHIFT <= VTH_MAX:
         raise EngineError(
-            "lava-unsupported", "the threshold is not a 17-bit mantissa times 64", where=population.name,
-            needed=value, limit=f"a multiple of 64 up to {VTH_MAX << VTH_SHIFT}",
+            "lava-unsupported",
+            "the threshold is not a 17-bit mantissa times 64",
+            where=population.name,
+            needed=value,
+            limit=f"a multiple of 64 up to {VTH_MAX << VTH_SHIFT}",
         )
     return value >> VTH_SHIFT
 
@@ -102,8 +115,11 @@ def bias_register(neuron: IntNeuron, where: str) -> tuple[Array, int]:
         if ((mantissa << exponent) == bias).all() and mantissa.min() >= BIAS_LOW and mantissa.max() <= BIAS_HIGH:
             return mantissa, exponent
     raise EngineError(
-        "lava-unsupported", "the biases are not 13-bit mantissas times one power of two", where=where,
-        needed=f"{bias.min()}..{bias.max()}", limit=f"{BIAS_LOW}..{BIAS_HIGH} << 0..7",
+        "lava-unsupported",
+        "the biases are not 13-bit mantissas times one power of two",
+        where=where,
+        needed=f"{bias.min()}..{bias.max()}",
+        limit=f"{BIAS_LOW}..{BIAS_HIGH} << 0..7",
     )
 
 
@@ -114,13 +130,22 @@ def _check_weights(projection: Projection, weights: Array) -> None:
     lowest, highest = (-256, 254) if mixed else (-255, 255)
     if low < lowest or high > highest:
         raise EngineError(
-            "weight-range", "Lava's synapses hold 8 bits", where=projection.name, needed=f"{low}..{high}", limit=f"{lowest}..{highest}",
+            "weight-range",
+            "Lava's synapses hold 8 bits",
+            where=projection.name,
+            needed=f"{low}..{high}",
+            limit=f"{lowest}..{highest}",
         )
     if mixed and (weights & 1).any():
         odd = weights[(weights & 1) == 1]
         raise EngineError(
-            "odd-weight", "weights of mixed sign must be even: Lava drops their lowest bit", where=projection.name,
-            needed=int(odd.flat[0]), limit="even values in -256..254",
+            "odd-weight",
+            "weights of mixed sign must be even: Lava drops their lowest bit",
+            where=projection.name,
+            needed=int(odd.flat[0]),
+            limit="even values in -256..254",
         )
     if projection.weight_exp not in DENSE_EXPONENTS:
-        raise EngineError("weight-range", "the weight exponent is out of range", where=projection.name, needed=projection.weight_exp)
+        raise EngineError(
+            "weight-range", "the weight exponent is out of range", where=projection.name, needed=projection.weight_exp
+        )

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from snnhw.engines.lava.report import ERROR_FILE
-from snnhw.engines.lava.worker import DONE_FILE
 from snnhw.errors import EngineError
 
 LOG_FILE = "log.txt"
@@ -39,14 +38,12 @@ class Worker:
             raise _failed("the Lava worker ended before the run did", _log(self.folder))
         if time.monotonic() > self.deadline:
             raise EngineError(
-                "lava-timeout", "Lava did not finish in time", needed="more time, or it hangs", limit=f"{self.timeout:.0f} s",
+                "lava-timeout",
+                "Lava did not finish in time",
+                needed="more time, or it hangs",
+                limit=f"{self.timeout:.0f} s",
                 hint="give a larger timeout, fewer samples, or connections='sparse'",
             )
-
-    @property
-    def done(self) -> bool:
-        """Whether all steps have run."""
-        return (self.folder / DONE_FILE).exists()
 
 
 @contextmanager
@@ -58,7 +55,13 @@ def worker(folder: Path, timeout: float, extra: Mapping[str, str]) -> Iterator[W
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": path, **extra}
     with (folder / LOG_FILE).open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
         )
     try:
         yield Worker(folder, process, timeout)

@@ -6,11 +6,14 @@ the parent closes it, or dies, the worker ends all Lava processes and itself.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
+import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +26,21 @@ CHANNEL_SLOTS = 4
 """Messages a channel can hold; Lava's default of 64 takes 64 copies of every population's spikes."""
 
 LEASH_PERIOD = 0.2
-DONE_FILE = "done"
 
 
 def main(folder: Path) -> None:
     """Run the plan in `folder`, then end everything that was started."""
     os.environ[FOLDER] = str(folder)
-    ended = threading.Event()
-    threading.Thread(target=_leash, args=(folder, ended), daemon=True).start()
+    threading.Thread(target=_leash, args=(folder,), daemon=True).start()
     try:
-        run(read_plan(folder))
-        (folder / DONE_FILE).touch()
-    except Exception as error:
+        kept = run(read_plan(folder))  # noqa: F841  Lava stops its processes when these are collected
+    except Exception as error:  # noqa: BLE001  the parent raises it again
         write_error(folder, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-    ended.wait()
+    threading.Event().wait()  # until the leash ends us
 
 
-def run(plan: Plan) -> None:
-    """Build the processes of a plan and run all its steps."""
+def run(plan: Plan) -> dict[str, Any]:
+    """Build the processes of a plan and run all its steps; returns the processes, still alive."""
     prepare()
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi1SimCfg
@@ -52,6 +52,7 @@ def run(plan: Plan) -> None:
     config = Loihi1SimCfg(select_tag="fixed_pt", exception_proc_model_map=dict(classes.values()))
     settings = {"pypy_channel_size": CHANNEL_SLOTS}
     processes[plan.nodes[0].name].run(condition=RunSteps(num_steps=plan.steps), run_cfg=config, compile_config=settings)
+    return processes
 
 
 def _classes() -> dict[str, tuple[Any, Any]]:
@@ -91,7 +92,7 @@ def _connect(processes: dict[str, Any], wire: Wire) -> None:
     (out_port.reshape(wire.reshape) if wire.reshape else out_port).connect(in_port)
 
 
-def _leash(folder: Path, ended: threading.Event) -> None:
+def _leash(folder: Path) -> None:
     """Wait for the parent to let go; meanwhile report Lava processes that end on their own (killed, out of memory)."""
     told = False
     while not select.select([sys.stdin], [], [], LEASH_PERIOD)[0]:
@@ -100,7 +101,8 @@ def _leash(folder: Path, ended: threading.Event) -> None:
             told = True
             write_error(folder, f"a Lava process ended before the run did: {lost}")
     _end_children()
-    ended.set()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # whatever Lava forked in the meantime, and this process
     os._exit(0)
 
 
@@ -117,13 +119,13 @@ def _lost_child() -> str | None:
 
 def _end_children() -> None:
     """Kill and reap: a parent further up may not reap what it inherits."""
-    import multiprocessing
-
-    children = multiprocessing.active_children()
-    for child in children:
-        child.kill()
-    for child in children:
-        child.join(timeout=5)
+    pids = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+    for pid in pids:
+        with suppress(ProcessLookupError):  # reaped by Lava in the meantime
+            os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        with suppress(ChildProcessError):  # the same
+            os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ class SourceModel(PyLoihiProcessModel):
     tick: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
+    @guarded
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.shape = tuple(proc_params["shape"])
@@ -70,6 +71,7 @@ class DelayModel(PyLoihiProcessModel):
     s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
+    @guarded
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.ring = np.zeros((proc_params["delay"], *proc_params["shape"]), np.int32)
@@ -90,6 +92,7 @@ class SynapsesModel(PyLoihiProcessModel):
     s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     a_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
+    @guarded
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         op = op_from_json(proc_params["op"])
@@ -119,6 +122,7 @@ class ProgrammableModel(PyLoihiProcessModel):
     u: Any = LavaPyType(np.ndarray, np.int64, precision=24)
     v: Any = LavaPyType(np.ndarray, np.int64, precision=24)
 
+    @guarded
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         shape = tuple(proc_params["shape"])
@@ -131,7 +135,11 @@ class ProgrammableModel(PyLoihiProcessModel):
         arrived = self.a_in.recv()
         since = self.time_step - 1 - p["place"]["start"]
         if since >= 0 and since % p["interval"] == 0:
-            self.u, self.v, self.fired = np.zeros_like(self.u), np.full_like(self.v, p["v_init"]), np.zeros_like(self.fired)
+            self.u, self.v, self.fired = (
+                np.zeros_like(self.u),
+                np.full_like(self.v, p["v_init"]),
+                np.zeros_like(self.fired),
+            )
         raw_u = fixed.current(self.u, arrived, p["du"], p["act_shift"])
         self.u = fixed.wrap24(raw_u)
         debt = p["vth"] * self.fired if p["late"] else 0

@@ -44,6 +44,7 @@ class StockLif(PyLifResetModelBitAcc):
 
     run_spk = guarded(PyLifResetModelBitAcc.run_spk)
 
+    @guarded
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.recorder = Recorder(proc_params["place"], tuple(proc_params["shape"]))

@@ -1,0 +1,225 @@
+"""snnhw in Python: load, compile, run, compare. The command line is a thin wrapper over these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from snnhw.artifact import Artifact, load
+from snnhw.compare.build import compare as compare_runs
+from snnhw.compare.tree import Comparison
+from snnhw.encoding import data_hash, encode, real_steps
+from snnhw.engines.choose import integer_engine
+from snnhw.engines.floating import FloatEngine
+from snnhw.engines.observe import Predictions, Recorder
+from snnhw.errors import DataError, SourceError
+from snnhw.frontends import load_source
+from snnhw.frontends.checkpoint import DEFAULT, import_module
+from snnhw.frontends.graph import validate
+from snnhw.frontends.source import Source
+from snnhw.lowering.check import Check, check_import, check_lowering, require_equal
+from snnhw.lowering.lower import lower
+from snnhw.mapping.place import place
+from snnhw.network import Array, FloatNeuron, Network
+from snnhw.quantize.quantize import Quantized, quantize
+from snnhw.semantics import Deployment, Semantics
+from snnhw.target import Target, load_target
+
+CHECK_SAMPLES = 2
+"""Samples on which stages are compared; every layer, neuron and step of each is."""
+
+CHUNK = 32
+"""Samples in memory at once."""
+
+Stage = Callable[[str], None]
+"""Told the name of each stage of a compilation as it begins."""
+
+
+def compile(
+    source: str | Path | Source | nn.Module,
+    example_input: Tensor | Array | None = None,
+    *,
+    target: str | Target,
+    calibrate: Array | None = None,
+    weight_bits: int | None = None,
+    deployment: Deployment | None = None,
+    semantics: Semantics = DEFAULT,
+    stage: Stage = lambda name: None,
+) -> Artifact:
+    """Compile a trained network for a chip.
+
+    Args:
+        source: a checkpoint or NIR file, an imported `Source`, or a live module of snnhw's neurons that takes
+            (T, N, *input shape).
+        example_input: for a live module: one input (T, N, *input shape), or (T, *input shape).
+        target: a shipped target's name, a path to a .toml file, or a Target.
+        calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint are used,
+            and without any the scales come from the weights alone.
+        weight_bits: bits of a weight, sign included; the target's own number if None.
+        deployment: for a live module: T, encoding and readout; told from the example input if None.
+
+    Raises:
+        SnnhwError: with code, place, need, limit and hint.
+    """
+    chip = load_target(target) if isinstance(target, str) else target
+    stage("import")
+    imported = _imported(source, example_input, deployment, semantics)
+    validate(imported.graph)
+    stage("lower")
+    network = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
+    samples = calibrate if calibrate is not None else imported.calibration
+    real = None if samples is None else _real(samples, imported.deployment)
+    stage("check")
+    checks = stage_checks(imported, network, real)
+    stage("quantise")
+    quantized = quantize(network, chip, imported.deployment, real, weight_bits)
+    if samples is not None:
+        checks.append(_integer_check(quantized, imported.deployment, samples))
+    stage("map")
+    mapping = place(quantized.network, chip)
+    calibration = None if samples is None else {"sha256": data_hash(samples), "samples": len(samples)}
+    return Artifact(
+        source=dict(imported.origin), target=chip, network=quantized.network, reference=quantized.reference,
+        deployment=imported.deployment, inputs=quantized.inputs, mapping=mapping, rationale=quantized.rationale,
+        bounds=tuple(b.to_dict() for b in quantized.bounds), checks=tuple(c.to_dict() for c in checks),
+        calibration=calibration, semantics=asdict(imported.semantics),
+    )  # fmt: skip
+
+
+def _imported(source: Any, example: Any, deployment: Deployment | None, semantics: Semantics) -> Source:
+    if isinstance(source, Source):
+        return source
+    if not isinstance(source, nn.Module):
+        return load_source(source)
+    if deployment is None:
+        if example is None:
+            raise SourceError(
+                "needs-example", "a live module needs an example input", where=type(source).__name__,
+                needed="(T, N, *input shape)", hint="give example_input=, or deployment=",
+            )  # fmt: skip
+        shape = tuple(int(n) for n in example.shape)
+        deployment = Deployment(shape[0], "spikes", shape[2:], _readout_of(source))
+    return import_module(source, deployment, semantics)
+
+
+def _readout_of(module: nn.Module) -> str:
+    """'rate' when the last leaf that computes is a neuron, else 'mean'."""
+    from snnhw.zoo.neurons import Neuron
+
+    leaves = [m for m in module.modules() if not list(m.children())]
+    return "rate" if leaves and isinstance(leaves[-1], Neuron) else "mean"
+
+
+def _real(samples: Array, deployment: Deployment) -> Array:
+    return real_steps(samples, deployment.input_shape, deployment.encoding, deployment.steps, deployment.seed)
+
+
+def stage_checks(source: Source, network: Network[FloatNeuron], real: Array | None) -> list[Check]:
+    """Source = NIR = lowered, spike for spike, on calibration samples or, without any, on random input."""
+    if real is None:
+        shape = (CHECK_SAMPLES, source.deployment.steps, *source.deployment.input_shape)
+        real = np.random.default_rng(0).random(shape)
+        if source.deployment.encoding != "direct":
+            real = (real < 0.3).astype(np.float64)
+    x = real[:CHECK_SAMPLES]
+    return [require_equal(check_import(source, x)), require_equal(check_lowering(source, network, x))]
+
+
+def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array) -> Check:
+    """Prediction agreement of the integer network with the float one on calibration samples; never a refusal."""
+    part = samples[: 2 * CHUNK]
+    said = Predictions(quantized.network)
+    values = encode(part, quantized.inputs, quantized.network.steps)
+    integer_engine("fast").run(_Bare(quantized.network), [values], [said])  # type: ignore[arg-type]
+    expected, _ = FloatEngine(quantized.reference, deployment, "float32").run(part)
+    agree = int((expected == said.predictions).sum())
+    return Check("float ~ integer", len(part), len(part), 0, f"{agree} of {len(part)} calibration predictions agree")
+
+
+class _Bare:
+    """Just enough of an artifact for an engine."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+
+def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed: int | None) -> Artifact:
+    """The artifact with another encoding, T or seed of its input."""
+    changes: dict[str, Any] = {}
+    changes |= {} if encoding is None else {"encoding": encoding}
+    changes |= {} if seed is None else {"seed": seed}
+    if steps is not None:
+        if steps < 1:
+            raise DataError("bad-steps", "a sample has at least one step", needed=steps, limit=1)
+        network = replace(artifact.network, steps=steps)
+        reference = replace(artifact.reference, steps=steps)
+        artifact = replace(artifact, network=network, reference=reference, deployment=replace(artifact.deployment, steps=steps))
+    inputs = tuple(replace(spec, **changes) for spec in artifact.inputs)
+    return replace(artifact, inputs=inputs, deployment=replace(artifact.deployment, **changes))
+
+
+def run(
+    artifact: Artifact | str | Path, x: Array, engine: str = "fast", *, record: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Array]:  # fmt: skip
+    """Run an artifact.
+
+    Args:
+        x: samples (B, ...) as the user has them.
+        engine: 'fast', 'reference' or 'lava'.
+        record: None, 'spikes', or 'state' (spikes, u and v).
+
+    Returns:
+        `output` (samples, T, outputs...), `counts` (its sum over T), `predictions`, and `spikes/NAME`, `u/NAME`,
+        `v/NAME` (samples, T, neurons...) as asked for.
+    """
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
+    integer_engine(engine).run(compiled, _chunks(compiled, x, progress), [recorder])
+    return recorder.arrays()
+
+
+def _chunks(artifact: Artifact, x: Array, progress: Callable[[int, int], None] | None) -> Iterator[Mapping[str, Array]]:
+    for first in range(0, len(x), CHUNK):
+        yield encode(x[first : first + CHUNK], artifact.inputs, artifact.steps)
+        if progress is not None:
+            progress(min(first + CHUNK, len(x)), len(x))
+
+
+def run_float(source: Source | str | Path, x: Array, *, record: bool = False) -> dict[str, Array]:
+    """Run a source's lowered float network in float64; the keys are those of `run`."""
+    imported = source if isinstance(source, Source) else load_source(source)
+    network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
+    engine = FloatEngine(network, imported.deployment)
+    parts = [engine.record(x[first : first + CHUNK], record) for first in range(0, len(x), CHUNK)]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def compare(
+    source: Source | str | Path, artifact: Artifact | str | Path, x: Array, y: Array | None = None, *, engine: str = "fast",
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:  # fmt: skip
+    """Count both networks on the same samples; the float side runs in float32.
+
+    Raises:
+        DataError: the artifact was compiled from another network than the source.
+    """
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    imported = source if isinstance(source, Source) else load_source(source)
+    deployment = replace(compiled.deployment, input_shape=imported.deployment.input_shape)
+    network = lower(imported.graph, imported.semantics, imported.deployment, int(compiled.target["numeric.delay_max"]))
+    network = replace(network, steps=compiled.steps)
+    ours, theirs = ({p.name: p.shape for p in n.computed} for n in (compiled.reference, network))
+    if ours != theirs:
+        odd = sorted(set(ours.items()) ^ set(theirs.items()))[:3]
+        raise DataError(
+            "different-networks", "the artifact was not compiled from this source", where=", ".join(name for name, _ in odd),
+            hint="compile the source again",
+        )  # fmt: skip
+    floats = FloatEngine(network, deployment, "float32")
+    return compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=CHUNK, progress=progress)

@@ -1,0 +1,142 @@
+"""The analytic time model (reference/hardware.md §5, 'simple'), and times summed over the samples of a run.
+
+    T(step) = max( max over cores of generation, max over cores of reception ) + sync(tiles in use)
+
+    generation = access of every neuron + update of the active ones + spike_out per spike + message_out per message
+    reception  = message_in per message + synop per synapse reached, by format
+
+Messages are received in the step they are sent in. Inputs live on the host: their messages load the receiving
+cores and no sender. Everything is in integer picoseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from snnhw.chip.units import picoseconds
+from snnhw.errors import TargetError
+from snnhw.mapping.route import tile
+from snnhw.network import Array, Network
+from snnhw.target import Target
+
+
+@dataclass(frozen=True)
+class Times:
+    """Sums over the samples of a run, integer picoseconds; `+` merges shards.
+
+    Args:
+        latency: time of one isolated sample, summed over samples; with its smallest and largest.
+        period: time of T steps of the steady pipeline, summed over samples; with its smallest and largest.
+        generation, reception: busy time of every core in use in those T steps, summed over samples, int64 (cores,).
+    """
+
+    samples: int
+    latency: int
+    latency_min: int
+    latency_max: int
+    period: int
+    period_min: int
+    period_max: int
+    generation: Array
+    reception: Array
+
+    def __add__(self, other: Times) -> Times:
+        if not self.samples or not other.samples:
+            return self if self.samples else other
+        return Times(
+            self.samples + other.samples,
+            self.latency + other.latency,
+            min(self.latency_min, other.latency_min),
+            max(self.latency_max, other.latency_max),
+            self.period + other.period,
+            min(self.period_min, other.period_min),
+            max(self.period_max, other.period_max),
+            self.generation + other.generation,
+            self.reception + other.reception,
+        )
+
+
+def no_times(cores: int) -> Times:
+    """Nothing yet."""
+    zero = np.zeros(cores, np.int64)
+    return Times(0, 0, 0, 0, 0, 0, 0, zero, zero)
+
+
+Work = dict[str, tuple[Array, Array]]
+"""Population -> generation and reception it causes, each (B, T, cores), picoseconds, sample-step aligned."""
+
+
+def sample_times(network: Network[Any], work: Work, idle: Array, sync: int) -> Times:
+    """Times of a batch of samples.
+
+    One isolated sample takes chip steps 0 … depth+T-1: population p works in [start_p, start_p + T), the others
+    still pay `idle` (neuron access). The steady pipeline repeats the sample every T steps: at chip step k
+    population p computes its sample step (k - start_p) mod T.
+
+    Args:
+        idle: access time of all neurons of every core, int64 (cores,).
+        sync: barrier at the end of each chip step.
+    """
+    steps = network.steps
+    batch, _, cores = next(iter(work.values()))[0].shape
+    once = np.zeros((2, batch, network.depth + steps, cores), np.int64)
+    steady = np.zeros((2, batch, steps, cores), np.int64)
+    for p in network.populations:
+        for side, load in enumerate(work[p.name]):
+            once[side, :, p.start : p.start + steps] += load
+            steady[side] += np.roll(load, p.start, axis=1)
+    once[0] += idle
+    steady[0] += idle
+    latency, period = (step_times(loads, sync).sum(axis=1) for loads in (once, steady))
+    return Times(
+        batch, int(latency.sum()), int(latency.min()), int(latency.max()), int(period.sum()), int(period.min()),
+        int(period.max()), steady[0].sum(axis=(0, 1)), steady[1].sum(axis=(0, 1)),
+    )  # fmt: skip
+
+
+def step_times(loads: Array, sync: int) -> Array:
+    """Times of chip steps (B, steps) from generation and reception (2, B, steps, cores)."""
+    busiest: Array = loads.max(axis=(0, 3))
+    return busiest + sync
+
+
+def tiles_in_use(cores: Array, target: Target) -> int:
+    """Distinct tiles (routers) that hold a core in use, over all chips."""
+    return len(set(zip(*(axis.tolist() for axis in tile(cores, target)), strict=True)))
+
+
+def sync_keys(target: Target, tiles: int, chips: int) -> list[str]:
+    """Keys of the barrier's time: the largest published size that is not above what is in use, of tiles and of chips.
+
+    A target without a figure for so few chips is charged the barrier of the tiles alone.
+    """
+    tile_key = _largest(target, "sync.tiles_", tiles)
+    if tile_key is None:
+        where = f"{target.name}.toml, time.sync"
+        raise TargetError(
+            "missing-constant", f"target {target.name} has no barrier time for {tiles} tiles", where=where
+        )
+    chip_key = _largest(target, "sync_chips.chips_", chips) if chips > 1 else None
+    return [tile_key] if chip_key is None else [tile_key, chip_key]
+
+
+def _largest(target: Target, prefix: str, used: int) -> str | None:
+    """Key 'time.<prefix>N' with the largest N up to `used`."""
+    sizes = [int(key.removeprefix(prefix)) for key in target.sections["time"] if key.startswith(prefix)]
+    fitting = [size for size in sizes if size <= used]
+    return f"time.{prefix}{max(fitting)}" if fitting else None
+
+
+def sync_time(target: Target, tiles: int, chips: int) -> int:
+    """Barrier at the end of every chip step, picoseconds: the longer one of tiles and chips."""
+    return max(picoseconds(target, key) for key in sync_keys(target, tiles, chips))
+
+
+def time_keys(target: Target, formats: set[str], tiles: int, chips: int) -> list[str]:
+    """Keys of the constants a time was made from."""
+    plain = ("access", "update", "spike_out", "message_out", "message_in")
+    synops = [f"time.synop.{f}" for f in sorted(formats)]
+    return [f"time.{key}" for key in plain] + synops + sync_keys(target, tiles, chips)

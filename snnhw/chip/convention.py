@@ -1,0 +1,117 @@
+"""The 45 nm AC/MAC convention for the float network and its dense ANN twin. Constants: `convention_45nm.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from snnhw.artifact import Artifact
+from snnhw.chip.units import in_si
+from snnhw.chip.wiring import stored_synapses
+from snnhw.encoding import InputSpec
+from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Population, Projection
+from snnhw.target import Constant
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Constants of the convention: an accumulate and a multiply-accumulate."""
+
+    label: str
+    ac: Constant
+    mac: Constant
+
+    def joules(self, acs: float, macs: float) -> float:
+        """Energy of some operations."""
+        return acs * float(in_si(self.ac, "J", "ac")) + macs * float(in_si(self.mac, "J", "mac"))
+
+
+@cache
+def convention() -> Convention:
+    """The shipped constants."""
+    text = (resources.files("snnhw.chip") / "convention_45nm.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    return Convention(data["label"], Constant(**data["ac"]), Constant(**data["mac"]))
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Mean accumulates and multiply-accumulates per sample."""
+
+    acs: float
+    macs: float
+
+
+def ann_macs(artifact: Artifact) -> int:
+    """Multiply-accumulates of one forward pass of the ANN of the same topology: every stored synapse once.
+
+    Projections into one population that share operator and weights count once (the ANN adds their inputs first).
+    One-to-one projections are additions and relays are delays: neither is a multiply-accumulate. What the host
+    computes of the first layer belongs to the ANN. Border aware: products with padding do not count.
+    """
+    network = artifact.network
+    seen: set[tuple[str, LinearOp]] = set()
+    total = sum(host_macs(spec) for spec in artifact.inputs)
+    for q in network.projections:
+        if (q.post, q.op) in seen or not _multiplies(network, q):
+            continue
+        seen.add((q.post, q.op))
+        total += _dense(network, q)
+    return total
+
+
+def _multiplies(network: Network[Any], projection: Projection) -> bool:
+    return not isinstance(projection.op, Diagonal) and network[projection.post].kind is not Kind.RELAY
+
+
+def _dense(network: Network[Any], q: Projection) -> int:
+    return int(stored_synapses(q.op, network.weights, network[q.pre].shape, network[q.post].shape).sum())
+
+
+def host_macs(spec: InputSpec) -> int:
+    """Multiply-accumulates the host does for one input array (0 without a host-computed layer)."""
+    host = spec.host
+    if host is None:
+        return 0
+    return int(stored_synapses(host.op, host.weights, spec.shape, host.out_shape).sum())
+
+
+def float_operations(
+    artifact: Artifact, events: Mapping[str, Array], samples: int, static: Mapping[str, bool]
+) -> Operations:
+    """Operations of the float spiking network, mean per sample.
+
+    ACs: every event of a binary population times the stored synapses it reaches. MACs: the dense layer behind an
+    analog input (directly encoded values), once a sample where the input is the same at every step, else once a
+    step; and every graded event times its synapses.
+
+    Args:
+        events: population -> non-zero values of every neuron, summed over samples and steps; inputs and all
+            spiking or relaying populations of `artifact.reference`.
+        static: input population -> whether its values are the same at every step.
+    """
+    network = artifact.reference
+    analog = {spec.population for spec in artifact.inputs if spec.encoding == "direct"}
+    acs = macs = 0.0
+    for q in network.projections:
+        pre = network[q.pre]
+        if q.pre in analog:
+            macs += _dense(network, q) * (1 if static[q.pre] else network.steps)
+            continue
+        reached = stored_synapses(q.op, network.weights, pre.shape, network[q.post].shape)
+        operations = float(events[q.pre].ravel() @ reached) / samples
+        if _binary(artifact, pre):
+            acs += operations
+        else:
+            macs += operations
+    return Operations(acs, macs)
+
+
+def _binary(artifact: Artifact, population: Population[Any]) -> bool:
+    """Whether events carry nothing but 1, by the declared payload of the integer network."""
+    low, high = artifact.network.by_name.get(population.name, population).payload
+    return low >= 0 and high <= 1

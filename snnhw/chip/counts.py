@@ -1,0 +1,136 @@
+"""Counters of a run: integers that merge by addition, streamed chunk by chunk.
+
+Rules (docs/energy.md says why):
+
+- event: a non-zero entry of a population's spikes; a graded event is one event, its magnitude is summed beside it.
+- synop: one stored synapse reached by one event, at borders only those that exist; injected values have none.
+- access: every computed neuron in every sample step; an update is *active* when v before the step, u, the bias or
+  the spike is not zero.
+- message: one per event and distinct destination core. All projections (and all delays: the delay is a field of the
+  synapse) from the neuron to that core share it; a core may send to itself. Unicast: no multicast is assumed.
+- hops: of a message between cores on XY routes, E-W and N-S apart, and borders between chips crossed. Messages from
+  the host are counted apart and have no hops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from snnhw.artifact import Artifact
+from snnhw.chip.analytic import Times
+from snnhw.chip.kernels import count_active, count_events
+from snnhw.chip.loads import Loads
+from snnhw.chip.wiring import Wiring, wire
+from snnhw.engines.base import Record
+from snnhw.errors import EngineError
+from snnhw.network import Array, IntNeuron, Kind, Population
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What happened in a run, per neuron; every entry adds.
+
+    Args:
+        samples: number of samples.
+        events: population -> non-zero spikes of every neuron, int64 (N,).
+        magnitude: population -> sum of |value| of every neuron's events, int64 (N,).
+        active: computed population -> active updates of all its neurons.
+        wraps, clips: population -> how often u wrapped and v saturated.
+    """
+
+    samples: int
+    events: Mapping[str, Array]
+    magnitude: Mapping[str, Array]
+    active: Mapping[str, int]
+    wraps: Mapping[str, int]
+    clips: Mapping[str, int]
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.samples + other.samples,
+            _added(self.events, other.events),
+            _added(self.magnitude, other.magnitude),
+            _added(self.active, other.active),
+            _added(self.wraps, other.wraps),
+            _added(self.clips, other.clips),
+        )
+
+
+def _added(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: a[name] + b[name] for name in a}
+
+
+class ChipObserver:
+    """Counts a run and times every sample on the chip; see `Counts` and `analytic.Times`.
+
+    Args:
+        wiring: give it when several observers watch the same artifact; made from the artifact otherwise.
+    """
+
+    def __init__(self, artifact: Artifact, wiring: Wiring | None = None) -> None:
+        self.artifact = artifact
+        self.wiring = wiring if wiring is not None else wire(artifact)
+        self.loads = Loads(artifact, self.wiring)
+        names = [p.name for p in artifact.network.populations]
+        self._events = {p.name: np.zeros(p.size, np.int64) for p in artifact.network.populations}
+        self._magnitude = {name: count.copy() for name, count in self._events.items()}
+        self._active, self._wraps, self._clips = (dict.fromkeys(names, 0) for _ in range(3))
+        self._samples = 0
+        self._biased = {p.name: _biased(p) for p in artifact.network.computed}
+
+    def observe(self, first_sample: int, population: str, record: Record) -> None:
+        """Count one population of one chunk."""
+        p = self.artifact.network[population]
+        batch, steps = record.spikes.shape[:2]
+        if p is self.artifact.network.populations[0]:
+            self._samples += batch
+        histogram = self._count(p, record.spikes)
+        active = self._updates(p, record)
+        self._active[population] += int(active.sum())
+        self._wraps[population] += record.wraps
+        self._clips[population] += record.clips
+        self.loads.add(population, histogram.reshape(batch, steps, -1), active)
+
+    def _count(self, p: Population[IntNeuron], spikes: Array) -> Array:
+        """Events per class of neurons, (B, T, classes); a static input is counted once and repeated."""
+        batch, steps = spikes.shape[:2]
+        repeat = steps if steps > 1 and spikes.strides[1] == 0 else 1
+        values = (spikes[:, :1] if repeat > 1 else spikes).reshape(-1, p.size)
+        cost = self.loads.costs[p.name]
+        per_neuron, histogram = count_events(values, cost.labels, cost.classes)
+        self._events[p.name] += per_neuron * repeat
+        plain = values.dtype == np.int8 and p.payload == (0, 1)
+        magnitude = per_neuron if plain else np.abs(values).sum(axis=0, dtype=np.int64)
+        self._magnitude[p.name] += magnitude * repeat
+        return np.repeat(histogram.reshape(batch, steps // repeat, cost.classes), repeat, axis=1)
+
+    def _updates(self, p: Population[IntNeuron], record: Record) -> Array:
+        """Active updates per (sample, step, core of the population)."""
+        batch, steps = record.spikes.shape[:2]
+        cost = self.loads.costs[p.name]
+        if p.kind is Kind.INPUT:
+            return np.zeros((batch, steps, 0), np.int64)
+        if record.u is None or record.v is None:
+            raise EngineError("no-state", "active updates are counted from u and v, the engine gave none", where=p.name)
+        flat = (batch, steps, p.size)
+        spikes, u, v = (x.reshape(flat) for x in (record.spikes, record.u, record.v))
+        return count_active(spikes, u, v, p.model.v_init, self._biased[p.name], cost.slot, len(cost.at))
+
+    @property
+    def counts(self) -> Counts:
+        """Everything counted so far."""
+        events, magnitude = ({name: n.copy() for name, n in part.items()} for part in (self._events, self._magnitude))
+        return Counts(self._samples, events, magnitude, dict(self._active), dict(self._wraps), dict(self._clips))
+
+    @property
+    def times(self) -> Times:
+        """Times of all samples whose populations have all been seen."""
+        return self.loads.times
+
+
+def _biased(p: Population[IntNeuron]) -> Array:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(p.model.bias) != 0, p.shape).reshape(p.size))

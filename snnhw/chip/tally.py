@@ -1,0 +1,145 @@
+"""Totals of a run: per-neuron events times fan-out, messages between cores, hops. Integers over all samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnhw.artifact import Artifact
+from snnhw.chip.counts import Counts
+from snnhw.chip.wiring import Link, Wiring
+from snnhw.mapping.route import hops_between
+from snnhw.network import Array, IntNeuron, Kind, Population
+
+
+@dataclass(frozen=True)
+class PopulationTally:
+    """One population: events (non-zero spikes), payload (sum of |value|), active updates, wraps of u, clips of v."""
+
+    name: str
+    kind: str
+    neurons: int
+    events: int
+    payload: int
+    active: int
+    wraps: int
+    clips: int
+
+
+@dataclass(frozen=True)
+class ProjectionTally:
+    """One projection: events that entered it and the synapses they reached.
+
+    Args:
+        format: 'dense', 'conv', 'sparse', or None for values the host injects (events, but no synops).
+        synops: stored synapses reached, one per event and synapse whatever the payload.
+        synops_nonzero: the same without synapses of weight zero.
+        payload_synops: the same weighted by the magnitude of the event.
+        graded: whether events carry more than 0 or 1.
+        from_host: whether the events come from an input population.
+    """
+
+    name: str
+    pre: str
+    post: str
+    format: str | None
+    events: int
+    synops: int
+    synops_nonzero: int
+    payload_synops: int
+    graded: bool
+    from_host: bool
+
+
+@dataclass(frozen=True)
+class Tally:
+    """All totals; `traffic[a, b]` is the number of messages from core index a to core index b."""
+
+    samples: int
+    populations: tuple[PopulationTally, ...]
+    projections: tuple[ProjectionTally, ...]
+    accesses: int
+    traffic: Array
+    host_messages: Array
+    hops_ew: int
+    hops_ns: int
+    chip_crossings: int
+
+    @property
+    def active(self) -> int:
+        """Active neuron updates."""
+        return sum(p.active for p in self.populations)
+
+    @property
+    def synops(self) -> int:
+        """Synaptic operations of all projections."""
+        return sum(p.synops for p in self.projections)
+
+    @property
+    def spikes(self) -> int:
+        """Events of all neurons on the chip."""
+        return sum(p.events for p in self.populations if p.kind != Kind.INPUT)
+
+    @property
+    def core_messages(self) -> int:
+        """Messages between (and within) cores."""
+        return int(self.traffic.sum())
+
+    @property
+    def messages(self) -> int:
+        """All messages that arrive at cores, those from the host included."""
+        return self.core_messages + int(self.host_messages.sum())
+
+    @property
+    def saturations(self) -> int:
+        """Wraps of u plus clips of v."""
+        return sum(p.wraps + p.clips for p in self.populations)
+
+    def synops_of(self, format_: str) -> int:
+        """Synaptic operations in one synapse format."""
+        return sum(p.synops for p in self.projections if p.format == format_)
+
+
+def tally(artifact: Artifact, wiring: Wiring, counts: Counts) -> Tally:
+    """Totals from per-neuron counts."""
+    network = artifact.network
+    traffic, host = messages(wiring, counts)
+    ew, ns, borders = hops_between(wiring.cores[:, None], wiring.cores, artifact.target)
+    return Tally(
+        samples=counts.samples,
+        populations=tuple(_population(p, counts) for p in network.populations),
+        projections=tuple(_projection(link, network[link.projection.pre], counts) for link in wiring.links),
+        accesses=counts.samples * network.steps * sum(p.size for p in network.computed),
+        traffic=traffic,
+        host_messages=host,
+        hops_ew=int((traffic * ew).sum()),
+        hops_ns=int((traffic * ns).sum()),
+        chip_crossings=int((traffic * borders).sum()),
+    )
+
+
+def messages(wiring: Wiring, counts: Counts) -> tuple[Array, Array]:
+    """Messages core to core (C, C) and host to core (C,): one per event and distinct destination core."""
+    cores = len(wiring.cores)
+    total = np.zeros((cores + 1, cores), np.int64)  # the last row is the host: home is -1
+    for name, touched in wiring.touched.items():
+        pairs = touched.tocoo()
+        np.add.at(total, (wiring.home[name][pairs.row], pairs.col), counts.events[name][pairs.row])
+    return total[:-1], total[-1]
+
+
+def _population(p: Population[IntNeuron], counts: Counts) -> PopulationTally:
+    events, payload = int(counts.events[p.name].sum()), int(counts.magnitude[p.name].sum())
+    return PopulationTally(
+        p.name, str(p.kind), p.size, events, payload, counts.active[p.name], counts.wraps[p.name], counts.clips[p.name]
+    )
+
+
+def _projection(link: Link, pre: Population[IntNeuron], counts: Counts) -> ProjectionTally:
+    events, magnitude = counts.events[pre.name], counts.magnitude[pre.name]
+    q = link.projection
+    return ProjectionTally(
+        q.name, q.pre, q.post, link.format, int(events.sum()), int(events @ link.stored), int(events @ link.nonzero),
+        int(magnitude @ link.stored), pre.payload != (0, 1), pre.kind is Kind.INPUT,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""One command a file; `NAME_command.py` holds `command`. They parse words, call `snnhw.api`, and print."""

@@ -1,0 +1,64 @@
+"""`snnhw check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from snnhw.commands.common import emit, json_option, stages
+
+
+@click.command("check")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--target", default=None, help="Name of a shipped target or a .toml file (an artifact knows its own).")
+@json_option
+def command(source: Path, target: str | None, machine: bool) -> None:
+    """Does SOURCE (.pt, .nir, or a compiled .snnhw) fit? Each resource of each population: needed, limit, slices.
+
+    Exits 1 when it does not fit.
+
+    \b
+    Example:
+      snnhw check examples/sew_resnet.pt --target loihi1
+    """
+    from snnhw.artifact import load
+    from snnhw.frontends import load_source
+    from snnhw.lowering.lower import lower
+    from snnhw.mapping.place import check_fit
+    from snnhw.quantize.quantize import quantize
+    from snnhw.target import load_target
+
+    with stages() as stage:
+        if source.suffix == ".snnhw":
+            artifact = load(source)
+            chip = artifact.target if target is None else load_target(target)
+            network = artifact.network
+        else:
+            if target is None:
+                raise click.UsageError("--target is needed for a source")
+            chip = load_target(target)
+            stage("read")
+            imported = load_source(source)
+            stage("lower")
+            lowered = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
+            stage("quantise")
+            network = quantize(lowered, chip, imported.deployment, None).network
+        rows = check_fit(network, chip)
+    fits = all(row["fits"] for row in rows)
+    if machine:
+        emit({"target": chip.name, "fits": fits, "rows": rows})
+    else:
+        _show(rows, fits, chip.name)
+    sys.exit(0 if fits else 1)
+
+
+def _show(rows: list[dict[str, object]], fits: bool, target: str) -> None:
+    table = Table("population", "resource", "needed", "limit", "slices", "fits")
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in ("population", "resource", "needed", "limit", "slices")), "yes" if row["fits"] else "NO")
+    Console().print(table)
+    click.echo(f"{'fits' if fits else 'does not fit'} {target}")

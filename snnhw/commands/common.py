@@ -1,0 +1,56 @@
+"""What the commands share: options, progress bars, machine output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "machine", is_flag=True, help="Machine output on stdout, nothing else.")
+
+
+def input_options(function: F) -> F:
+    """--encode, --steps, --seed: how static samples become steps, where it differs from what was compiled."""
+    for option in (
+        click.option("--seed", type=int, default=None, help="Seed of Bernoulli draws."),
+        click.option("--steps", type=click.IntRange(min=1), default=None, help="T: steps per sample."),
+        click.option("--encode", type=click.Choice(["direct", "bernoulli"]), default=None, help="Encoding of static samples."),
+    ):
+        function = option(function)
+    return function
+
+
+def emit(content: Any) -> None:
+    """Machine output."""
+    plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
+    click.echo(json.dumps(plain, indent=2, default=str))
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, off when that is no terminal; call it with (done, all)."""
+    console = Console(stderr=True)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """The name of the stage that runs, on stderr, off when that is no terminal."""
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda name: None
+        return
+    with console.status("") as status:
+        yield lambda name: status.update(f"{name} …")

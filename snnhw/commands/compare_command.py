@@ -1,0 +1,53 @@
+"""`snnhw compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from snnhw.commands.common import bar, emit, input_options, json_option
+
+
+@click.command("compare")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known.")
+@click.option("--engine", type=click.Choice(["fast", "reference", "lava", "onnx"]), default="fast", show_default=True)
+@click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
+@click.option("--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file.")
+@click.option("--markdown", type=click.Path(path_type=Path), default=None, help="Write the tables as Markdown.")
+@input_options
+@json_option
+def command(
+    source: Path, artifact: Path, data: Path, engine: str, samples: int | None, html: Path | None, markdown: Path | None,
+    encode: str | None, steps: int | None, seed: int | None, machine: bool,
+) -> None:  # fmt: skip
+    """Count SOURCE (float) and ARTIFACT (integer) on the same samples; every energy carries the grade of its constants.
+
+    \b
+    Example:
+      snnhw compare examples/sew_resnet.pt sew.snnhw --data examples/fashion_mnist_500.npz --html report.html
+    """
+    from snnhw import api
+    from snnhw.artifact import load
+    from snnhw.data import load_samples
+    from snnhw.report.html import write_html
+    from snnhw.report.markdown import write_markdown
+    from snnhw.report.terminal import show
+
+    compiled = api.with_input(load(artifact), encode, steps, seed)
+    given = load_samples(data).first(samples)
+    with bar("compare") as progress:
+        result = api.compare(source, compiled, given.x, given.y, engine=engine, progress=progress)
+    if html is not None:
+        write_html(result, html)
+    if markdown is not None:
+        write_markdown(result, markdown)
+    if machine:
+        emit(result.to_dict())
+        return
+    show(result)
+    for path in (html, markdown):
+        if path is not None:
+            click.echo(f"report: {path}")

@@ -1,0 +1,50 @@
+"""`snnhw inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from snnhw.commands.common import emit, json_option
+
+
+@click.command("inspect")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--cores", is_flag=True, help="Also what each core holds.")
+@json_option
+def command(artifact: Path, cores: bool, machine: bool) -> None:
+    """What is in ARTIFACT: source, populations, projections, cores, checks.
+
+    \b
+    Example:
+      snnhw inspect sew.snnhw --cores
+    """
+    from snnhw.artifact import load
+    from snnhw.commands.compile_command import summarize
+    from snnhw.mapping.place import utilization
+    from snnhw.network import format_network
+
+    compiled = load(artifact)
+    text = format_network(compiled.network)
+    held = utilization(compiled.mapping, compiled.target)
+    content = {
+        **summarize(compiled, str(artifact)),
+        "source": dict(compiled.source),
+        "inputs": [{"population": s.population, "encoding": s.encoding, "shape": s.shape, "scale": s.scale, "range": [s.low, s.high],
+                    "seed": s.seed, "host": s.host is not None} for s in compiled.inputs],
+        "readout": compiled.network.readout.kind,
+        "calibration": compiled.calibration,
+        "checks": list(compiled.checks),
+        "semantics": dict(compiled.semantics),
+    }  # fmt: skip
+    if machine:
+        emit({**content, "network": text.splitlines(), "cores": held})
+        return
+    for key, value in content.items():
+        click.echo(f"{key.replace('_', ' '):<12} {value}")
+    click.echo(text, nl=False)
+    if cores:
+        for row in held:
+            use = ", ".join(f"{name} {r['used']}/{r['limit']}" for name, r in row["resources"].items())
+            click.echo(f"  core {row['core']} (chip {row['chip']}): {', '.join(row['populations'])}: {use}")

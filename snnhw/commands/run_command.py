@@ -1,0 +1,85 @@
+"""`snnhw run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from snnhw.commands.common import bar, emit, input_options, json_option
+
+ENGINES = ("fast", "reference", "lava", "onnx", "float")
+
+
+@click.command("run")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--input", "data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known.")
+@click.option("--engine", type=click.Choice(ENGINES), default="fast", show_default=True)
+@click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
+@click.option("--record", type=click.Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
+@input_options
+@json_option
+def command(
+    model: Path, data: Path, engine: str, samples: int | None, record: str | None, output: Path | None,
+    encode: str | None, steps: int | None, seed: int | None, machine: bool,
+) -> None:  # fmt: skip
+    """Run MODEL on samples: an artifact (.snnhw) in an integer engine, or a source (.pt, .nir) with --engine float.
+
+    \b
+    Example:
+      snnhw run sew.snnhw --input examples/fashion_mnist_500.npz --engine lava --samples 10 --record state -o out.npz
+    """
+    from snnhw.data import load_samples, save_arrays
+
+    compiled = model.suffix == ".snnhw"
+    if compiled == (engine == "float"):
+        raise click.UsageError("artifacts run in integer engines, sources with --engine float")
+    if engine == "float" and record == "state":
+        raise click.UsageError("--record state is for integer engines")
+    given = load_samples(data).first(samples)
+    if compiled:
+        arrays = _integers(model, given.x, engine, record, encode, steps, seed)
+    else:
+        arrays = _floats(model, given.x, record, encode, steps, seed)
+    if output is not None:
+        save_arrays(output, arrays)
+    summary: dict[str, Any] = {"engine": engine, "samples": len(given.x)}
+    if given.y is not None:
+        summary["accuracy"] = float((arrays["predictions"] == given.y).mean())
+    summary["output"] = None if output is None else str(output)
+    summary["predictions"] = [int(p) for p in arrays["predictions"]]
+    if machine:
+        emit(summary)
+        return
+    summary["predictions"] = " ".join(map(str, summary["predictions"][:20])) + (" …" if len(given.x) > 20 else "")
+    for key, value in summary.items():
+        click.echo(f"{key:<12} {value}")
+
+
+def _integers(
+    model: Path, x: np.ndarray[Any, Any], engine: str, record: str | None, encode: str | None, steps: int | None, seed: int | None
+) -> dict[str, Any]:
+    from snnhw import api
+    from snnhw.artifact import load
+
+    artifact = api.with_input(load(model), encode, steps, seed)
+    with bar(f"run ({engine})") as progress:
+        return api.run(artifact, x, engine, record=record, progress=progress)
+
+
+def _floats(
+    model: Path, x: np.ndarray[Any, Any], record: str | None, encode: str | None, steps: int | None, seed: int | None
+) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from snnhw import api
+    from snnhw.frontends import load_source
+
+    source = load_source(model)
+    given = {"encoding": encode, "steps": steps, "seed": seed}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    source = replace(source, deployment=replace(source.deployment, **changes))
+    return api.run_float(source, x, record=record is not None)

@@ -1,0 +1,96 @@
+"""Run both networks on the same samples and put what was counted into one tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from snnhw.artifact import Artifact
+from snnhw.chip.counts import ChipObserver
+from snnhw.chip.tally import tally
+from snnhw.compare.floats import FloatCounts, FloatRun
+from snnhw.compare.raster import RasterObserver
+from snnhw.compare.rows import Measured, comparison
+from snnhw.compare.tree import Comparison
+from snnhw.encoding import encode
+from snnhw.engines.base import Engine
+from snnhw.engines.observe import Predictions
+from snnhw.errors import DataError
+from snnhw.network import Array
+
+Progress = Callable[[int, int], None]
+"""Called with (samples done, samples in all)."""
+
+
+def compare(
+    float_run: FloatRun,
+    artifact: Artifact,
+    x: Array,
+    y: Array | None,
+    engine: Engine,
+    *,
+    chunk: int = 64,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare a float network with its compiled counterpart.
+
+    Args:
+        float_run: the float network.
+        x: samples as the user gives them, (B, ...).
+        y: labels (B,), or None.
+        engine: runs the integers; its name stands in the result.
+        chunk: samples held in memory at once.
+        progress: told after every chunk.
+
+    Raises:
+        DataError: no samples, or labels that do not fit them.
+    """
+    _check(x, y)
+    chip, said, pictures = ChipObserver(artifact), Predictions(artifact.network), RasterObserver(artifact.network)
+    floats, static = FloatCounts(artifact.reference), dict[str, bool]()
+    chunks = _chunks(float_run, artifact, x, chunk, floats, static, progress)
+    engine.run(artifact, chunks, [chip, said, pictures])
+    measured = Measured(
+        artifact=artifact,
+        engine=engine.name,
+        wiring=chip.wiring,
+        counts=chip.counts,
+        times=chip.times,
+        total=tally(artifact, chip.wiring, chip.counts),
+        float_events=floats.events,
+        float_predictions=floats.predictions,
+        predictions=said.predictions,
+        labels=None if y is None else np.asarray(y).ravel().astype(np.int64),
+        static=static,
+        rasters=pictures.rasters,
+    )
+    return comparison(measured)
+
+
+def _check(x: Array, y: Array | None) -> None:
+    if x.shape[0] == 0:
+        raise DataError("no-samples", "there are no samples to compare on", where="x")
+    if y is not None and (y.shape[0] != x.shape[0] or y.size != y.shape[0]):
+        needed, got = f"({x.shape[0]},)", f"got {tuple(y.shape)}"
+        raise DataError("bad-labels", "labels do not fit the samples", where="y", needed=needed, limit=got)
+
+
+def _chunks(
+    float_run: FloatRun,
+    artifact: Artifact,
+    x: Array,
+    size: int,
+    floats: FloatCounts,
+    static: dict[str, bool],
+    progress: Progress | None,
+) -> Iterator[Mapping[str, Array]]:
+    """Encoded chunks for the engine; the float network runs on each as it passes."""
+    for first in range(0, len(x), size):
+        part = x[first : first + size]
+        floats.add(*float_run.run(part))
+        values = encode(part, artifact.inputs, artifact.network.steps)
+        static.update({name: array.shape[1] == 1 or array.strides[1] == 0 for name, array in values.items()})
+        yield values
+        if progress is not None:
+            progress(min(first + size, len(x)), len(x))

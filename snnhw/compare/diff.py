@@ -1,0 +1,94 @@
+"""Where two recorded runs differ first: what `snnhw diff` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from snnhw.errors import DataError
+from snnhw.network import Array
+
+KINDS = ("spikes", "u", "v")
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First neuron that differs, and what all recorded quantities were there.
+
+    Args:
+        quantity: 'spikes', 'u' or 'v'.
+        neuron: index into the population's shape.
+        values: quantity -> (first run, second run) at that place, for everything both runs recorded.
+        differing: entries of this population and quantity that differ in all.
+    """
+
+    population: str
+    quantity: str
+    sample: int
+    step: int
+    neuron: tuple[int, ...]
+    values: Mapping[str, tuple[int, int]]
+    differing: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        lists = {name: list(pair) for name, pair in self.values.items()}
+        return {**asdict(self), "neuron": list(self.neuron), "values": lists}
+
+    def __str__(self) -> str:
+        pairs = ", ".join(f"{name} {a} != {b}" if a != b else f"{name} {a}" for name, (a, b) in self.values.items())
+        where = f"{self.population}[{', '.join(map(str, self.neuron))}]"
+        more = f"{self.differing} {self.quantity} differ in this population"
+        return f"{where}, sample {self.sample}, step {self.step}: {pairs} ({more})"
+
+
+def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference | None:
+    """The first difference of two runs, or None where they agree.
+
+    Populations are taken in topological order; within the first that differs, the earliest sample and step; there
+    spikes before u before v, and the lowest neuron.
+
+    Args:
+        a, b: arrays as a `Recorder` gives them ('spikes/NAME', 'u/NAME', 'v/NAME').
+        order: population names in topological order; the order of `a` if not given.
+    """
+    names = list(order) if order is not None else list(dict.fromkeys(key.partition("/")[2] for key in a if "/" in key))
+    shared = {(kind, name) for name in names for kind in KINDS if f"{kind}/{name}" in a and f"{kind}/{name}" in b}
+    if not shared:
+        hint = "record both with --record spikes or --record state"
+        raise DataError("nothing-recorded", "the two runs recorded nothing in common", hint=hint)
+    for name in names:
+        found = [(kind, *_first(a, b, kind, name)) for kind in KINDS if (kind, name) in shared]
+        different = [(index[:2], KINDS.index(kind), kind, index, count) for kind, index, count in found if index]
+        if different:
+            _, _, kind, index, count = min(different)
+            return Difference(name, kind, index[0], index[1], index[2:], _values(a, b, name, index), count)
+    return None
+
+
+def _first(a: Arrays, b: Arrays, kind: str, name: str) -> tuple[tuple[int, ...], int]:
+    """Index (sample, step, neuron…) of the first entry that differs (empty if none does), and how many do."""
+    left, right = a[f"{kind}/{name}"], b[f"{kind}/{name}"]
+    if left.shape != right.shape:
+        raise DataError(
+            "shapes-differ",
+            "the two runs recorded arrays of different shape",
+            where=f"{kind}/{name}",
+            needed=left.shape,
+            limit=right.shape,
+        )
+    unequal = left != right
+    count = int(np.count_nonzero(unequal))
+    if not count:
+        return (), 0
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(unequal)), unequal.shape)), count
+
+
+def _values(a: Arrays, b: Arrays, name: str, index: tuple[int, ...]) -> dict[str, tuple[int, int]]:
+    """Both runs at one place: everything that both recorded."""
+    keys = {kind: f"{kind}/{name}" for kind in KINDS}
+    return {kind: (int(a[key][index]), int(b[key][index])) for kind, key in keys.items() if key in a and key in b}

@@ -1,0 +1,47 @@
+"""The float side of a comparison: what it must offer, and its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from snnhw.errors import DataError
+from snnhw.network import Array, FloatNeuron, Kind, Network
+
+
+class FloatRun(Protocol):
+    """A float network that can be run on samples as the user gives them."""
+
+    def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
+        """Predicted classes, int (B,), and spikes of populations by name, (B, T, *population shape).
+
+        Every NEURON and RELAY population of `artifact.reference` must be among them; others are ignored.
+        """
+        ...
+
+
+class FloatCounts:
+    """Predictions and per-neuron events of a float run, chunk by chunk."""
+
+    def __init__(self, network: Network[FloatNeuron]) -> None:
+        self.wanted = [p.name for p in network.populations if p.kind in (Kind.NEURON, Kind.RELAY)]
+        self.steps = network.steps
+        self.events: dict[str, Array] = {}
+        self._predictions: list[Array] = []
+
+    def add(self, predictions: Array, spikes: Mapping[str, Array]) -> None:
+        """Count one chunk."""
+        self._predictions.append(np.asarray(predictions).astype(np.int64))
+        for name in self.wanted:
+            if name not in spikes:
+                raise DataError("float-run-incomplete", "the float run gave no spikes of a population", where=name)
+            found = np.asarray(spikes[name])
+            count = (found != 0).reshape(found.shape[0] * found.shape[1], -1).sum(axis=0, dtype=np.int64)
+            self.events[name] = self.events[name] + count if name in self.events else count
+
+    @property
+    def predictions(self) -> Array:
+        """int64 (samples,)."""
+        return np.concatenate(self._predictions) if self._predictions else np.zeros(0, np.int64)

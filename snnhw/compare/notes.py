@@ -1,0 +1,33 @@
+"""Sentences a reader needs beside the numbers."""
+
+from __future__ import annotations
+
+from snnhw.artifact import Artifact
+from snnhw.chip.analytic import sync_keys
+from snnhw.chip.tally import Tally
+
+
+def notes(artifact: Artifact, total: Tally) -> tuple[str, ...]:
+    """What holds for this comparison, most important first."""
+    said = []
+    if total.saturations:
+        where = ", ".join(p.name for p in total.populations if p.wraps or p.clips)
+        said.append(f"OVERFLOW: u wrapped or v saturated {total.saturations} times in this run, in {where}.")
+    if total.host_messages.any():
+        said.append(
+            "Inputs live on the host: their messages cost the receiving cores time and energy, but no core sends them,"
+            " and their way to the chip is not counted."
+        )
+    if any(q.format is None and q.events for q in total.projections):
+        said.append("Injected values are bias currents written by the host: no synops and no messages are counted.")
+    if any(spec.host is not None for spec in artifact.inputs):
+        said.append(
+            "The host computes the first layer: its multiply-accumulates are host_macs, its energy is excluded."
+        )
+    if any(q.from_host and q.graded for q in total.projections):
+        said.append("The input is graded: its synops are priced on the chip and listed as first_layer_macs too.")
+    if artifact.mapping.chips > 1 and len(sync_keys(artifact.target, 10**9, artifact.mapping.chips)) == 1:
+        chips = artifact.mapping.chips
+        said.append(f"No barrier time is public for {chips} chips: the barrier of the tiles in use is charged alone.")
+    said.append("Times are a model's, energies are counts times constants: neither was measured on a chip here.")
+    return tuple(said)

@@ -1,0 +1,216 @@
+"""From what was counted to the tree of a comparison. Everything is divided by the number of samples here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnhw.artifact import Artifact
+from snnhw.chip.analytic import Times, tiles_in_use, time_keys
+from snnhw.chip.convention import ann_macs, convention, float_operations, host_macs
+from snnhw.chip.counts import Counts
+from snnhw.chip.energy import Energy, energy
+from snnhw.chip.tally import Tally
+from snnhw.chip.units import in_si, worst
+from snnhw.chip.wiring import Wiring
+from snnhw.compare.drift import rate_distance
+from snnhw.compare.notes import notes
+from snnhw.compare.tree import (
+    SCHEMA,
+    AnnBaseline,
+    Arithmetic,
+    Comparison,
+    ConstantRow,
+    Convention45nm,
+    CoreRow,
+    Drift,
+    Latency,
+    Layer,
+    Mesh,
+    Overflow,
+    ProjectionRow,
+    Raster,
+    Side,
+    Throughput,
+)
+from snnhw.mapping.route import tile
+from snnhw.network import Array, Kind
+
+MODEL = "analytic"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that a comparison is made from."""
+
+    artifact: Artifact
+    engine: str
+    wiring: Wiring
+    counts: Counts
+    times: Times
+    total: Tally
+    float_events: Mapping[str, Array]
+    float_predictions: Array
+    predictions: Array
+    labels: Array | None
+    static: Mapping[str, bool]
+    rasters: tuple[Raster, ...]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.counts.samples
+
+    @property
+    def time_keys(self) -> list[str]:
+        """Constants that times were made from."""
+        formats = {link.format for link in self.wiring.links if link.format is not None}
+        target = self.artifact.target
+        return time_keys(target, formats, tiles_in_use(self.wiring.cores, target), self.artifact.mapping.chips)
+
+    @property
+    def time_grade(self) -> str:
+        """How certain times are."""
+        return worst(self.artifact.target.constant(key).grade for key in self.time_keys)
+
+
+def comparison(m: Measured) -> Comparison:
+    """The tree."""
+    art, total, n = m.artifact, m.total, m.samples
+    spent = energy(art, total, m.times, m.time_grade)
+    baseline = _convention(m)
+    return Comparison(
+        float_=_side(m, m.float_events, m.float_predictions),
+        quantized=_side(m, m.counts.events, m.predictions),
+        agreement=float(np.mean(m.float_predictions == m.predictions)),
+        synops=total.synops / n,
+        neuron_updates=total.accesses / n,
+        messages=total.messages / n,
+        hops=(total.hops_ew + total.hops_ns) / n,
+        latency=_latency(m),
+        energy=spent,
+        ann_baseline=AnnBaseline(int(baseline.ann.macs), baseline.ann.energy_j, baseline.label),
+        saturations=total.saturations / n,
+        engine=m.engine,
+        target=art.target.name,
+        cores_used=art.mapping.cores_used,
+        schema=SCHEMA,
+        source=art.source,
+        target_title=art.target.title,
+        samples=n,
+        steps=art.network.steps,
+        chips_used=art.mapping.chips,
+        throughput=_throughput(m),
+        neuron_updates_active=total.active / n,
+        synops_nonzero=sum(p.synops_nonzero for p in total.projections) / n,
+        payload_synops=sum(p.payload_synops for p in total.projections) / n,
+        first_layer_macs=sum(p.synops for p in total.projections if p.from_host and p.graded) / n,
+        host_macs=_host_macs(m),
+        messages_host=int(total.host_messages.sum()) / n,
+        hops_ew=total.hops_ew / n,
+        hops_ns=total.hops_ns / n,
+        chip_crossings=total.chip_crossings / n,
+        projections=_projections(total),
+        drift=_drift(m),
+        overflow=tuple(Overflow(p.name, p.wraps, p.clips) for p in total.populations if p.wraps or p.clips),
+        convention_45nm=baseline,
+        mesh=_mesh(m),
+        cores=_cores(m),
+        raster=m.rasters,
+        constants=_constants(m, spent),
+        calibration=art.calibration,
+        notes=notes(art, total),
+    )
+
+
+def _side(m: Measured, events: Mapping[str, Array], predictions: Array) -> Side:
+    layers = []
+    for p in m.artifact.network.populations:
+        if p.kind is Kind.NEURON:
+            spikes = int(events[p.name].sum())
+            rate = spikes / (p.size * m.artifact.network.steps * m.samples)
+            layers.append(Layer(p.name, p.size, spikes / m.samples, rate))
+    accuracy = None if m.labels is None else float(np.mean(predictions == m.labels))
+    return Side(accuracy, tuple(layers))
+
+
+def _latency(m: Measured) -> Latency:
+    network, times = m.artifact.network, m.times
+    mean, least, most = (ps / 1e12 for ps in (times.latency / m.samples, times.latency_min, times.latency_max))
+    return Latency(network.depth + network.steps, mean, m.time_grade, least, most, MODEL)
+
+
+def _throughput(m: Measured) -> Throughput:
+    seconds = m.times.period / m.samples / 1e12
+    return Throughput(1 / seconds, seconds, m.artifact.network.steps, m.time_grade)
+
+
+def _host_macs(m: Measured) -> float:
+    """What the host computes for one sample: once where the input is the same at every step, else once a step."""
+    steps = m.artifact.network.steps
+    return float(sum(host_macs(s) * (1 if m.static[s.population] else steps) for s in m.artifact.inputs))
+
+
+def _projections(total: Tally) -> tuple[ProjectionRow, ...]:
+    n = total.samples
+    return tuple(
+        ProjectionRow(
+            q.name, q.pre, q.post, q.format, q.events / n, q.synops / n, q.synops_nonzero / n, q.payload_synops / n,
+            q.graded, q.from_host,
+        )
+        for q in total.projections
+    )  # fmt: skip
+
+
+def _drift(m: Measured) -> tuple[Drift, ...]:
+    slots = m.samples * m.artifact.network.steps
+    spiking = [p.name for p in m.artifact.network.populations if p.kind is Kind.NEURON]
+    return tuple(Drift(name, rate_distance(m.float_events[name], m.counts.events[name], slots)) for name in spiking)
+
+
+def _convention(m: Measured) -> Convention45nm:
+    prices = convention()
+    events = {**m.counts.events, **m.float_events}
+    float_ops = float_operations(m.artifact, events, m.samples, m.static)
+    macs = ann_macs(m.artifact)
+    return Convention45nm(
+        label=prices.label,
+        float_snn=Arithmetic(float_ops.acs, float_ops.macs, prices.joules(float_ops.acs, float_ops.macs)),
+        ann=Arithmetic(0.0, float(macs), prices.joules(0.0, macs)),
+        ac_pj=float(in_si(prices.ac, "J", "ac") * 10**12),
+        mac_pj=float(in_si(prices.mac, "J", "mac") * 10**12),
+        grade=worst((prices.ac.grade, prices.mac.grade)),
+        source=f"AC: {prices.ac.source}; MAC: {prices.mac.source}",
+    )
+
+
+def _mesh(m: Measured) -> Mesh:
+    width, height = m.artifact.target["chip.mesh"]
+    return Mesh(int(width), int(height), int(m.artifact.target["chip.cores_per_tile"]))
+
+
+def _cores(m: Measured) -> tuple[CoreRow, ...]:
+    target, times = m.artifact.target, m.times
+    sent, received = (work / m.samples / 1e12 for work in (times.generation, times.reception))
+    busiest = float(np.maximum(sent, received).max()) or 1.0
+    held: dict[int, dict[str, int]] = {}
+    for part in m.artifact.mapping.slices:
+        row = held.setdefault(part.core, {})
+        row[part.population] = row.get(part.population, 0) + part.size
+    rows = []
+    for i, core in enumerate(m.wiring.cores.tolist()):
+        x, y = (int(axis) for axis in tile(core, target))
+        load = float(max(sent[i], received[i])) / busiest
+        chip, place = core // int(target["chip.cores"]), core % int(target["chip.cores_per_tile"])
+        rows.append(CoreRow(core, chip, x, y, place, held[core], float(sent[i]), float(received[i]), load))
+    return tuple(rows)
+
+
+def _constants(m: Measured, spent: Energy) -> tuple[ConstantRow, ...]:
+    """Every number that a time or an energy of this comparison was made from."""
+    target = m.artifact.target
+    keys = m.time_keys + [part.constant for part in spent.parts.values() if part.count > 0]
+    rows = ((key, target.constant(key)) for key in keys)
+    return tuple(ConstantRow(key, float(c.value), c.unit, c.grade, c.source) for key, c in rows)

@@ -1,0 +1,249 @@
+"""The comparison as one tree of dataclasses: its fields are the JSON keys, the renderers read nothing else.
+
+Counts are means per sample unless a field says otherwise; accuracy, agreement and rate lie in 0..1; times are in
+seconds, energies in joules. `float_` is the key `float`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from snnhw.chip.energy import Energy
+
+SCHEMA = 1
+"""Version of the tree: raised when a key changes its meaning or goes."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One spiking population.
+
+    Args:
+        spikes: non-zero spikes per sample (a graded one counts once).
+        rate: spikes / (neurons * T).
+    """
+
+    name: str
+    neurons: int
+    spikes: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """The float or the quantised network; accuracy is null without labels."""
+
+    accuracy: float | None
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One isolated sample: start of the last population plus T chip steps, by the analytic model; mean, least, most."""
+
+    steps: int
+    seconds: float
+    grade: str
+    seconds_min: float
+    seconds_max: float
+    model: str
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """The steady pipeline: one sample every T chip steps."""
+
+    samples_per_second: float
+    seconds_per_sample: float
+    steps_per_sample: int
+    grade: str
+
+
+@dataclass(frozen=True)
+class AnnBaseline:
+    """One forward pass of the dense ANN of the same topology; its energy follows `convention`, not the chip."""
+
+    macs: int
+    energy_j: float
+    convention: str
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Accumulates and multiply-accumulates per sample, priced by the convention."""
+
+    acs: float
+    macs: float
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class Convention45nm:
+    """The 45 nm AC/MAC convention of SNN papers: arithmetic only, never to be read beside the chip's joules."""
+
+    label: str
+    float_snn: Arithmetic
+    ann: Arithmetic
+    ac_pj: float
+    mac_pj: float
+    grade: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ProjectionRow:
+    """One projection per sample: events that entered it, stored synapses reached, without zero weights, by payload."""
+
+    name: str
+    pre: str
+    post: str
+    format: str | None
+    events: float
+    synops: float
+    synops_nonzero: float
+    payload_synops: float
+    graded: bool
+    from_host: bool
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Earth mover's distance between the per-neuron firing rates of the float and the quantised network."""
+
+    name: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """Totals over the run of one population that wrapped u or saturated v."""
+
+    name: str
+    wraps: int
+    clips: int
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Tiles of one chip (columns, rows) and cores of a tile."""
+
+    width: int
+    height: int
+    cores_per_tile: int
+
+
+@dataclass(frozen=True)
+class CoreRow:
+    """One core in use: mesh position of its tile (x runs on over the chips) and its place in it, neurons by
+    population, busy seconds per sample, and its share of the busiest core's time."""
+
+    core: int
+    chip: int
+    x: int
+    y: int
+    place: int
+    populations: Mapping[str, int]
+    generation_s: float
+    reception_s: float
+    load: float
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Spikes of some neurons of one population for the first sample: pairs (sample step, neuron)."""
+
+    name: str
+    neurons: tuple[int, ...]
+    events: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class ConstantRow:
+    """One number of the target that a time or an energy was made from."""
+
+    key: str
+    value: float
+    unit: str
+    grade: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A float network and its compiled counterpart on the same samples (docs/design.md §7, docs/energy.md).
+
+    Args:
+        agreement: share of samples with the same prediction.
+        synops: stored synapses reached by events, one per event; `synops_nonzero` leaves out zero weights,
+            `payload_synops` weighs every event by its magnitude.
+        neuron_updates: computed neurons times T; `neuron_updates_active` of them had anything to do.
+        messages: per event and destination core, `messages_host` of them come from the host.
+        hops: E-W and N-S hops of messages between cores.
+        saturations: wraps of u plus clips of v.
+        first_layer_macs: synops of graded inputs, which are part of `synops` too; `host_macs` run on the host.
+        notes: what a reader must know before comparing numbers.
+    """
+
+    float_: Side
+    quantized: Side
+    agreement: float
+    synops: float
+    neuron_updates: float
+    messages: float
+    hops: float
+    latency: Latency
+    energy: Energy
+    ann_baseline: AnnBaseline
+    saturations: float
+    engine: str
+    target: str
+    cores_used: int
+    schema: int
+    source: Mapping[str, Any]
+    target_title: str
+    samples: int
+    steps: int
+    chips_used: int
+    throughput: Throughput
+    neuron_updates_active: float
+    synops_nonzero: float
+    payload_synops: float
+    first_layer_macs: float
+    host_macs: float
+    messages_host: float
+    hops_ew: float
+    hops_ns: float
+    chip_crossings: float
+    projections: tuple[ProjectionRow, ...]
+    drift: tuple[Drift, ...]
+    overflow: tuple[Overflow, ...]
+    convention_45nm: Convention45nm
+    mesh: Mesh
+    cores: tuple[CoreRow, ...]
+    raster: tuple[Raster, ...]
+    constants: tuple[ConstantRow, ...]
+    calibration: Mapping[str, Any] | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, ready for JSON."""
+        plain = _plain(self)
+        assert isinstance(plain, dict)
+        return plain
+
+    def to_json(self) -> str:
+        """The tree as JSON text (no NaN, no infinity)."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name.removesuffix("_"): _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    return value

@@ -1,0 +1,92 @@
+"""DATA.npz: samples `x`, labels `y` if there are any. Read with limits, refused by name."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnhw.errors import DataError
+from snnhw.network import Array
+
+MAX_BYTES = 16 << 30
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples (B, ...) as the user gives them, labels (B,) or None."""
+
+    x: Array
+    y: Array | None
+
+    def first(self, count: int | None) -> Samples:
+        """The first `count` samples, or all."""
+        return self if count is None else Samples(self.x[:count], None if self.y is None else self.y[:count])
+
+
+def load_samples(path: str | Path) -> Samples:
+    """Read `x` and, if present, `y`; raises DataError for anything that is not such a file."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError("no-such-file", "there is no such file", where=str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > MAX_BYTES:
+            raise DataError("too-big", "the data unpack to too much", where=path.name, needed=f"{size} bytes", limit=f"{MAX_BYTES} bytes")
+        with np.load(path, allow_pickle=False) as content:
+            found = {name: content[name] for name in ("x", "y") if name in content}
+            names = list(content)
+    except DataError:
+        raise
+    except Exception as error:  # zip and numpy raise many kinds; all mean the same to the user
+        raise DataError(
+            "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name,
+            hint="write it with numpy.savez(path, x=samples, y=labels)",
+        ) from error  # fmt: skip
+    return _checked(found, names, path.name)
+
+
+def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
+    if "x" not in found:
+        raise DataError("bad-data", "the file holds no array named x", where=where, needed="x", limit=f"has {', '.join(names) or 'nothing'}")
+    x, y = found["x"], found.get("y")
+    if x.dtype.kind not in "fiub":
+        raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=f"{where}: x")
+    if x.ndim < 2 or x.shape[0] == 0:
+        raise DataError("bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}")
+    if y is not None and (y.ndim != 1 or len(y) != len(x) or y.dtype.kind not in "iu"):
+        raise DataError(
+            "bad-labels", "labels do not fit the samples", where=f"{where}: y", needed=f"({len(x)},) integers",
+            limit=f"got {y.shape} {y.dtype}",
+        )  # fmt: skip
+    return Samples(x, y)
+
+
+def save_arrays(path: str | Path, arrays: dict[str, Any]) -> None:
+    """Write an .npz atomically."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npz")
+    try:
+        np.savez_compressed(temporary, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError("cannot-write", f"the file cannot be written: {error.strerror}", where=str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_recording(path: str | Path) -> dict[str, Array]:
+    """Arrays that `snnhw run --record` wrote; raises DataError for anything else."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError("no-such-file", "there is no such file", where=str(path))
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content}
+    except Exception as error:  # as above
+        raise DataError("bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name) from error

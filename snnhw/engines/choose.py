@@ -1,0 +1,32 @@
+"""Engines by name. No engine ever falls back to another."""
+
+from __future__ import annotations
+
+from snnhw.engines.base import Engine
+from snnhw.errors import EngineError
+
+INTEGER_ENGINES = ("fast", "reference", "lava", "onnx")
+"""Engines that run artifacts; `float` runs sources."""
+
+
+def integer_engine(name: str, timeout: float | None = None) -> Engine:
+    """An integer engine; raises EngineError for one that does not exist (yet)."""
+    match name:
+        case "fast":
+            from snnhw.engines.fast import FastEngine
+
+            return FastEngine()
+        case "reference":
+            from snnhw.engines.reference import ReferenceEngine
+
+            return ReferenceEngine()
+        case "lava":
+            from snnhw.engines.lava.engine import LavaEngine
+
+            return LavaEngine(timeout=timeout)
+        case "onnx":
+            raise EngineError(
+                "engine-not-there", "the onnx engine is not built yet", limit="fast, reference, lava", hint="use --engine fast"
+            )
+        case _:
+            raise EngineError("unknown-engine", f"no engine named {name!r}", limit=", ".join((*INTEGER_ENGINES, "float")))

@@ -1,0 +1,55 @@
+"""The `float` engine: the lowered float network. Not an integer engine; never stands in for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from snnhw.encoding import real_steps
+from snnhw.evaluate import evaluate
+from snnhw.network import Array, FloatNeuron, Kind, Network
+from snnhw.semantics import Deployment
+
+
+class FloatEngine:
+    """Runs a float network on samples as the user gives them.
+
+    Args:
+        network: the lowered network.
+        deployment: encoding, T and seed of the input.
+        precision: 'float64' (exact comparison of spikes) or 'float32' (several times faster).
+    """
+
+    name = "float"
+
+    def __init__(self, network: Network[FloatNeuron], deployment: Deployment, precision: str = "float64") -> None:
+        self.network, self.deployment, self.precision = network, deployment, precision
+
+    def values(self, x: Array) -> dict[str, Array]:
+        """Spikes (B, T, ...) of every population; accumulators give their input of every step."""
+        d = self.deployment
+        real = real_steps(x, d.input_shape, d.encoding, d.steps, d.seed)
+        if self.precision == "float32":
+            static = real.shape[1] > 1 and real.strides[1] == 0
+            narrow = (real[:, :1] if static else real).astype(np.float32)
+            real = np.broadcast_to(narrow, real.shape) if static else narrow
+        return dict(evaluate(self.network, {p.name: real for p in self.network.inputs}))
+
+    def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
+        """Predicted class of each sample (lowest class on ties) and the spikes of populations by name."""
+        values = self.values(x)
+        counts = values[self.network.readout.population].sum(axis=1)
+        predictions = counts.reshape(len(counts), -1).argmax(axis=1)
+        spiking = {p.name: values[p.name] for p in self.network.computed if p.kind is not Kind.ACCUMULATOR}
+        return predictions, spiking
+
+    def record(self, x: Array, spikes: bool) -> dict[str, Array]:
+        """`output`, `counts`, `predictions` and, if asked for, `spikes/NAME`, as the integer engines name them."""
+        values = self.values(x)
+        output = values[self.network.readout.population]
+        counts = output.sum(axis=1)
+        found = {"output": output, "counts": counts, "predictions": counts.reshape(len(counts), -1).argmax(axis=1)}
+        if spikes:
+            found |= {f"spikes/{p.name}": values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
+        return found

@@ -1,0 +1,131 @@
+"""Does it fit? Rows for `snnhw check`, and the refusal of `place` with the nearest legal change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from snnhw.errors import MappingError
+from snnhw.mapping.pack import pack
+from snnhw.mapping.partition import Failure, Partition, partition
+from snnhw.mapping.resources import limits
+from snnhw.mapping.route import snake
+from snnhw.mapping.types import Slice
+from snnhw.network import Conv, IntNeuron, Network
+from snnhw.target import Target, available, load_target
+
+WORDS = {
+    "neurons": "neurons",
+    "in_axons": "in-axons",
+    "out_axons": "out-axons",
+    "syn_words": "words of synaptic memory",
+    "words_per_axon": "words of synaptic memory for one axon",
+    "delay_slots": "delay slots",
+    "cores": "cores",
+}
+
+
+def cores_available(target: Target) -> int:
+    """Cores the target may use: usable cores of a chip times chips."""
+    return len(snake(target)) * int(target["chip.chips"])
+
+
+def check_fit(network: Network[IntNeuron], target: Target) -> list[dict[str, Any]]:
+    """What every population needs, without raising.
+
+    Returns:
+        One row for each population and limited resource: population, resource, needed (most of any slice), limit,
+        slices, fits; the last row, '(network)', is about cores. A population that fits no core is listed as it was
+        cut last, and the cores with it.
+    """
+    cut = partition(network, target)
+    packed, allowed = pack(cut), limits(target)
+    found: list[dict[str, Any]] = []
+    for population in cut.network.computed:
+        needs = cut.needs[population.name]
+        for resource, limit in allowed.items():
+            needed = int(needs[resource].max())
+            found.append(_row(population.name, resource, needed, limit, len(cut.boxes[population.name])))
+    cores = packed[-1].core + 1
+    found.append(_row("(network)", "cores", cores, cores_available(cut.target), len(packed)))
+    return found
+
+
+def _row(population: str, resource: str, needed: int, limit: int, slices: int) -> dict[str, Any]:
+    fits = needed <= limit
+    row = {"population": population, "resource": resource, "needed": needed, "limit": limit}
+    return row | {"slices": slices, "fits": fits}
+
+
+def require(cut: Partition, packed: Sequence[Slice]) -> None:
+    """Raise MappingError for the first population in topological order that fits no core, or for too many cores."""
+    for population in cut.network.computed:
+        if population.name in cut.failures:
+            _refuse(cut, cut.failures[population.name])
+    cores, limit = packed[-1].core + 1, cores_available(cut.target)
+    if cores > limit:
+        largest = max(cut.network.computed, key=lambda p: len(cut.boxes[p.name])).name
+        per_chip = len(snake(cut.target))
+        raise MappingError(
+            "does-not-fit",
+            f"the network needs more cores than {cut.target.name} has",
+            where=f"{largest} (largest: {len(cut.boxes[largest])} of {len(packed)} slices)",
+            needed=f"{cores} cores ({-(-cores // per_chip)} chips)",
+            limit=f"{limit} cores ({cut.target['chip.chips']} chips of {per_chip} usable cores)",
+            hint=_advice(f"make {largest} smaller", cut.network, cut.target),
+        )
+
+
+def _refuse(cut: Partition, failure: Failure) -> NoReturn:
+    what = WORDS[failure.resource]
+    raise MappingError(
+        "does-not-fit",
+        f"no slice of {failure.population} fits a core of {cut.target.name}: too many {what}",
+        where=f"{failure.population}, {failure.resource}",
+        needed=f"{failure.needed} {what} for one slice, however it is cut",
+        limit=f"{failure.limit} {what}" + ("" if failure.resource == "words_per_axon" else " per core"),
+        hint=_advice(_change(cut, failure), cut.network, cut.target),
+    )
+
+
+def _change(cut: Partition, failure: Failure) -> str:
+    """The nearest legal change of the network itself."""
+    name, network = failure.population, cut.network
+    into = network.into(name)
+    share = failure.limit / failure.needed
+    match failure.resource:
+        case "in_axons" | "syn_words":
+            fan_in = sum(_fan_in(network, projection.name) for projection in into)
+            return f"reduce the fan-in of {name} from {fan_in} to {max(1, int(fan_in * share))}"
+        case "out_axons":
+            readers = ", ".join(projection.post for projection in network.out_of(name))
+            return f"reduce the neurons or the fan-in of the populations that read {name} ({readers})"
+        case "delay_slots":
+            longest = max(projection.delay for projection in into)
+            return f"shorten the delays into {name} (longest: {longest} steps)"
+        case _:
+            return f"make {name} smaller"
+
+
+def _fan_in(network: Network[Any], name: str) -> int:
+    """Most synapses of one projection that reach one post neuron."""
+    projection = next(p for p in network.projections if p.name == name)
+    if isinstance(projection.op, Conv):
+        kernel = network.weights[projection.op.weight].shape
+        return int(kernel[1] * kernel[2] * kernel[3])
+    return network[projection.pre].size
+
+
+def _advice(change: str, network: Network[IntNeuron], target: Target) -> str:
+    """The change, and the shipped targets that have the resources for the network as it is.
+
+    A programmable target runs whatever a `lava-lif` target runs, not the other way round.
+    """
+    shipped = [load_target(name) for name in available() if name != target.name]
+    legal = [other for other in shipped if other.profile in (target.profile, "programmable")]
+    others = [other.name for other in legal if _takes(network, other)]
+    return change + (f", or use target {' or '.join(others)}" if others else "")
+
+
+def _takes(network: Network[IntNeuron], target: Target) -> bool:
+    return all(row["fits"] for row in check_fit(network, target))

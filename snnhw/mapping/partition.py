@@ -1,0 +1,140 @@
+"""Cut populations into boxes so that every box fits one core. Deterministic, and only ever cuts finer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from snnhw.mapping.geometry import Ints, grid, whole
+from snnhw.mapping.resources import limits, uses
+from snnhw.network import IntNeuron, Network, Population, Shape
+from snnhw.target import Target
+
+SPATIAL = (1, 0, 2)
+"""Order in which a (C, H, W) population is cut: rows (low fan-out), then channels, then columns."""
+
+WORTH = 0.5
+"""A cut along an axis is taken at once when it brings at least this part of the relief it could bring."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A population whose slices cannot be cut until a resource fits; `needed` is the least it came down to."""
+
+    population: str
+    resource: str
+    needed: int
+    limit: int
+
+
+@dataclass
+class Partition:
+    """Boxes of every population, cut finer until they fit."""
+
+    network: Network[IntNeuron]
+    target: Target
+    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    boxes: dict[str, Ints] = field(default_factory=dict)
+    needs: dict[str, dict[str, Ints]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for population in self.network.populations:
+            self.parts[population.name] = tuple(1 for _ in population.shape)
+            self.boxes[population.name] = whole(population.shape)
+
+    def set(self, population: Population[Any], parts: tuple[int, ...]) -> dict[str, Ints]:
+        """Cut a population and return what its slices need."""
+        self.parts[population.name] = parts
+        self.boxes[population.name] = grid(population.shape, parts, axes(population.shape))
+        return uses(population.name, self.network, self.target, self.boxes)
+
+
+def axes(shape: Shape) -> tuple[int, ...]:
+    """Axes in the order in which they are cut."""
+    return SPATIAL if len(shape) == 3 else tuple(range(len(shape)))
+
+
+def partition(network: Network[IntNeuron], target: Target) -> Partition:
+    """Cut consumers before producers (out-axons follow from the consumers' slices), until nothing changes.
+
+    A feed-forward network settles in the first round unless cutting producers breaks shared in-axons; recurrent
+    networks take more. Every round only cuts finer, so the rounds end. Populations that fit no core are listed in
+    `failures` and stay as they were cut last.
+    """
+    result = Partition(network, target)
+    changed = True
+    while changed:
+        before = dict(result.parts)
+        for population in reversed(network.computed):
+            _fit(population, result)
+        changed = before != result.parts
+    for population in network.computed:
+        result.needs[population.name] = uses(population.name, network, target, result.boxes)
+    return result
+
+
+def _fit(population: Population[IntNeuron], result: Partition) -> None:
+    """Cut one population until its slices fit, or note the resource that no cut relieves."""
+    name, allowed = population.name, limits(result.target)
+    if name in result.failures:
+        return
+    while True:
+        needs = result.set(population, result.parts[name])
+        ratios = {key: int(needs[key].max()) / limit for key, limit in allowed.items()}
+        worst = max(ratios, key=lambda key: ratios[key], default=None)
+        if worst is None or ratios[worst] <= 1:
+            return
+        finer = _finer(population, result, worst, int(needs[worst].max()), allowed[worst])
+        if finer is None:
+            result.failures[name] = Failure(name, worst, int(needs[worst].max()), allowed[worst])
+            return
+        result.parts[name] = finer
+
+
+def _finer(
+    population: Population[IntNeuron], result: Partition, resource: str, needed: int, limit: int
+) -> tuple[int, ...] | None:
+    """The next finer cut: the first axis whose cut pays, else the best one; None when no axis relieves."""
+    shape, start = population.shape, result.parts[population.name]
+    best, least = None, needed
+    for axis in axes(shape):
+        size = -(-shape[axis] // start[axis])
+        if size == 1:
+            continue
+        smaller = max(1, min(size - 1, int(size * limit / needed)))
+        now, candidate = _try(population, result, resource, axis, smaller)
+        if needed - now >= WORTH * needed * (1 - start[axis] / candidate[axis]):
+            return candidate
+        if now < least:
+            best, least = candidate, now
+    return best or _longer(population, result, resource, needed, start)
+
+
+def _longer(
+    population: Population[IntNeuron], result: Partition, resource: str, needed: int, start: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The smallest cut along one axis that relieves at all (needs come in steps: whole words, halos); by bisection."""
+    for axis in axes(population.shape):
+        result.set(population, start)
+        low, high = 0, -(-population.shape[axis] // start[axis])  # size `low` relieves, size `high` does not
+        if high > 1 and _try(population, result, resource, axis, 1)[0] < needed:
+            low = 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                relieved = _try(population, result, resource, axis, middle)[0] < needed
+                low, high = (middle, high) if relieved else (low, middle)
+            return _try(population, result, resource, axis, low)[1]
+    result.set(population, start)
+    return None
+
+
+def _try(
+    population: Population[IntNeuron], result: Partition, resource: str, axis: int, size: int
+) -> tuple[int, tuple[int, ...]]:
+    """Cut one axis so that no slice is longer than `size`: (what the worst slice then needs, the parts)."""
+    start = result.parts[population.name]
+    parts = (*start[:axis], -(-population.shape[axis] // size), *start[axis + 1 :])
+    needs = result.set(population, parts)
+    result.parts[population.name] = start
+    return int(needs[resource].max()), parts

@@ -1,0 +1,57 @@
+"""What every slice of a population takes on its core: one formula for each resource (docs/targets.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnhw.mapping.axons import axons
+from snnhw.mapping.geometry import Boxes, Ints, sizes
+from snnhw.mapping.synapses import synaptic_words
+from snnhw.network import IntNeuron, Network
+from snnhw.target import Target
+
+RESOURCES = ("neurons", "in_axons", "out_axons", "syn_words", "words_per_axon", "delay_slots")
+"""Names in `[core]` of a target file; a resource the file does not name is not limited."""
+
+SHARED = "words_per_axon"
+"""The one resource that slices on a core do not add up: it limits each list by itself."""
+
+
+def limits(target: Target) -> dict[str, int]:
+    """Limit of each resource that the target file names."""
+    found = {name: target.get(f"core.{name}", None) for name in RESOURCES}
+    return {name: int(value) for name, value in found.items() if value is not None}
+
+
+def uses(population: str, network: Network[IntNeuron], target: Target, boxes: Boxes) -> dict[str, Ints]:
+    """Resources of every slice of a population.
+
+    Args:
+        boxes: current partition of every population; the consumers' decides out-axons, the producers' in-axons.
+
+    Returns:
+        Resource name -> int64 array, one number a slice; the resources that the target file names.
+    """
+    mine = boxes[population]
+    words, longest = synaptic_words(population, network, target, mine)
+    received, sent = np.zeros(len(mine), np.int64), np.zeros(len(mine), np.int64)
+    for projection in network.into(population):
+        received += axons(projection, network, target, boxes[projection.pre], mine)[0]
+    for projection in network.out_of(population):
+        sent += axons(projection, network, target, mine, boxes[projection.post])[1]
+    neurons = sizes(mine)
+    found = {
+        "neurons": neurons,
+        "in_axons": received,
+        "out_axons": sent,
+        "syn_words": words,
+        "words_per_axon": longest,
+        "delay_slots": neurons * _slots(population, network, target),
+    }
+    return {name: found[name] for name in limits(target)}
+
+
+def _slots(population: str, network: Network[IntNeuron], target: Target) -> int:
+    """Accumulator slots of one neuron: the power of two that holds its longest delay, at least the default."""
+    longest = max((projection.delay for projection in network.into(population)), default=1)
+    return max(int(target.get("core.delay_slots_default", 1)), 1 << longest.bit_length())

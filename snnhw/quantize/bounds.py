@@ -1,0 +1,96 @@
+"""Interval analysis: can u and v leave 24 bit within T steps?
+
+The neuron rules are monotone in what they receive, so stepping the two ends of an interval through `fixed.py` bounds
+every reachable state. A proof holds for all inputs; without one the bound is reported and engines count what happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from snnhw import fixed
+from snnhw.linear import reach
+from snnhw.network import Array, Inject, IntNeuron, Kind, Network, Population, Reset, ResetTiming
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Largest and smallest u and v any input can cause within `steps`, before wrap and saturation."""
+
+    population: str
+    u_low: int
+    u_high: int
+    v_low: int
+    v_high: int
+    steps: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether neither u can wrap nor v saturate."""
+        u_fits = -fixed.STATE_MAX - 1 < self.u_low and self.u_high <= fixed.STATE_MAX + 1
+        return u_fits and -fixed.STATE_MAX <= self.v_low and self.v_high <= fixed.STATE_MAX
+
+    def to_dict(self) -> dict[str, object]:
+        """For the manifest."""
+        return {
+            "population": self.population, "u": [self.u_low, self.u_high], "v": [self.v_low, self.v_high],
+            "steps": self.steps, "limit": fixed.STATE_MAX, "status": "proven" if self.proven else "unproven",
+        }  # fmt: skip
+
+
+def arriving_range(network: Network[Any], population: Population[Any]) -> tuple[Array, Array]:
+    """Smallest and largest summed input a of every neuron, in integers or (for a float network) reals."""
+    low: Array = np.zeros(population.shape, np.int64)
+    high: Array = np.zeros(population.shape, np.int64)
+    for projection in network.into(population.name):
+        pre = network[projection.pre]
+        if isinstance(projection.op, Inject):
+            bottom, top = (np.full(population.shape, bound) for bound in pre.payload)
+        else:
+            bottom, top = reach(projection.op, network.weights, *pre.payload, pre.shape, population.shape)
+            if bottom.dtype.kind == "f":
+                bottom, top = bottom * pre.payload_scale, top * pre.payload_scale
+        if projection.weight_exp:
+            bottom, top = (fixed.shifted(end, projection.weight_exp) for end in (bottom, top))
+        low, high = low + bottom, high + top
+    return low, high
+
+
+def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array, steps: int) -> Bound:
+    """Bounds of one population over `steps` steps from rest."""
+    u_low = u_high = np.zeros_like(a_low)
+    v_low = v_high = np.full_like(a_low, neuron.v_init)
+    lowest_u = highest_u = lowest_v = highest_v = 0
+    bias, vth = np.asarray(neuron.bias, np.int64), np.asarray(neuron.vth, np.int64)
+    for _ in range(steps):
+        u_low, u_high = (fixed.current(u, a, neuron.du, neuron.act_shift) for u, a in ((u_low, a_low), (u_high, a_high)))
+        v_low, v_high = (fixed.membrane(v, u, neuron.dv, bias, 0) for v, u in ((v_low, u_low), (v_high, u_high)))
+        if kind is not Kind.ACCUMULATOR and neuron.reset_timing is ResetTiming.NEXT_STEP:
+            v_low = v_low - vth * neuron.max_spikes  # the debt of the step before, at its largest
+        lowest_u, highest_u = min(lowest_u, int(u_low.min())), max(highest_u, int(u_high.max()))
+        lowest_v, highest_v = min(lowest_v, int(v_low.min())), max(highest_v, int(v_high.max()))
+        if kind is not Kind.ACCUMULATOR:
+            v_low, v_high = _after(neuron, vth, v_low, v_high)
+    return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps)
+
+
+def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[Array, Array]:
+    """Interval after firing and reset: silent membranes stay at or below vth, fired ones are where the reset puts them."""
+    silent_high = np.minimum(v_high, vth)
+    fires = v_high >= vth
+    if neuron.reset_timing is ResetTiming.NEXT_STEP:
+        return v_low, v_high
+    match neuron.reset:
+        case Reset.SUBTRACT:
+            left = v_high - np.minimum(np.maximum(v_high // np.maximum(vth, 1), 1), neuron.max_spikes) * vth
+            high = np.maximum(silent_high, np.maximum(left, vth))
+            low = np.minimum(v_low, 0)
+        case _:
+            to = neuron.v_reset if neuron.reset is Reset.V_RESET else 0
+            high, low = np.where(fires, np.maximum(silent_high, to), v_high), np.where(fires, np.minimum(v_low, to), v_low)
+    if neuron.v_min is not None:
+        low, high = np.maximum(low, neuron.v_min), np.maximum(high, neuron.v_min)
+    return low, high

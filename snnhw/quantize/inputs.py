@@ -1,0 +1,116 @@
+"""How samples enter the chip: spikes, graded spikes of quantised values, or currents that the host computes.
+
+Chips without graded spikes cannot take pixels. There the layer behind the input is computed by the host, in integers
+(`encoding.HostOp`), and enters as bias currents; a report prices it as MACs of the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from snnhw.encoding import HostOp, InputSpec
+from snnhw.errors import QuantizeError
+from snnhw.linear import reach
+from snnhw.network import Array, FloatNeuron, Inject, Kind, Network, Population, Projection
+from snnhw.quantize.formats import Formats
+from snnhw.quantize.scale import parts
+from snnhw.semantics import Deployment
+
+PIXEL_MAX = 255
+SIGNED_MAX = 127
+HOST_SHIFT = 16
+"""Fraction bits of the host's integer weights."""
+
+
+def input_spec(population: Population[FloatNeuron], deployment: Deployment, samples: Array | None) -> InputSpec:
+    """Range and unit of an input's values.
+
+    Args:
+        samples: real calibration input (B, T, ...), needed for analog input of unknown range.
+    """
+    name, shape = population.name, population.shape
+    if deployment.encoding in ("bernoulli", "spikes"):
+        return InputSpec(name, shape, deployment.encoding, seed=deployment.seed)
+    if deployment.preprocessing == "uint8/255":
+        return InputSpec(name, shape, "direct", 1.0 / PIXEL_MAX, 0, PIXEL_MAX)
+    if samples is None:
+        raise QuantizeError(
+            "needs-calibration", "the range of the analog input is not known", where=name,
+            hint="give training samples with --calibrate DATA.npz",
+        )  # fmt: skip
+    low, high = float(samples.min()), float(samples.max())
+    if low >= 0:
+        return InputSpec(name, shape, "direct", max(high, 1e-12) / PIXEL_MAX, 0, PIXEL_MAX)
+    return InputSpec(name, shape, "direct", max(-low, high) / SIGNED_MAX, -SIGNED_MAX, SIGNED_MAX)
+
+
+@dataclass(frozen=True)
+class HostLayer:
+    """A linear layer taken off the chip: which input and projection it was, and the range of its real output."""
+
+    spec: InputSpec
+    projection: Projection
+    largest: float
+
+
+def with_payload(network: Network[FloatNeuron], specs: Mapping[str, InputSpec]) -> Network[FloatNeuron]:
+    """The network with the payload of its inputs filled in."""
+    changed = tuple(
+        replace(p, payload=(specs[p.name].low, specs[p.name].high), payload_scale=specs[p.name].scale) if p.name in specs else p
+        for p in network.populations
+    )
+    return replace(network, populations=changed)
+
+
+def move_to_host(
+    network: Network[FloatNeuron], specs: Mapping[str, InputSpec], formats: Formats
+) -> tuple[Network[FloatNeuron], dict[str, HostLayer]]:
+    """Replace projections out of graded inputs by injected currents where the target has no graded spikes.
+
+    Returns the network and, by name of the new input population, the layer that the host computes for it.
+    """
+    graded = {name for name, spec in specs.items() if max(abs(spec.low), abs(spec.high)) > formats.payload}
+    if not graded:
+        return network, {}
+    populations = [p for p in network.populations if p.name not in graded]
+    projections, hosts = [], {}
+    fresh: list[Population[FloatNeuron]] = []
+    for projection in network.projections:
+        if projection.pre not in graded:
+            projections.append(projection)
+            continue
+        name = f"{projection.pre}@{projection.name.partition('->')[2]}"
+        pre, post = network[projection.pre], network[projection.post]
+        hosts[name] = HostLayer(specs[pre.name], projection, _largest(network, projection, pre, post))
+        fresh.append(Population(name, post.shape, Kind.INPUT, start=pre.start))
+        projections.append(replace(projection, name=f"{name}->{post.name}", pre=name, op=Inject()))
+    changed = replace(network, populations=(*fresh, *populations), projections=tuple(projections))
+    return changed, hosts
+
+
+def _largest(network: Network[FloatNeuron], projection: Projection, pre: Population[FloatNeuron], post: Population[FloatNeuron]) -> float:
+    low, high = (bound * pre.payload_scale for bound in pre.payload)
+    bottom, top = reach(projection.op, network.weights, low, high, pre.shape, post.shape)
+    return float(max(-bottom.min(), top.max()))
+
+
+def host_spec(name: str, layer: HostLayer, network: Network[FloatNeuron], scale: Array, formats: Formats) -> InputSpec:
+    """The input of a host-computed layer: its integer arithmetic at the scale of the population it feeds."""
+    projection, spec = layer.projection, layer.spec
+    arrays = parts(network, projection.op)
+    fixed = {**arrays, "": np.rint(arrays[""] * (spec.scale * float(scale) * (1 << HOST_SHIFT))).astype(np.int64)}
+    op: Any = replace(projection.op, weight="") if not isinstance(projection.op, Inject) else projection.op
+    most = current_max(formats)
+    shape = network[projection.post].shape
+    half = np.asarray(1 << (HOST_SHIFT - 1), np.int64)
+    host = HostOp(op, fixed, half, HOST_SHIFT, shape, -most, most)
+    return replace(spec, population=name, host=host)
+
+
+def current_max(formats: Formats) -> int:
+    """Largest current a bias mantissa holds, in weight units."""
+    return (1 << (formats.bias_bits - 1)) - 1

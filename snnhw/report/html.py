@@ -1,0 +1,62 @@
+"""A comparison as ONE self-contained HTML file: pictures inlined, no link, no script."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from snnhw.compare.tree import Comparison
+from snnhw.report import plots, tables
+from snnhw.report.coremap import core_map
+from snnhw.report.files import write_atomically
+from snnhw.report.numbers import percent, si
+
+
+def html(comparison: Comparison) -> str:
+    """The page."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = (resources.files("snnhw.report") / "report.html.j2").read_text(encoding="utf-8")
+    page = environment.from_string(source).render(
+        c=comparison,
+        title=f"{comparison.source.get('name', 'network')} on {comparison.target}",
+        cards=_cards(comparison),
+        overflow=tables.saturations(comparison) if comparison.saturations else "",
+        pictures={name: Markup(picture) for name, picture in _pictures(comparison).items()},
+        summary=tables.summary(comparison),
+        tables=tables.details(comparison),
+    )
+    return re.sub(r"https?://", "", page)  # a source may cite an address: nothing in the file may lead outside
+
+
+def write_html(comparison: Comparison, path: str | Path) -> None:
+    """Write the file in one go."""
+    write_atomically(path, html(comparison))
+
+
+def _pictures(c: Comparison) -> dict[str, str]:
+    return {
+        "accuracy": plots.accuracy(c),
+        "energy": plots.energy(c),
+        "rates": plots.rates(c),
+        "raster": plots.raster(c),
+        "cores": core_map(c),
+    }
+
+
+def _cards(c: Comparison) -> list[tuple[str, str, str]]:
+    """Headline numbers: name, value, what it rests on."""
+    accuracy = percent(c.quantized.accuracy) if c.quantized.accuracy is not None else "no labels"
+    against = f"float {percent(c.float_.accuracy)}" if c.float_.accuracy is not None else "give y to get it"
+    throughput = f"{c.throughput.samples_per_second:,.0f} samples/s in the pipeline"
+    return [
+        ("accuracy, quantised", accuracy, against),
+        ("agreement", percent(c.agreement), f"{c.samples} samples, engine {c.engine}"),
+        ("energy per sample", si(c.energy.total_j, "J"), f"grade: {c.energy.grade}"),
+        ("latency", si(c.latency.seconds, "s"), f"{c.latency.steps} steps; grade: {c.latency.grade}; {throughput}"),
+        ("synops per sample", si(c.synops, "").strip(), f"{si(c.ann_baseline.macs, '').strip()} MACs in the dense ANN"),
+        ("cores", str(c.cores_used), f"{c.chips_used} chip{'s' if c.chips_used > 1 else ''} of {c.target}"),
+    ]

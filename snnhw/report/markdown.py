@@ -1,0 +1,38 @@
+"""A comparison as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnhw.compare.tree import Comparison
+from snnhw.report import tables
+from snnhw.report.files import write_atomically
+from snnhw.report.tables import Table
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole comparison, one section a table."""
+    head = f"# {comparison.target}: float and quantised network compared\n"
+    body = [_section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
+    notes = "## Notes\n\n" + "\n".join(f"- {_cell(note)}" for note in comparison.notes) + "\n"
+    return "\n".join([head, *body, notes])
+
+
+def write_markdown(comparison: Comparison, path: str | Path) -> None:
+    """Write the file in one go."""
+    write_atomically(path, markdown(comparison))
+
+
+def _section(table: Table) -> str:
+    lines = [f"## {table.title}", "", _row(table.columns)]
+    lines.append("|" + "|".join("---" if i < table.names else "---:" for i in range(len(table.columns))) + "|")
+    lines += [_row(row) for row in table.rows]
+    return "\n".join([*lines, *(["", table.note] if table.note else []), ""])
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,27 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+
+
+def si(value: float, unit: str) -> str:
+    """Four significant digits with an SI prefix: 1.234 mJ."""
+    if value == 0:
+        return f"0 {unit}"
+    power = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
+    return f"{value / 10.0**power:.4g} {_PREFIXES[power]}{unit}"
+
+
+def count(value: float) -> str:
+    """A count with thousands separators; decimals only where they say something."""
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """0.123 as 12.3 %."""
+    return f"{100 * share:.2f} %"

@@ -1,0 +1,137 @@
+"""Pictures of a comparison as SVG text that can stand inside an HTML page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from snnhw.compare.tree import Comparison
+from snnhw.report.numbers import si
+
+FLOAT, QUANTIZED, PLAIN = "#8097b1", "#d9722e", "#3f7f93"
+INK, SOFT, LINE = "#2b313b", "#4a5260", "#99a1ab"
+GAP = 4
+"""Rows between populations of the raster."""
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "snnhw",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "text.color": INK,
+}
+
+
+def drawn(draw: Callable[[Axes], None], width: float, height: float) -> str:
+    """SVG of one picture, inches; deterministic, without a link to anywhere."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.add_subplot())
+        return svg(figure)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an <svg> element without namespaces, which HTML does not need."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, dpi=150, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+
+
+def accuracy(c: Comparison) -> str:
+    """Accuracy of both networks (with labels) and their agreement."""
+    values = {"float": c.float_.accuracy, "quantised": c.quantized.accuracy, "agreement": c.agreement}
+    colours = {"float": FLOAT, "quantised": QUANTIZED, "agreement": PLAIN}
+    shown = [(name, 100 * value) for name, value in values.items() if value is not None]
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(shown))[::-1]
+        axes.barh(places, [value for _, value in shown], color=[colours[name] for name, _ in shown], height=0.62)
+        for place, (_, value) in zip(places, shown, strict=True):
+            inside = value > 25  # a short bar has no room for its number
+            at, side, colour = (value - 1.5, "right", "white") if inside else (value + 1.5, "left", INK)
+            axes.text(at, place, f"{value:.2f} %", ha=side, va="center", color=colour, weight="bold")
+        axes.set_yticks(places, [name for name, _ in shown])
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("% of samples")
+
+    return drawn(draw, 5.2, 0.5 + 0.42 * len(shown))
+
+
+def energy(c: Comparison) -> str:
+    """Parts of the chip's energy, largest on top, each with its grade."""
+    parts = sorted(((p.joules, name, p.grade) for name, p in c.energy.parts.items() if p.joules > 0))
+    scale, unit = _unit(max((joules for joules, *_ in parts), default=1.0))
+
+    def draw(axes: Axes) -> None:
+        axes.barh(range(len(parts)), [joules / scale for joules, *_ in parts], color=PLAIN, height=0.66)
+        for place, (joules, _, grade) in enumerate(parts):
+            axes.text(joules / scale, place, f"  {si(joules, 'J')}  [{grade}]", va="center", fontsize=8)
+        axes.set_yticks(range(len(parts)), [name.replace("_", " ") for _, name, _ in parts])
+        axes.set_xlim(0, 1.5 * max((joules for joules, *_ in parts), default=1.0) / scale)
+        axes.set_xlabel(f"{unit} per sample")
+
+    return drawn(draw, 6.4, 0.7 + 0.28 * max(len(parts), 1))
+
+
+def _unit(largest: float) -> tuple[float, str]:
+    for scale, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ")):
+        if largest >= scale:
+            return scale, unit
+    return 1e-12, "pJ"
+
+
+def rates(c: Comparison) -> str:
+    """Firing rate of every spiking layer, float beside quantised."""
+    names = [layer.name for layer in c.quantized.layers]
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(names))
+        axes.bar(places - 0.2, [layer.rate for layer in c.float_.layers], 0.38, color=FLOAT, label="float")
+        axes.bar(places + 0.2, [layer.rate for layer in c.quantized.layers], 0.38, color=QUANTIZED, label="quantised")
+        axes.set_xticks(places, names, rotation=40 if len(names) > 4 else 0, ha="right" if len(names) > 4 else "center")
+        axes.set_ylabel("spikes / (neurons · T)")
+        axes.legend(frameon=False, ncols=2, loc="upper right")
+        axes.margins(y=0.2)
+
+    return drawn(draw, min(11.0, max(4.6, 0.62 * len(names) + 1.6)), 3.1)
+
+
+def raster(c: Comparison) -> str:
+    """Spikes of the first sample: sample steps to the right, some neurons of every population from top to bottom."""
+    heights = [len(population.neurons) for population in c.raster]
+
+    def draw(axes: Axes) -> None:
+        top, ticks = 0, []
+        for i, (population, height) in enumerate(zip(c.raster, heights, strict=True)):
+            row = {neuron: k for k, neuron in enumerate(population.neurons)}
+            cells = np.zeros((height, c.steps, 4))
+            for step, neuron in population.events:
+                cells[row[neuron], step] = to_rgba(PLAIN if i % 2 else QUANTIZED)
+            axes.imshow(cells, extent=(-0.5, c.steps - 0.5, top + height, top), aspect="auto", interpolation="none")
+            ticks.append((top + height / 2, f"{population.name} ({height})"))
+            top += height + GAP
+            axes.axhline(top - GAP / 2, color="#d9dde2", linewidth=0.6)
+        axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
+        axes.set_ylim(max(top, 1), -GAP / 2)
+        axes.set_xlim(-0.5, c.steps - 0.5)
+        axes.set_xlabel("sample step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return drawn(draw, 8.4, min(14.0, 0.8 + 0.0075 * sum(heights) + 0.08 * len(heights)))

@@ -1,0 +1,150 @@
+"""What a report says, as tables of text; the renderers only draw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnhw.compare.tree import Comparison
+from snnhw.report.numbers import count, percent, si
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title; the first `names` columns are names (left), the others numbers (right)."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+    note: str = ""
+
+
+def summary(c: Comparison) -> Table:
+    """The answer in a few lines."""
+    rows = [
+        ("samples", f"{c.samples}, T = {c.steps}"),
+        ("engine", c.engine),
+        ("target", f"{c.target} ({c.target_title})"),
+        ("cores", f"{c.cores_used} on {c.chips_used} chip{'s' if c.chips_used > 1 else ''}"),
+        ("accuracy, float", _accuracy(c.float_.accuracy)),
+        ("accuracy, quantised", _accuracy(c.quantized.accuracy)),
+        ("agreement", percent(c.agreement)),
+        ("latency", f"{si(c.latency.seconds, 's')} in {c.latency.steps} steps [{c.latency.grade}]"),
+        ("throughput", f"{count(c.throughput.samples_per_second)} samples/s [{c.throughput.grade}]"),
+        ("energy", f"{si(c.energy.total_j, 'J')} per sample [{c.energy.grade}]"),
+        ("synops", count(c.synops)),
+        ("neuron updates", f"{count(c.neuron_updates)}, {count(c.neuron_updates_active)} of them active"),
+        ("messages", f"{count(c.messages)}, {count(c.messages_host)} of them from the host"),
+        ("hops", f"{count(c.hops)} ({count(c.hops_ew)} E-W, {count(c.hops_ns)} N-S)"),
+        ("hops between chips", count(c.chip_crossings)),
+        ("saturations", saturations(c)),
+    ]
+    return Table("Summary", ("", "per sample"), tuple(rows), names=2)
+
+
+def saturations(c: Comparison) -> str:
+    """Zero, or a flag with the totals."""
+    if not c.saturations:
+        return "0"
+    wraps, clips = sum(o.wraps for o in c.overflow), sum(o.clips for o in c.overflow)
+    return f"WARNING: {wraps} wraps of u, {clips} clips of v in {c.samples} samples"
+
+
+def layers(c: Comparison) -> Table:
+    """Spiking populations, float beside quantised."""
+    moved = {d.name: d.distance for d in c.drift}
+    rows = tuple(
+        (q.name, str(q.neurons), _rate(f.rate), _rate(q.rate), count(f.spikes), count(q.spikes), _rate(moved[q.name]))
+        for f, q in zip(c.float_.layers, c.quantized.layers, strict=True)
+    )
+    columns = ("layer", "neurons", "rate, float", "rate, quantised", "spikes, float", "spikes, quantised", "drift")
+    note = "rate = spikes / (neurons * T); drift = earth mover's distance between the per-neuron rates of both networks"
+    return Table("Layers", columns, rows, note=note)
+
+
+def energy(c: Comparison) -> Table:
+    """Parts of the chip's energy, largest first; unused parts are left out."""
+    used = {name: part for name, part in c.energy.parts.items() if part.count > 0}
+    rows = []
+    for name, part in sorted(used.items(), key=lambda pair: (-pair[1].joules, pair[0])):
+        share = percent(part.joules / c.energy.total_j if c.energy.total_j else 0.0)
+        rows.append((name, si(part.joules, "J"), share, *_priced(name, part.count, part.each), part.grade))
+    rows.append(("total", si(c.energy.total_j, "J"), percent(1.0), "", "", c.energy.grade))
+    columns = ("part", "energy", "share", "count", "each", "grade")
+    return Table(f"Energy per sample [{c.energy.grade}]", columns, tuple(rows), note=f"{c.energy.excluded}.")
+
+
+def _rate(value: float) -> str:
+    return f"{value:.5f}"
+
+
+def _priced(name: str, number: float, each: float) -> tuple[str, str]:
+    if name.startswith("static"):
+        return f"{si(number, 's')} of {name.removeprefix('static_')}", si(each, "W")
+    return count(number), si(each, "J")
+
+
+def projections(c: Comparison) -> Table:
+    """Synapses reached, per projection."""
+    rows = tuple(
+        (
+            f"{q.pre} -> {q.post}",
+            q.format or "injected",
+            *map(count, (q.events, q.synops, q.synops_nonzero, q.payload_synops)),
+        )
+        for q in c.projections
+    )
+    columns = ("projection", "format", "events", "synops", "non-zero weight", "by payload")
+    note = "one event reaching one stored synapse is one synop, whatever its payload; borders are counted exactly"
+    return Table("Projections", columns, rows, names=2, note=note)
+
+
+def convention(c: Comparison) -> Table:
+    """The 45 nm block, apart from the chip's energy."""
+    block = c.convention_45nm
+    rows = tuple(
+        (name, count(side.acs), count(side.macs), si(side.energy_j, "J"))
+        for name, side in (("float SNN", block.float_snn), ("dense ANN of the same topology", block.ann))
+    )
+    note = f"AC {block.ac_pj:g} pJ, MAC {block.mac_pj:g} pJ [{block.grade}]. {block.source}."
+    return Table(block.label, ("network", "ACs", "MACs", "energy"), rows, note=note)
+
+
+def first_layer(c: Comparison) -> Table:
+    """What is a multiply-accumulate in the first layer, on chip or on the host."""
+    rows = (("graded input on the chip", count(c.first_layer_macs)), ("computed by the host", count(c.host_macs)))
+    note = "those on the chip are synops too and priced as such"
+    return Table("First layer", ("multiply-accumulates", "per sample"), rows, note=note)
+
+
+def cores(c: Comparison) -> Table:
+    """Cores in use."""
+    rows = tuple(
+        (
+            str(r.core), str(r.chip), ", ".join(f"{name} {n}" for name, n in r.populations.items()),
+            si(r.generation_s, "s"), si(r.reception_s, "s"), percent(r.load),
+        )
+        for r in c.cores
+    )  # fmt: skip
+    columns = ("core", "chip", "populations (neurons)", "generation", "reception", "load")
+    return Table("Cores", columns, rows, names=3, note="busy time per sample; load = share of the busiest core's time")
+
+
+def constants(c: Comparison) -> Table:
+    """Every constant used, with grade and source."""
+    rows = tuple((r.key, f"{r.value:g} {r.unit}", r.grade, r.source) for r in c.constants)
+    return Table(f"Constants of {c.target}", ("constant", "value", "grade", "source"), rows, names=4)
+
+
+SHORT = 4
+"""Tables of `details` that a short report shows."""
+
+
+def details(c: Comparison) -> list[Table]:
+    """All tables after the summary, the most asked for first."""
+    makers = (layers, energy, first_layer, convention, projections, cores, constants)
+    return [make(c) for make in makers]
+
+
+def _accuracy(value: float | None) -> str:
+    return "no labels" if value is None else percent(value)

@@ -1,0 +1,40 @@
+"""A comparison in the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from snnhw.compare.tree import Comparison
+from snnhw.report import tables
+from snnhw.report.tables import Table
+
+
+def show(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
+    """Print tables to the terminal.
+
+    Args:
+        console: standard output if not given.
+        everything: also projections, cores and constants.
+    """
+    out = console if console is not None else Console()
+    details = tables.details(comparison)
+    for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT])):
+        _print(out, table)
+    for note in comparison.notes:
+        out.print(Text(f"- {note}", style="bold red" if note.startswith("OVERFLOW") else "dim"))
+
+
+def _print(out: Console, table: Table) -> None:
+    out.print(Text(table.title, style="bold"))
+    drawn = RichTable(header_style="bold", show_edge=False)
+    for i, column in enumerate(table.columns):
+        drawn.add_column(column, justify="left" if i < table.names else "right", overflow="fold")
+    for row in table.rows:
+        flagged = any(cell.startswith("WARNING") for cell in row)
+        drawn.add_row(*(Text(cell) for cell in row), style="bold red" if flagged else None)
+    out.print(drawn)
+    if table.note:
+        out.print(Text(table.note, style="dim"))
+    out.print()

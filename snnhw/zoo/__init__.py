@@ -1,0 +1,1 @@
+"""The networks of the seeds in torch, and the recipes that train them."""

@@ -1,0 +1,89 @@
+"""The checkpoint file: tensors and plain containers only, so that a restricted unpickler reads it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from snnhw.errors import SnnhwError
+from snnhw.zoo.registry import Recipe, build
+
+FORMAT, VERSION = "snnhw-checkpoint", 1
+
+
+def pack(
+    recipe: Recipe,
+    model: nn.Module,
+    input_shape: list[int],
+    classes: int,
+    seed: int,
+    history: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The checkpoint of a model after ``len(history)`` epochs; metrics are those of the last one."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": recipe.name,
+        "network": {"kind": recipe.kind, "config": dict(recipe.config)},
+        "model": {key: value.detach().clone() for key, value in model.state_dict().items()},
+        "deploy": {
+            "steps": recipe.steps,
+            "encoding": recipe.encoding,
+            "readout": recipe.readout,
+            "input_shape": input_shape,
+            "classes": classes,
+            "preprocessing": "uint8/255",
+        },
+        "seed": seed,
+        "epoch": len(history),
+        "metrics": dict(history[-1]) if history else {},
+        "history": [dict(row) for row in history],
+    }
+
+
+def write(path: str | Path, content: dict[str, Any]) -> None:
+    """torch.save (zip format) to a temporary file beside it, then one rename: never half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The checkpoint's content; refuses another format or version and anything but plain data."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise _refuse(path, "no such file", "a checkpoint written by snnhw train") from error
+    except Exception as error:  # torch raises many kinds; all mean the same to the user
+        raise _refuse(path, f"{type(error).__name__}", "a torch zip file of tensors and plain containers") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise _refuse(path, "another format or version", f"format {FORMAT!r}, version {VERSION}")
+    return content
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in eval mode with its weights, and the checkpoint's whole content."""
+    content = read(path)
+    model = build(content["network"]["kind"], content["network"]["config"])
+    model.load_state_dict(content["model"])
+    return model.eval(), content
+
+
+def _refuse(path: str | Path, found: str, limit: str) -> SnnhwError:
+    return SnnhwError(
+        "bad-checkpoint",
+        "the checkpoint cannot be read",
+        where=str(path),
+        needed=found,
+        limit=limit,
+        hint="train one with: snnhw train stbp_scnn --out model.pt",
+    )

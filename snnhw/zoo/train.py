@@ -1,0 +1,220 @@
+"""Training of the zoo's networks: seeded, resumable, one checkpoint per epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from snnhw.errors import SnnhwError
+from snnhw.zoo import checkpoint
+from snnhw.zoo.datasets import Split, dataset_of
+from snnhw.zoo.encode import augment, encode, scale
+from snnhw.zoo.evaluate import accuracy
+from snnhw.zoo.registry import Recipe, build, recipe_of
+
+Log = Callable[[str], None]
+PROBE = 1000
+"""Test images looked at after every epoch; nothing is selected by them, the last epoch is the result."""
+
+
+def train(
+    recipe: str | Recipe,
+    out: str | Path,
+    data: Split | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    epochs: int | None = None,
+    progress: bool | None = None,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Trains a recipe and returns the checkpoint's content, which is also at ``out`` after every epoch.
+
+    Args:
+        recipe: name of a shipped recipe, or a recipe.
+        out: checkpoint to write; the resume state goes to ``<out>.resume`` and is removed at the end.
+        data: training and test images; by default what the recipe names.
+        seed: of weights, order of samples, augmentation and Bernoulli input.
+        resume: go on from ``<out>.resume`` if it is there; the result equals an uninterrupted run bit by bit.
+        epochs: stop after that many epochs in all (the schedule stays that of the recipe), to go on later.
+        progress: bar on stderr; by default only on a terminal.
+        log: takes one line per epoch; by default stderr.
+    """
+    recipe, out = recipe_of(recipe), Path(out)
+    data = data or dataset_of(recipe.dataset)
+    log = log or _to_stderr
+    torch.manual_seed(seed)
+    model = build(recipe.kind, recipe.config)
+    optimizer = _optimizer(recipe, model)
+    history = _resume(_state_file(out), recipe, seed, model, optimizer) if resume else []
+    last = min(epochs or recipe.epochs, recipe.epochs)
+    for epoch in range(len(history), last):
+        started = time.monotonic()
+        row = {"epoch": epoch + 1, **_epoch(recipe, model, optimizer, data, seed, epoch, progress)}
+        row["test_probe"] = _accuracy(recipe, model, data, PROBE)
+        history.append(row)
+        if epoch + 1 == recipe.epochs:
+            row["test_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
+        content = checkpoint.pack(recipe, model, list(data.x_test.shape[1:]), data.classes, seed, history)
+        checkpoint.write(out, content)
+        checkpoint.write(_state_file(out), _state(recipe, seed, model, optimizer, history))
+        log(f"{recipe.name} {_line(row, recipe.epochs)} {time.monotonic() - started:.0f} s")
+    return checkpoint.pack(recipe, model, list(data.x_test.shape[1:]), data.classes, seed, history)
+
+
+def _epoch(
+    recipe: Recipe,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Split,
+    seed: int,
+    epoch: int,
+    progress: bool | None,
+) -> dict[str, float]:
+    """One pass over the training images in an order, with draws, that depend on seed and epoch alone."""
+    generator = torch.Generator().manual_seed((seed << 16) + epoch + 1)
+    torch.manual_seed((seed << 16) + epoch + 1)
+    model.train()
+    order = torch.randperm(len(data.y_train), generator=generator)
+    batches = torch.split(order, recipe.batch)
+    steps = recipe.steps_at(epoch)
+    loss_sum, right = 0.0, 0
+    with _bar(f"epoch {epoch + 1}/{recipe.epochs}", len(batches), progress) as advance:
+        for index, rows in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr_at((epoch + index / len(batches)) / recipe.epochs)
+            x = augment(scale(data.x_train[rows]), recipe.flip, recipe.shift, generator)
+            y = data.y_train[rows]
+            mean = model(encode(x, recipe.encoding, steps, generator)).mean(0)
+            loss = loss_of(recipe, mean, y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            loss_sum += float(loss.detach()) * len(rows)
+            right += int((mean.argmax(1) == y).sum())
+            advance()
+    return {"steps": steps, "train_loss": loss_sum / len(order), "train_accuracy": right / len(order)}
+
+
+def loss_of(recipe: Recipe, mean: Tensor, y: Tensor) -> Tensor:
+    """Loss of outputs averaged over T ``[N, classes]``: STBP's rate MSE (mean over N), or cross-entropy."""
+    if recipe.loss == "rate_mse":
+        target = functional.one_hot(y, mean.shape[1]).to(mean.dtype)
+        return 0.5 * (target - mean).square().sum(1).mean()
+    if recipe.loss == "cross_entropy":
+        return functional.cross_entropy(mean, y, label_smoothing=recipe.label_smoothing)
+    raise _unknown("loss", recipe.loss, "rate_mse, cross_entropy")
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Weight decay acts on weights only, never on biases, BatchNorm or a neuron's parameters."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=recipe.lr)
+    raise _unknown("optimizer", recipe.optimizer, "adam, adamw")
+
+
+def _accuracy(recipe: Recipe, model: nn.Module, data: Split, samples: int) -> float:
+    x, y = data.x_test[:samples], data.y_test[:samples]
+    return accuracy(model, x, y, encoding=recipe.encoding, steps=recipe.steps)
+
+
+def _state_file(out: Path) -> Path:
+    return out.with_name(out.name + ".resume")
+
+
+def _state(
+    recipe: Recipe,
+    seed: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    history: list[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "recipe": repr(recipe),
+        "seed": seed,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": history,
+    }
+
+
+def _resume(
+    path: Path, recipe: Recipe, seed: int, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
+    """Loads model and optimizer in place and returns the history; empty when there is no state to resume."""
+    if not path.is_file():
+        return []
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["recipe"] != repr(recipe) or state["seed"] != seed:
+        raise SnnhwError(
+            "resume-mismatch",
+            "the saved training state belongs to another run",
+            where=str(path),
+            needed=f"seed {seed}, {recipe!r}",
+            limit=f"seed {state['seed']}, {state['recipe']}",
+            hint="use the same recipe and seed, or delete the file to start anew",
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    history: list[dict[str, Any]] = state["history"]
+    return history
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _line(row: dict[str, Any], epochs: int) -> str:
+    shown = [f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float)]
+    return " ".join([f"epoch {row['epoch']}/{epochs} T={row['steps']}", *shown])
+
+
+class _Bar:
+    """A progress bar on stderr as a context that gives the function to advance it by one."""
+
+    def __init__(self, label: str, total: int) -> None:
+        columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(label, total=total)
+
+    def __enter__(self) -> Callable[[], None]:
+        self.bar.start()
+        return lambda: self.bar.advance(self.task)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+def _bar(label: str, total: int, progress: bool | None) -> Any:
+    shown = sys.stderr.isatty() if progress is None else progress
+    return _Bar(label, total) if shown else nullcontext(lambda: None)
+
+
+def _unknown(what: str, name: str, limit: str) -> SnnhwError:
+    hint = "correct the recipe"
+    return SnnhwError(
+        f"unknown-{what}",
+        f"no {what} of that name",
+        where="recipe",
+        needed=repr(name),
+        limit=limit,
+        hint=hint,
+    )

@@ -1,0 +1,79 @@
+"""Step times against hand sums and against loops; the barrier's table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snnhw.chip.analytic import sync_keys, sync_time, tiles_in_use
+from snnhw.chip.counts import ChipObserver
+from snnhw.engines.reference import ReferenceEngine
+from snnhw.errors import TargetError
+from snnhw.target import parse_target
+from tests.unit.chip.brute import Brute, Kept
+from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input, toy, toy_text
+
+SYNC = 1_000_000
+
+
+def test_chain_by_hand() -> None:
+    """Two tiles in use: 1 us a barrier. Core 0 holds h0 h1; core 2 holds h2 h3 y0 y1."""
+    artifact = chain()
+    observer = ChipObserver(artifact)
+    ReferenceEngine().run(artifact, [{"x": CHAIN_INPUT}], [observer])
+    access, update, fire = 6000, 3700, 30000 + 5100  # a spike of h is one message, to core 2
+    message, synop = 16000, 3800
+    steps = [
+        max(4 * access, 2 * (message + 2 * synop)),  # 0: two inputs arrive, each at two neurons of each core
+        max(4 * access + 2 * update + 2 * fire, message + 2 * synop, 3 * (message + 2 * synop)),  # 1: h1 h2 h3 fire
+        max(4 * access + 4 * update, 2 * access + 2 * update + fire, message + 2 * synop),  # 2: h0 fires, y updates
+        4 * access + 2 * update,  # 3: y alone
+    ]
+    assert observer.times.latency == sum(steps) + 4 * SYNC
+    # steady: even steps hold x(0), h(1), y(0); odd steps x(1), h(0), y(1)
+    even = max(4 * access + 4 * update, 2 * access + 2 * update + fire, 3 * (message + 2 * synop))
+    odd = max(4 * access + 4 * update + 2 * fire, 4 * (message + 2 * synop))
+    assert observer.times.period == even + odd + 2 * SYNC
+    assert observer.times.samples == 1
+
+
+def test_equal_to_loops_over_chip_steps() -> None:
+    artifact, x = residual(), residual_input(3, seed=4)
+    observer, kept = ChipObserver(artifact), Kept()
+    ReferenceEngine().run(artifact, [{"x": x}], [observer, kept])
+    brute = Brute(artifact, kept.records)
+    latency = [brute.latency(b, SYNC) for b in range(3)]
+    period = [brute.period(b, SYNC) for b in range(3)]
+    times = observer.times
+    assert (times.latency, times.latency_min, times.latency_max) == (sum(latency), min(latency), max(latency))
+    assert (times.period, times.period_min, times.period_max) == (sum(period), min(period), max(period))
+
+
+def test_more_spikes_are_never_faster() -> None:
+    artifact = residual()
+    few = residual_input(2)
+    more = np.where(few == 0, 1, few)
+    observers = [ChipObserver(artifact) for _ in range(2)]
+    quiet = [p for p in artifact.network.populations if p.name != "x"]
+    for observer, x in zip(observers, (few, more), strict=True):
+        kept = Kept()
+        ReferenceEngine().run(artifact, [{"x": few}], [kept])
+        observer.observe(0, "x", type(kept.records["x"])(x))
+        for p in quiet:
+            observer.observe(0, p.name, kept.records[p.name])
+    assert observers[1].times.latency >= observers[0].times.latency
+
+
+def test_tiles_and_barrier() -> None:
+    target = toy()
+    assert tiles_in_use(np.array([0, 1, 2, 8, 9]), target) == 3
+    assert sync_keys(target, 1, 1) == ["time.sync.tiles_1"]
+    assert sync_keys(target, 7, 2) == ["time.sync.tiles_2"]
+    assert sync_keys(target, 7, 4) == ["time.sync.tiles_2", "time.sync_chips.chips_3"]
+    assert sync_time(target, 7, 4) == 14_300_000
+
+
+def test_no_barrier_time() -> None:
+    text = "\n".join(line for line in toy_text().splitlines() if not line.startswith("sync.tiles_1"))
+    with pytest.raises(TargetError, match="missing-constant: target toy has no barrier time for 1 tiles"):
+        sync_keys(parse_target("toy", text), 1, 1)

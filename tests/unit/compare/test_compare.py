@@ -1,0 +1,148 @@
+"""The comparison's numbers, keys and refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from snnhw.compare import Comparison, compare
+from snnhw.engines.reference import ReferenceEngine
+from snnhw.errors import DataError
+from snnhw.network import Kind, Population
+from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input
+from tests.unit.compare.sides import Twin
+
+KEYS = {
+    "float", "quantized", "agreement", "synops", "neuron_updates", "messages", "hops", "latency", "energy",
+    "ann_baseline", "saturations", "engine", "target", "cores_used",
+}  # fmt: skip
+
+
+def compared(samples: int = 4, chunk: int = 3, **twin: tuple[object, ...]) -> Comparison:
+    artifact = residual()
+    x = residual_input(samples)
+    labels = np.zeros(samples, np.int64)
+    return compare(Twin(artifact, **twin), artifact, x, labels, ReferenceEngine(), chunk=chunk)  # type: ignore[arg-type]
+
+
+def test_json_keys() -> None:
+    tree = json.loads(compared().to_json())
+    assert set(tree) >= KEYS
+    for side in (tree["float"], tree["quantized"]):
+        assert set(side) == {"accuracy", "layers"}
+        assert all(set(layer) == {"name", "neurons", "spikes", "rate"} for layer in side["layers"])
+    assert set(tree["latency"]) >= {"steps", "seconds", "grade"}
+    assert set(tree["energy"]) >= {"total_j", "parts", "grade"}
+    assert set(tree["ann_baseline"]) >= {"macs", "energy_j"}
+    assert tree["schema"] == 1
+
+
+def test_chain_by_hand() -> None:
+    """Counts as in tests/unit/chip/test_counts.py."""
+    artifact = chain()
+    c = compare(Twin(artifact), artifact, np.repeat(CHAIN_INPUT, 2, axis=0), None, ReferenceEngine())
+    assert (c.samples, c.steps, c.engine, c.target) == (2, 2, "reference", "toy")
+    assert (c.synops, c.synops_nonzero, c.neuron_updates, c.neuron_updates_active) == (20, 19, 12, 12)
+    assert (c.messages, c.messages_host, c.hops, c.saturations) == (10, 6, 2, 0)
+    assert (c.cores_used, c.chips_used, c.latency.steps, c.throughput.steps_per_sample) == (2, 1, 4, 2)
+    assert [(layer.name, layer.neurons, layer.spikes, layer.rate) for layer in c.quantized.layers] == [
+        ("h", 4, 4.0, 0.5),
+        ("y", 2, 0.0, 0.0),
+    ]
+    assert c.quantized.accuracy is None
+    assert c.float_.accuracy is None
+    assert c.agreement == 1.0
+    assert c.ann_baseline.macs == 12 + 8
+    assert c.first_layer_macs == 0
+    assert c.throughput.samples_per_second == pytest.approx(1 / c.throughput.seconds_per_sample, rel=1e-12)
+
+
+def test_energy_parts_sum_and_agree_with_counts() -> None:
+    c = compared()
+    assert c.energy.total_j == pytest.approx(sum(part.joules for part in c.energy.parts.values()), rel=1e-12)
+    formats = ("dense", "sparse", "conv")
+    assert sum(c.energy.parts[f"synops_{f}"].count for f in formats) == pytest.approx(c.synops, rel=1e-12)
+    assert c.energy.parts["message_in"].count == c.messages
+    assert c.energy.parts["message_out"].count == c.messages - c.messages_host
+    assert c.energy.grade == "assumed"
+    assert {row.key for row in c.constants} >= {part.constant for part in c.energy.parts.values() if part.count}
+
+
+def test_graded_input_is_listed_as_first_layer() -> None:
+    c = compared()
+    assert c.first_layer_macs == c.projections[0].synops > 0
+    assert c.payload_synops > c.synops
+    assert any("graded" in note for note in c.notes)
+
+
+def test_chunks_do_not_change_the_result() -> None:
+    assert compared(chunk=1).to_dict() == compared(chunk=64).to_dict()
+
+
+def test_wrong_predictions_lower_agreement() -> None:
+    whole, faulty = compared(), compared(wrong=(0, 3))
+    assert (whole.agreement, faulty.agreement) == (1.0, 0.5)
+    assert faulty.quantized == whole.quantized
+
+
+def test_drift_of_a_layer_that_fell_silent() -> None:
+    """Against silence the earth mover's distance is the mean rate."""
+    c = compared(silent=("b",))
+    drift = {d.name: d.distance for d in c.drift}
+    rates = {layer.name: layer.rate for layer in c.quantized.layers}
+    assert drift["a"] == 0
+    assert drift["b"] == pytest.approx(rates["b"], rel=1e-12)
+    assert next(layer.spikes for layer in c.float_.layers if layer.name == "b") == 0
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[int, int]] = []
+    artifact = chain()
+    x = np.repeat(CHAIN_INPUT, 5, axis=0)
+    compare(Twin(artifact), artifact, x, None, ReferenceEngine(), chunk=2, progress=lambda *done: told.append(done))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_overflow_is_noted() -> None:
+    artifact = chain()
+    h = artifact.network["h"]
+    loud = replace(h, neuron=replace(h.model, act_shift=23))
+    network = replace(
+        artifact.network, populations=tuple(loud if p.name == "h" else p for p in artifact.network.populations)
+    )
+    loud_artifact = replace(artifact, network=network)
+    c = compare(Twin(loud_artifact), loud_artifact, CHAIN_INPUT, None, ReferenceEngine())
+    assert c.saturations == sum(o.wraps + o.clips for o in c.overflow) > 0
+    assert [o.name for o in c.overflow] == ["h"]
+    assert c.notes[0].startswith("OVERFLOW")
+
+
+def test_no_samples() -> None:
+    with pytest.raises(DataError, match="no-samples: there are no samples to compare on"):
+        compare(Twin(chain()), chain(), CHAIN_INPUT[:0], None, ReferenceEngine())
+
+
+def test_labels_that_do_not_fit() -> None:
+    with pytest.raises(DataError, match="bad-labels: labels do not fit the samples"):
+        compare(Twin(chain()), chain(), CHAIN_INPUT, np.zeros(2), ReferenceEngine())
+
+
+def test_float_side_without_a_population() -> None:
+    class Poor:
+        def run(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            return np.zeros(len(x), np.int64), {"h": np.zeros((len(x), 2, 4))}
+
+    with pytest.raises(
+        DataError, match="float-run-incomplete: the float run gave no spikes of a population\n  where: y"
+    ):
+        compare(Poor(), chain(), CHAIN_INPUT, None, ReferenceEngine())
+
+
+def test_layers_are_the_spiking_populations() -> None:
+    names = [p.name for p in residual().network.populations if p.kind is Kind.NEURON]
+    c = compared()
+    assert [layer.name for layer in c.quantized.layers] == [layer.name for layer in c.float_.layers] == names
+    assert isinstance(residual().network.populations[0], Population)

@@ -1,0 +1,62 @@
+"""The first place where two runs differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snnhw.compare import diff
+from snnhw.errors import DataError
+
+
+def run() -> dict[str, np.ndarray]:
+    return {
+        "output": np.zeros((2, 3, 2), np.int64),
+        "spikes/a": np.zeros((2, 3, 4), np.uint8),
+        "v/a": np.zeros((2, 3, 4), np.int32),
+        "spikes/b": np.zeros((2, 3, 2, 2), np.uint8),
+        "u/b": np.zeros((2, 3, 2, 2), np.int32),
+    }
+
+
+def test_equal_runs() -> None:
+    assert diff(run(), run()) is None
+
+
+def test_earliest_step_of_the_first_population() -> None:
+    other = run()
+    other["spikes/b"][0, 0, 0, 0] = 1  # earlier, but in a later population
+    other["spikes/a"][1, 2, 3] = 1
+    other["v/a"][1, 1, 2] = -7
+    found = diff(run(), other, ["a", "b"])
+    assert found is not None
+    assert (found.population, found.quantity, found.sample, found.step, found.neuron) == ("a", "v", 1, 1, (2,))
+    assert found.values == {"spikes": (0, 0), "v": (0, -7)}
+    assert str(found) == "a[2], sample 1, step 1: spikes 0, v 0 != -7 (1 v differ in this population)"
+
+
+def test_spikes_before_state_at_the_same_step() -> None:
+    other = run()
+    other["u/b"][0, 1, 0, 0], other["spikes/b"][0, 1, 1, 0] = 5, 1
+    found = diff(run(), other)
+    assert found is not None
+    assert (found.quantity, found.neuron, found.differing) == ("spikes", (1, 0), 1)
+    assert found.to_dict()["values"] == {"spikes": [0, 1], "u": [0, 0]}
+
+
+def test_order_decides() -> None:
+    other = run()
+    other["spikes/a"][0, 0, 0] = other["spikes/b"][0, 0, 0, 0] = 1
+    assert [diff(run(), other, order).population for order in (["a", "b"], ["b", "a"])] == ["a", "b"]  # type: ignore[union-attr]
+
+
+def test_nothing_in_common() -> None:
+    with pytest.raises(DataError, match="nothing-recorded: the two runs recorded nothing in common"):
+        diff({"spikes/a": np.zeros(1)}, {"spikes/b": np.zeros(1)})
+
+
+def test_shapes_differ() -> None:
+    other = run()
+    other["spikes/a"] = other["spikes/a"][:1]
+    with pytest.raises(DataError, match="shapes-differ: the two runs recorded arrays of different shape"):
+        diff(run(), other)

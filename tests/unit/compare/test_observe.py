@@ -1,0 +1,66 @@
+"""Predictions and recordings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from snnhw.engines.base import Record
+from snnhw.engines.observe import Predictions, Recorder, predict, step_output
+from snnhw.engines.reference import ReferenceEngine
+from snnhw.errors import EngineError
+from snnhw.network import Readout
+from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input
+
+
+def test_ties_go_to_the_lowest_class() -> None:
+    assert predict(np.array([[1, 3, 3], [2, 2, 2], [-5, -6, -4]])).tolist() == [1, 0, 2]
+
+
+def test_rate_output_is_the_spikes() -> None:
+    artifact, recorder = chain(), Recorder(chain().network, spikes=True)
+    ReferenceEngine().run(artifact, [{"x": CHAIN_INPUT}], [recorder])
+    arrays = recorder.arrays()
+    assert list(arrays) == ["output", "counts", "predictions", "spikes/x", "spikes/h", "spikes/y"]
+    assert arrays["spikes/h"].tolist() == [[[0, 1, 1, 1], [1, 0, 0, 0]]]
+    assert arrays["spikes/h"].dtype == np.uint8
+    assert np.array_equal(arrays["output"], arrays["spikes/y"])
+    assert arrays["counts"].tolist() == [[0, 0]]
+
+
+def test_mean_output_is_what_the_membrane_gains() -> None:
+    artifact = residual()
+    recorder, said = Recorder(artifact.network, state=True), Predictions(artifact.network)
+    x = residual_input(5)
+    ReferenceEngine().run(artifact, [{"x": x[:2]}, {"x": x[2:]}], [recorder, said])
+    arrays = recorder.arrays()
+    last = arrays["v/out"][:, -1]
+    assert arrays["output"].shape == (5, 2, 3)
+    assert np.array_equal(arrays["counts"], last)
+    assert np.array_equal(said.predictions, last.argmax(axis=1))
+    assert np.array_equal(arrays["predictions"], said.predictions)
+    assert "u/x" not in arrays
+    assert arrays["u/c"].dtype == np.int32
+
+
+def test_graded_values_keep_their_sign() -> None:
+    artifact, recorder = residual(), Recorder(residual().network, spikes=True)
+    x = residual_input(2)
+    ReferenceEngine().run(artifact, [{"x": x}], [recorder])
+    assert np.array_equal(recorder.arrays()["spikes/x"], x)
+
+
+def test_missing_state_is_refused() -> None:
+    bare = Record(np.zeros((1, 2, 3), np.int8))
+    with pytest.raises(EngineError, match="no-state: the engine gave no v, the readout's value"):
+        step_output(residual().network, bare)
+    with pytest.raises(EngineError, match="no-state: the engine gave no u"):
+        Recorder(chain().network, state=True).observe(0, "h", bare)
+
+
+def test_unknown_readout() -> None:
+    network = replace(chain().network, readout=Readout("dream", "y"))
+    with pytest.raises(EngineError, match="bad-readout: unknown readout 'dream'"):
+        step_output(network, Record(np.zeros((1, 2, 2), np.int8)))

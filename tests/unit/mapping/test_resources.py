@@ -1,0 +1,146 @@
+"""Resource formulas against plain counting over dense matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnhw.linear import apply
+from snnhw.mapping.geometry import grid, source_mask
+from snnhw.mapping.resources import uses
+from snnhw.mapping.types import Slice
+from snnhw.network import Array, Diagonal, Inject, Network, Projection, Sparse
+from tests.unit.mapping.nets import Builder
+from tests.unit.mapping.test_place import random_net
+from tests.unit.mapping.toys import toy
+
+
+def reaches(projection: Projection, network: Network[Any]) -> Array:
+    """Whether a stored synapse joins pre neuron i (rows) to post neuron j (columns), from the operator itself."""
+    pre, post, op = network[projection.pre], network[projection.post], projection.op
+    if isinstance(op, Inject):
+        return np.zeros((pre.size, post.size), bool)
+    table = {op.weight: np.ones_like(network.weights[op.weight])}
+    table |= {key: w for key, w in network.weights.items() if key.startswith(op.weight + "/")}
+    units = np.eye(pre.size, dtype=np.int64).reshape(pre.size, *pre.shape)
+    return apply(op, table, units, post.shape).reshape(pre.size, post.size) > 0
+
+
+def some_parts(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(rng.integers(1, min(n, 4) + 1)) for n in shape)
+
+
+def flat(box: Array, shape: tuple[int, ...]) -> Array:
+    inside = np.zeros(shape, bool)
+    inside[tuple(slice(a, b) for a, b in box)] = True
+    return inside.ravel()
+
+
+def net_with_everything(seed: int) -> Network[Any]:
+    b = Builder(np.random.default_rng(seed))
+    b.input((2, 9, 8))
+    first = b.conv("a", ["in"], 4, 3, 2)
+    b.weight("diagonal", b.shape(first))
+    second = b.op("b", [first], Diagonal("diagonal"), b.shape(first))
+    size, rng = int(np.prod(b.shape(first))), b.rng
+    dense = rng.random((30, size)) < 0.1
+    b.weights["s"] = rng.integers(0, 9, int(dense.sum())).astype(np.int8)
+    b.weights["s/indices"] = np.nonzero(dense)[1]
+    b.weights["s/indptr"] = np.concatenate([[0], np.cumsum(dense.sum(axis=1))])
+    third = b.op("c", [second, first], Sparse("s"), (5, 3, 2))
+    b.op("g", [third], Inject(), (5, 3, 2))
+    b.dense("d", [third], 7)
+    return b.build()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("make", [random_net, net_with_everything])
+def test_axons_are_counted_as_drawn(seed: int, make: Any) -> None:
+    """Without sharing: one axon for each source neuron and each slice that it reaches, per projection."""
+    network, rng = make(seed), np.random.default_rng(seed)
+    boxes = {p.name: grid(p.shape, some_parts(p.shape, rng), tuple(range(len(p.shape)))) for p in network.populations}
+    chip = toy(core__axon_sources=1)
+    joined = {q.name: reaches(q, network) for q in network.projections}
+    for population in network.computed:
+        found = uses(population.name, network, chip, boxes)
+        for number, box in enumerate(boxes[population.name]):
+            mine = flat(box, population.shape)
+            into = sum(int(joined[q.name][:, mine].any(axis=1).sum()) for q in network.into(population.name))
+            out = sum(
+                int(joined[q.name][mine][:, flat(other, network[q.post].shape)].any(axis=1).sum())
+                for q in network.out_of(population.name)
+                for other in boxes[q.post]
+            )
+            assert (found["in_axons"][number], found["out_axons"][number]) == (into, out), population.name
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("make", [random_net, net_with_everything])
+def test_source_masks_are_the_operators_own(seed: int, make: Any) -> None:
+    network, rng = make(seed), np.random.default_rng(seed)
+    for projection in network.projections:
+        shape = network[projection.post].shape
+        joined = reaches(projection, network)
+        for box in grid(shape, some_parts(shape, rng), tuple(range(len(shape)))):
+            part = Slice(projection.post, tuple((int(a), int(b)) for a, b in box), 0, {})
+            mask = source_mask(projection, network, part.box)
+            assert (mask.ravel() == joined[:, flat(box, shape)].any(axis=1)).all()
+
+
+def list_words(synapses: int, delay: int) -> int:
+    """The formula of docs/targets.md on plain integers."""
+    if synapses == 0:
+        return 0
+    bits = synapses * (8 + (delay - 1).bit_length()) + 20 * -(-synapses // 60)
+    return -(-bits // 64) + (1 if bits % 64 == 0 or bits % 64 >= 59 else 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("make", [random_net, net_with_everything])
+def test_expanded_memory_is_one_list_for_each_source(seed: int, make: Any) -> None:
+    network, rng = make(seed), np.random.default_rng(seed)
+    boxes = {p.name: grid(p.shape, some_parts(p.shape, rng), tuple(range(len(p.shape)))) for p in network.populations}
+    chip = toy(core__conv_shared=False)
+    joined = {q.name: reaches(q, network) for q in network.projections}
+    for population in network.computed:
+        found = uses(population.name, network, chip, boxes)
+        for number, box in enumerate(boxes[population.name]):
+            lists = [
+                list_words(int(synapses), q.delay)
+                for q in network.into(population.name)
+                for synapses in joined[q.name][:, flat(box, population.shape)].sum(axis=1)
+            ]
+            assert found["syn_words"][number] == sum(lists), population.name
+            assert found["words_per_axon"][number] == max(lists)
+
+
+def test_kernels_are_stored_once_for_one_delay() -> None:
+    """Summands that share weights share memory, unless their delays differ: a synapse carries its delay."""
+    b = Builder(np.random.default_rng(0))
+    b.input((2, 8, 8))
+    stem = b.conv("stem", ["in"], 4)
+    twin = b.conv("twin", ["in"], 4)
+    late = b.conv("late", [twin], 4)
+    b.conv("same", [stem, twin], 6)
+    b.conv("mixed", [stem, late], 6)
+    network, chip = b.build(), toy()
+    boxes = {p.name: grid(p.shape, tuple(1 for _ in p.shape), (0, 1, 2)) for p in network.populations}
+    one, delayed = 4 * list_words(9 * 6, 1), 4 * list_words(9 * 6, 2)
+    assert uses("same", network, chip, boxes)["syn_words"].tolist() == [one]
+    assert uses("mixed", network, chip, boxes)["syn_words"].tolist() == [one + delayed]
+
+
+def test_shared_axons_hold_the_channels_of_a_pixel() -> None:
+    b = Builder(np.random.default_rng(0))
+    b.input((3, 6, 6))
+    first = b.conv("a", ["in"], 40)
+    b.conv("b", [first], 5)
+    b.dense("c", [first], 3)
+    network, chip = b.build(), toy()  # 32 sources share an axon of 2 slots
+    boxes = {p.name: grid(p.shape, tuple(1 for _ in p.shape), tuple(range(len(p.shape)))) for p in network.populations}
+    assert uses("a", network, chip, boxes)["in_axons"].tolist() == [3 * 36]  # the host's spikes are discrete
+    assert uses("b", network, chip, boxes)["in_axons"].tolist() == [36 * 2]
+    assert uses("c", network, chip, boxes)["in_axons"].tolist() == [40 * 36 // 32]
+    assert uses("a", network, chip, boxes)["out_axons"].tolist() == [36 * 4 + 2 * 45]

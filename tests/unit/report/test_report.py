@@ -1,0 +1,159 @@
+"""Renderers say what the tree says, and the HTML needs nothing but itself."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from snnhw.compare import Comparison, compare
+from snnhw.compare.tree import Overflow
+from snnhw.engines.reference import ReferenceEngine
+from snnhw.report import html, markdown, show, write_html, write_markdown
+from snnhw.report.numbers import count, percent, si
+from tests.unit.chip.nets import residual, residual_input
+from tests.unit.compare.sides import Twin
+
+
+@pytest.fixture(scope="module")
+def tree() -> Comparison:
+    artifact = residual()
+    return compare(Twin(artifact, wrong=(1,)), artifact, residual_input(4), np.zeros(4, np.int64), ReferenceEngine())
+
+
+@pytest.fixture(scope="module")
+def page(tree: Comparison) -> str:
+    return html(tree)
+
+
+def printed(tree: Comparison, *, everything: bool = False) -> str:
+    out = io.StringIO()
+    show(tree, Console(file=out, width=160), everything=everything)
+    return out.getvalue()
+
+
+def flagged(tree: Comparison) -> Comparison:
+    return replace(tree, saturations=1.5, overflow=(Overflow("b", 4, 2),))
+
+
+def essentials(tree: Comparison) -> list[str]:
+    """What every renderer must show: engine, energy with its grade, agreement, every layer."""
+    energy = f"{si(tree.energy.total_j, 'J')} per sample [{tree.energy.grade}]"
+    names = [layer.name for layer in tree.quantized.layers]
+    return [tree.engine, energy, percent(tree.agreement), count(tree.synops), tree.convention_45nm.label, *names]
+
+
+def test_terminal(tree: Comparison) -> None:
+    text = printed(tree)
+    assert all(part in text for part in essentials(tree))
+    assert "WARNING" not in text
+    assert "toy synop.conv" in printed(tree, everything=True)
+
+
+def test_markdown(tree: Comparison) -> None:
+    text = markdown(tree)
+    assert all(part in text for part in essentials(tree))
+    assert all(row.source in text for row in tree.constants)
+
+
+def test_html(tree: Comparison, page: str) -> None:
+    assert all(part in page.replace("&#39;", "'") for part in essentials(tree))
+    assert all(f">{row.grade}<" in page and f">{row.source}<" in page for row in tree.constants)
+    assert page.count("<svg") == 5
+
+
+def test_html_is_self_contained(page: str) -> None:
+    assert "http://" not in page
+    assert "https://" not in page
+    assert not re.search(r"<(script|link|iframe|object|embed)\b", page)
+    targets = re.findall(r'(?:\bsrc|href)\s*=\s*"([^"]*)"', page)
+    assert all(target.startswith(("#", "data:")) for target in targets)
+    assert all(target.startswith(("#", "'#", '"#')) for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "@import" not in page
+
+
+def test_html_tags_close(page: str) -> None:
+    class Checker(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.open: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag not in ("meta", "br", "hr", "img"):
+                self.open.append(tag)
+
+        def handle_startendtag(self, tag: str, attrs: object) -> None:
+            pass
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+
+
+def test_html_is_deterministic(tree: Comparison, page: str) -> None:
+    assert html(tree) == page
+
+
+def test_names_are_escaped(tree: Comparison) -> None:
+    layers = tuple(replace(layer, name=f"<b>{layer.name}") for layer in tree.quantized.layers)
+    drift = tuple(replace(d, name=f"<b>{d.name}") for d in tree.drift)
+    page = html(replace(tree, quantized=replace(tree.quantized, layers=layers), drift=drift))
+    assert "<b>a" not in page
+    assert "&lt;b&gt;a" in page
+
+
+@pytest.mark.parametrize("render", [printed, markdown, html])
+def test_saturations_are_flagged(render, tree: Comparison) -> None:
+    assert "WARNING: 4 wraps of u, 2 clips of v in 4 samples" in render(flagged(tree))
+
+
+def test_without_labels(tree: Comparison) -> None:
+    bare = replace(tree, float_=replace(tree.float_, accuracy=None), quantized=replace(tree.quantized, accuracy=None))
+    for text in (printed(bare), markdown(bare), html(bare)):
+        assert "no labels" in text
+
+
+def test_files_appear_whole(tree: Comparison, page: str, tmp_path: Path) -> None:
+    write_html(tree, tmp_path / "new" / "report.html")
+    write_markdown(tree, tmp_path / "report.md")
+    assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8") == page
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "report.md"]
+
+
+def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snnhw.report import files
+
+    def refuse(*_: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    with pytest.raises(OSError, match="no"):
+        files.write_atomically(tmp_path / "a.txt", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(0, "J", "0 J"), (1.5e-9, "J", "1.5 nJ"), (23.6e-12, "J", "23.6 pJ"), (0.001, "s", "1 ms"), (2.5e7, "", "25 M")],
+)
+def test_si(value: float, unit: str, text: str) -> None:
+    assert si(value, unit) == text
+
+
+def test_count() -> None:
+    assert [count(n) for n in (0, 1234567.0, 12.345678, 1234.56, 1234567.8)] == [
+        "0",
+        "1,234,567",
+        "12.35",
+        "1,234.6",
+        "1,234,568",
+    ]

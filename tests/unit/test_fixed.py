@@ -1,0 +1,152 @@
+"""The corners of the contract, as numbers a reader can check by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from snnhw import fixed
+
+TOP = 2**23
+CARRIERS = {
+    "python": int,
+    "numpy64": lambda x: np.array([x], np.int64),
+    "numpy32": lambda x: np.array([x], np.int32),
+    "torch": lambda x: torch.tensor([x], dtype=torch.int64),
+}
+
+
+@pytest.fixture(params=CARRIERS)
+def of(request: pytest.FixtureRequest) -> Any:
+    """Makes a number of each kind the contract runs on."""
+    return CARRIERS[request.param]
+
+
+def value(result: Any) -> int:
+    return result if isinstance(result, int) else int(result.item())
+
+
+def test_state_is_24_bit() -> None:
+    assert fixed.STATE_MAX == 8_388_607
+    assert fixed.DECAY_ONE == 4096
+
+
+@pytest.mark.parametrize(
+    ("x", "d", "expected"),
+    [
+        (1000, 0, 1000),  # no leak
+        (1000, 4096, 0),  # no memory
+        (-1000, 4096, 0),
+        (1, 1, 0),  # towards zero, from above
+        (-1, 1, 0),  # and from below: an arithmetic shift would give -1
+        (4097, 1, 4095),
+        (-4097, 1, -4095),
+        (3, 2048, 1),
+        (-3, 2048, -1),
+        (TOP, 1, 8_386_560),  # the product needs 36 bits
+        (-TOP, 1, -8_386_560),
+        (TOP - 1, 4095, 2047),
+    ],
+)
+def test_decay(of: Any, x: int, d: int, expected: int) -> None:
+    assert value(fixed.decayed(of(x), d)) == expected
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (0, 0),
+        (TOP - 1, TOP - 1),
+        (TOP, TOP),  # survives: Lava's rule, not two's complement
+        (TOP + 1, -TOP + 1),
+        (-TOP + 1, -TOP + 1),
+        (-TOP, TOP),
+        (-TOP - 1, TOP - 1),
+        (2**24, 0),
+        (2**24 + TOP + 1, TOP + 1),  # one turn only
+        (-(2**24), 0),
+    ],
+)
+def test_wrap(of: Any, x: int, expected: int) -> None:
+    assert value(fixed.wrap24(of(x))) == expected
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (0, 0),
+        (TOP - 1, TOP - 1),
+        (TOP, TOP - 1),
+        (1 - TOP, 1 - TOP),
+        (-TOP, 1 - TOP),
+        (2**30, TOP - 1),
+        (-(2**30), 1 - TOP),
+    ],
+)
+def test_saturation_is_symmetric(of: Any, x: int, expected: int) -> None:
+    assert value(fixed.sat24(of(x))) == expected
+
+
+@pytest.mark.parametrize(
+    ("total", "exponent", "expected"), [(5, 0, 5), (5, 3, 40), (-5, 3, -40), (5, -1, 2), (-5, -1, -3), (-1, -8, -1)]
+)
+def test_weight_exponent_floors(of: Any, total: int, exponent: int, expected: int) -> None:
+    assert value(fixed.shifted(of(total), exponent)) == expected
+
+
+def test_shifting_the_sum_is_not_the_sum_of_shifts() -> None:
+    assert fixed.shifted(1 + 1, -1) != fixed.shifted(1, -1) + fixed.shifted(1, -1)
+
+
+def test_current_and_membrane(of: Any) -> None:
+    assert value(fixed.current(of(4096), of(-3), 2048, 6)) == 2048 - 192
+    assert value(fixed.current(of(123), of(7), 4096, 6)) == 448
+    assert value(fixed.membrane(of(-4096), of(100), 1024, 7, 0)) == -3072 + 107
+    assert value(fixed.membrane(of(500), of(100), 0, 0, 450)) == 150
+
+
+@pytest.mark.parametrize(
+    ("v", "vth", "greater_equal", "top", "expected"),
+    [
+        (64, 64, 0, 1, 0),
+        (64, 64, 1, 1, 1),
+        (65, 64, 0, 1, 1),
+        (1000, 64, 1, 1, 1),
+        (0, 0, 1, 1, 1),
+        (-5, -4, 0, 1, 0),
+        (-4, -5, 0, 1, 1),
+        (64, 64, 0, 8, 0),
+        (64, 64, 1, 8, 1),
+        (127, 64, 1, 8, 1),
+        (128, 64, 0, 8, 2),
+        (1000, 64, 1, 8, 8),
+        (-1000, 64, 1, 8, 0),
+    ],
+)
+def test_spikes(of: Any, v: int, vth: int, greater_equal: int, top: int, expected: int) -> None:
+    assert value(fixed.spikes(of(v), of(vth), greater_equal, top)) == expected
+
+
+def test_resets(of: Any) -> None:
+    assert value(fixed.reset_zero(of(70), of(1))) == 0
+    assert value(fixed.reset_zero(of(70), of(0))) == 70
+    assert value(fixed.reset_zero(of(70), of(3))) == 0
+    assert value(fixed.reset_subtract(of(200), of(3), of(64))) == 8
+    assert value(fixed.reset_to(of(70), of(2), -9)) == -9
+    assert value(fixed.reset_to(of(70), of(0), -9)) == 70
+
+
+def test_floor(of: Any) -> None:
+    assert value(fixed.floored(of(-70), -64)) == -64
+    assert value(fixed.floored(of(-64), -64)) == -64
+    assert value(fixed.floored(of(70), -64)) == 70
+
+
+def test_int32_arrays_widen_by_themselves() -> None:
+    """The decay's product exceeds 32 bit; arrays that engines store as int32 must not lose it."""
+    x = np.array([TOP - 1, 1 - TOP], np.int32)
+    assert fixed.decayed(x, 0).tolist() == [TOP - 1, 1 - TOP]
+    assert fixed.decayed(x, 0).dtype == np.int64

@@ -1,0 +1,183 @@
+"""Training on the smoke recipes: it learns, resumes bit by bit, and writes plain checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from snnhw.errors import SnnhwError
+from snnhw.zoo import checkpoint, datasets
+from snnhw.zoo.encode import augment, encode
+from snnhw.zoo.evaluate import accuracy
+from snnhw.zoo.registry import RECIPES, recipe_of
+from snnhw.zoo.train import loss_of, train
+
+SMOKE = ["stbp_scnn_smoke", "sew_resnet_smoke"]
+
+
+def quiet(_: str) -> None:
+    """Takes a log line and drops it."""
+
+
+def run(name: str, out: Path, **options: Any) -> dict[str, Any]:
+    return train(name, out, log=quiet, **options)
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_resumed_training_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    whole = run(name, tmp_path / "whole.pt", seed=3)
+    half = run(name, tmp_path / "half.pt", seed=3, epochs=1)
+    assert half["epoch"] == 1
+    assert "test_accuracy" not in half["metrics"]
+    resumed = run(name, tmp_path / "half.pt", seed=3, resume=True)
+    assert resumed["history"] == whole["history"]
+    assert whole["epoch"] == 2
+    for key, value in whole["model"].items():
+        assert torch.equal(value, resumed["model"][key]), key
+    other = run(name, tmp_path / "other.pt", seed=4, epochs=1)
+    assert other["history"][0] != whole["history"][0]
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_the_checkpoint_rebuilds_the_network(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    content = run(name, path)
+    raw = torch.load(path, weights_only=True)
+    assert set(raw) == {
+        "format", "version", "recipe", "network", "model", "deploy", "seed", "epoch", "metrics", "history"
+    }  # fmt: skip
+    recipe = RECIPES[name]
+    assert raw["deploy"] == {
+        "steps": recipe.steps,
+        "encoding": recipe.encoding,
+        "readout": recipe.readout,
+        "input_shape": [1, 28, 28],
+        "classes": 10,
+        "preprocessing": "uint8/255",
+    }
+    model, _ = checkpoint.load_model(path)
+    data = datasets.dataset_of("examples")
+    found = accuracy(model, data.x_test, data.y_test, encoding=recipe.encoding, steps=recipe.steps)
+    assert found == content["metrics"]["test_accuracy"]
+    assert not list(tmp_path.glob(".*tmp"))
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    recipe = replace(RECIPES["stbp_scnn_smoke"], epochs=12)
+    assert train(recipe, tmp_path / "m.pt", log=quiet)["metrics"]["test_accuracy"] > 0.4
+
+
+def test_resume_of_another_run_is_refused(tmp_path: Path) -> None:
+    run("stbp_scnn_smoke", tmp_path / "m.pt", epochs=1)
+    with pytest.raises(SnnhwError) as caught:
+        run("stbp_scnn_smoke", tmp_path / "m.pt", seed=1, resume=True)
+    text = f"resume-mismatch: the saved training state belongs to another run\n  where: {tmp_path}/m.pt.resume\n"
+    assert str(caught.value).startswith(text + "  needed: seed 1, Recipe(name='stbp_scnn_smoke'")
+    assert str(caught.value).endswith("hint: use the same recipe and seed, or delete the file to start anew")
+
+
+def test_one_line_per_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    train("sew_resnet_smoke", tmp_path / "m.pt", log=lines.append)
+    assert [line.split(" train_loss")[0] for line in lines] == [
+        "sew_resnet_smoke epoch 1/2 T=2", "sew_resnet_smoke epoch 2/2 T=2"
+    ]  # fmt: skip
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.pt"
+    checkpoint.write(path, {"a": 1})
+
+    def fail(_content: object, name: Path) -> None:
+        name.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.write(path, {"a": 2})
+    assert torch.load(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_unreadable_checkpoints_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "m.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SnnhwError, match=f"bad-checkpoint: the checkpoint cannot be read\n  where: {path}"):
+        checkpoint.read(path)
+    torch.save({"format": "other"}, path)
+    with pytest.raises(SnnhwError, match="needed: another format or version\n  limit: format 'snnhw-checkpoint'"):
+        checkpoint.read(path)
+
+
+def test_losses() -> None:
+    mean, y = torch.tensor([[0.5, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    assert float(loss_of(RECIPES["stbp_scnn"], mean, y)) == pytest.approx(0.5 * 0.25 / 2)
+    wanted = float(-torch.log_softmax(mean, 1)[torch.arange(2), y].mean())
+    assert float(loss_of(RECIPES["sew_resnet"], mean, y)) == pytest.approx(wanted)
+
+
+def test_schedule() -> None:
+    recipe = RECIPES["stbp_scnn"]
+    rates = [recipe.lr_at(i / 100) for i in range(101)]
+    assert max(rates) == recipe.lr
+    assert rates[-1] == pytest.approx(recipe.lr / 100)
+    assert [recipe.steps_at(e) for e in (0, 10, 11, 12)] == [8, 8, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"loss": "hinge"}, "unknown-loss: no loss of that name\n  where: recipe\n  needed: 'hinge'"),
+        (
+            {"optimizer": "sgd"},
+            "unknown-optimizer: no optimizer of that name\n  where: recipe\n  needed: 'sgd'",
+        ),
+        (
+            {"dataset": "cifar"},
+            "unknown-dataset: no data set of that name\n  where: recipe\n  needed: 'cifar'",
+        ),
+        ({"encoding": "phase"}, "unknown-encoding: no input encoding of that name\n  where: encoding="),
+    ],
+)
+def test_wrong_recipes_are_refused(tmp_path: Path, change: dict[str, Any], text: str) -> None:
+    with pytest.raises(SnnhwError) as caught:
+        train(replace(RECIPES["stbp_scnn_smoke"], **change), tmp_path / "m.pt", log=quiet)
+    assert str(caught.value).startswith(text)
+
+
+def test_unknown_recipe_and_missing_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SnnhwError, match="unknown-recipe: no recipe of that name\n  where: recipe\n  needed: 'vgg'"):
+        recipe_of("vgg")
+    monkeypatch.setattr(datasets, "SHIPPED", tmp_path / "none.npz")
+    with pytest.raises(SnnhwError, match="dataset-missing: the shipped example images are not there"):
+        datasets.dataset_of("examples")
+
+
+def test_bernoulli_is_strict_and_direct_is_a_view() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.tensor([[0.0, 0.3, 1.0]])
+    spikes = encode(x, "bernoulli", 2000, generator)
+    assert spikes[:, 0, 0].sum() == 0
+    assert spikes[:, 0, 2].sum() == 2000
+    assert float(spikes[:, 0, 1].mean()) == pytest.approx(0.3, abs=0.05)
+    direct = encode(x, "direct", 4, generator)
+    assert direct.shape == (4, 1, 3)
+    assert direct.stride(0) == 0
+
+
+def test_augmentation_flips_and_shifts_whole_images() -> None:
+    x = torch.zeros(512, 1, 5, 5)
+    x[:, 0, 2, 1] = 1.0
+    assert torch.equal(augment(x, False, 0, torch.Generator()), x)
+    moved = augment(x, True, 1, torch.Generator().manual_seed(0))
+    assert moved.shape == x.shape
+    assert torch.equal(moved.sum((1, 2, 3)), torch.ones(512))
+    places = {tuple(p[2:].tolist()) for p in moved.nonzero()}
+    assert places == {(r, c) for r in (1, 2, 3) for c in (0, 1, 2, 3, 4)}
