@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["SnnhwError", "compare", "compile", "load", "run", "run_float", "save"]
 
 _HOME = {
-    "compare": "snnhw.api", "compile": "snnhw.api", "run": "snnhw.api", "run_float": "snnhw.api",
-    "load": "snnhw.artifact", "save": "snnhw.artifact", "SnnhwError": "snnhw.errors",
-}  # fmt: skip
+    "compare": "snnhw.api",
+    "compile": "snnhw.api",
+    "run": "snnhw.api",
+    "run_float": "snnhw.api",
+    "load": "snnhw.artifact",
+    "save": "snnhw.artifact",
+    "SnnhwError": "snnhw.errors",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -84,11 +84,19 @@ def compile(
     mapping = place(quantized.network, chip)
     calibration = None if samples is None else {"sha256": data_hash(samples), "samples": len(samples)}
     return Artifact(
-        source=dict(imported.origin), target=chip, network=quantized.network, reference=quantized.reference,
-        deployment=imported.deployment, inputs=quantized.inputs, mapping=mapping, rationale=quantized.rationale,
-        bounds=tuple(b.to_dict() for b in quantized.bounds), checks=tuple(c.to_dict() for c in checks),
-        calibration=calibration, semantics=asdict(imported.semantics),
-    )  # fmt: skip
+        source=dict(imported.origin),
+        target=chip,
+        network=quantized.network,
+        reference=quantized.reference,
+        deployment=imported.deployment,
+        inputs=quantized.inputs,
+        mapping=mapping,
+        rationale=quantized.rationale,
+        bounds=tuple(b.to_dict() for b in quantized.bounds),
+        checks=tuple(c.to_dict() for c in checks),
+        calibration=calibration,
+        semantics=asdict(imported.semantics),
+    )
 
 
 def _imported(source: Any, example: Any, deployment: Deployment | None, semantics: Semantics) -> Source:
@@ -99,9 +107,12 @@ def _imported(source: Any, example: Any, deployment: Deployment | None, semantic
     if deployment is None:
         if example is None:
             raise SourceError(
-                "needs-example", "a live module needs an example input", where=type(source).__name__,
-                needed="(T, N, *input shape)", hint="give example_input=, or deployment=",
-            )  # fmt: skip
+                "needs-example",
+                "a live module needs an example input",
+                where=type(source).__name__,
+                needed="(T, N, *input shape)",
+                hint="give example_input=, or deployment=",
+            )
         shape = tuple(int(n) for n in example.shape)
         deployment = Deployment(shape[0], "spikes", shape[2:], _readout_of(source))
     return import_module(source, deployment, semantics)
@@ -158,15 +169,21 @@ def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed
             raise DataError("bad-steps", "a sample has at least one step", needed=steps, limit=1)
         network = replace(artifact.network, steps=steps)
         reference = replace(artifact.reference, steps=steps)
-        artifact = replace(artifact, network=network, reference=reference, deployment=replace(artifact.deployment, steps=steps))
+        artifact = replace(
+            artifact, network=network, reference=reference, deployment=replace(artifact.deployment, steps=steps)
+        )
     inputs = tuple(replace(spec, **changes) for spec in artifact.inputs)
     return replace(artifact, inputs=inputs, deployment=replace(artifact.deployment, **changes))
 
 
 def run(
-    artifact: Artifact | str | Path, x: Array, engine: str = "fast", *, record: str | None = None,
+    artifact: Artifact | str | Path,
+    x: Array,
+    engine: str = "fast",
+    *,
+    record: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Array]:
     """Run an artifact.
 
     Args:
@@ -201,9 +218,14 @@ def run_float(source: Source | str | Path, x: Array, *, record: bool = False) ->
 
 
 def compare(
-    source: Source | str | Path, artifact: Artifact | str | Path, x: Array, y: Array | None = None, *, engine: str = "fast",
+    source: Source | str | Path,
+    artifact: Artifact | str | Path,
+    x: Array,
+    y: Array | None = None,
+    *,
+    engine: str = "fast",
     progress: Callable[[int, int], None] | None = None,
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     """Count both networks on the same samples; the float side runs in float32.
 
     Raises:
@@ -218,8 +240,10 @@ def compare(
     if ours != theirs:
         odd = sorted(set(ours.items()) ^ set(theirs.items()))[:3]
         raise DataError(
-            "different-networks", "the artifact was not compiled from this source", where=", ".join(name for name, _ in odd),
+            "different-networks",
+            "the artifact was not compiled from this source",
+            where=", ".join(name for name, _ in odd),
             hint="compile the source again",
-        )  # fmt: skip
+        )
     floats = FloatEngine(network, deployment, "float32")
     return compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=CHUNK, progress=progress)

@@ -18,8 +18,20 @@ from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.network import (
-    Array, Conv, Dense, Diagonal, FloatNeuron, Inject, IntNeuron, Network, Population, Projection, Readout, Sparse, verify,
-)  # fmt: skip
+    Array,
+    Conv,
+    Dense,
+    Diagonal,
+    FloatNeuron,
+    Inject,
+    IntNeuron,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    Sparse,
+    verify,
+)
 from snnhw.pack import pack, unpack
 from snnhw.semantics import Deployment
 from snnhw.target import Target, parse_target
@@ -34,10 +46,24 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 _CLASSES: dict[str, type] = {
     c.__name__: c
     for c in (
-        HostOp, InputSpec, Mapping, Slice, Conv, Dense, Diagonal, Inject, Sparse, FloatNeuron, IntNeuron, Network,
-        Population, Projection, Readout, Deployment,
+        HostOp,
+        InputSpec,
+        Mapping,
+        Slice,
+        Conv,
+        Dense,
+        Diagonal,
+        Inject,
+        Sparse,
+        FloatNeuron,
+        IntNeuron,
+        Network,
+        Population,
+        Projection,
+        Readout,
+        Deployment,
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +112,9 @@ def save(artifact: Artifact, path: str | Path) -> None:
         temporary.write_bytes(to_bytes(artifact))
         os.replace(temporary, path)
     except OSError as error:
-        raise ArtifactError("cannot-write", f"the artifact cannot be written: {error.strerror}", where=str(path)) from None
+        raise ArtifactError(
+            "cannot-write", f"the artifact cannot be written: {error.strerror}", where=str(path)
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -96,9 +124,20 @@ def to_bytes(artifact: Artifact) -> bytes:
     arrays: dict[str, Array] = {}
     content = {
         name: pack(getattr(artifact, name), name, arrays)
-        for name in ("source", "network", "reference", "deployment", "inputs", "mapping", "rationale", "bounds", "checks",
-                     "calibration", "semantics")
-    }  # fmt: skip
+        for name in (
+            "source",
+            "network",
+            "reference",
+            "deployment",
+            "inputs",
+            "mapping",
+            "rationale",
+            "bounds",
+            "checks",
+            "calibration",
+            "semantics",
+        )
+    }
     content["target"] = {"name": artifact.target.name, "text": artifact.target.text}
     blobs = {f"arrays/{i:05d}.npy": _npy(array) for i, array in enumerate(arrays.values())}
     content["arrays"] = dict(zip(arrays, blobs, strict=True))
@@ -140,28 +179,42 @@ def load(path: str | Path) -> Artifact:
         with zipfile.ZipFile(path) as archive:
             total = sum(info.file_size for info in archive.infolist())
             if total > MAX_BYTES:
-                raise ArtifactError("too-big", "the artifact unpacks to too much", where=path.name, needed=f"{total} bytes", limit=f"{MAX_BYTES} bytes")
+                raise ArtifactError(
+                    "too-big",
+                    "the artifact unpacks to too much",
+                    where=path.name,
+                    needed=f"{total} bytes",
+                    limit=f"{MAX_BYTES} bytes",
+                )
             manifest = json.loads(archive.read("manifest.json"))
             if manifest.get("schema") != SCHEMA:
                 raise ArtifactError(
-                    "other-schema", "the artifact was written by another version of snnhw", where=path.name,
-                    needed=f"schema {manifest.get('schema')}", limit=f"schema {SCHEMA}", hint="compile the source again",
-                )  # fmt: skip
+                    "other-schema",
+                    "the artifact was written by another version of snnhw",
+                    where=path.name,
+                    needed=f"schema {manifest.get('schema')}",
+                    limit=f"schema {SCHEMA}",
+                    hint="compile the source again",
+                )
             blobs = {name: archive.read(name) for name in manifest["arrays"].values()}
         return _restore(manifest, blobs, path.name)
     except ArtifactError:
         raise
     except Exception as error:  # zip, JSON and numpy raise many kinds; all mean a damaged or foreign file
         raise ArtifactError(
-            "bad-artifact", f"not a readable artifact: {type(error).__name__}: {error}", where=path.name,
+            "bad-artifact",
+            f"not a readable artifact: {type(error).__name__}: {error}",
+            where=path.name,
             hint="compile the source again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str) -> Artifact:
     content = {key: value for key, value in manifest.items() if key not in ("schema", "hash")}
     if _hash(content, blobs) != manifest["hash"]:
-        raise ArtifactError("bad-hash", "the artifact was changed after it was written", where=where, hint="compile the source again")
+        raise ArtifactError(
+            "bad-hash", "the artifact was changed after it was written", where=where, hint="compile the source again"
+        )
     arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
     target = parse_target(**content.pop("target"))
     artifact = Artifact(target=target, **{key: unpack(value, arrays, _CLASSES) for key, value in content.items()})

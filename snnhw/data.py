@@ -37,7 +37,13 @@ def load_samples(path: str | Path) -> Samples:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
         if size > MAX_BYTES:
-            raise DataError("too-big", "the data unpack to too much", where=path.name, needed=f"{size} bytes", limit=f"{MAX_BYTES} bytes")
+            raise DataError(
+                "too-big",
+                "the data unpack to too much",
+                where=path.name,
+                needed=f"{size} bytes",
+                limit=f"{MAX_BYTES} bytes",
+            )
         with np.load(path, allow_pickle=False) as content:
             found = {name: content[name] for name in ("x", "y") if name in content}
             names = list(content)
@@ -45,25 +51,38 @@ def load_samples(path: str | Path) -> Samples:
         raise
     except Exception as error:  # zip and numpy raise many kinds; all mean the same to the user
         raise DataError(
-            "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name,
+            "bad-data",
+            f"not a readable .npz file: {type(error).__name__}: {error}",
+            where=path.name,
             hint="write it with numpy.savez(path, x=samples, y=labels)",
-        ) from error  # fmt: skip
+        ) from error
     return _checked(found, names, path.name)
 
 
 def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
     if "x" not in found:
-        raise DataError("bad-data", "the file holds no array named x", where=where, needed="x", limit=f"has {', '.join(names) or 'nothing'}")
+        raise DataError(
+            "bad-data",
+            "the file holds no array named x",
+            where=where,
+            needed="x",
+            limit=f"has {', '.join(names) or 'nothing'}",
+        )
     x, y = found["x"], found.get("y")
     if x.dtype.kind not in "fiub":
         raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=f"{where}: x")
     if x.ndim < 2 or x.shape[0] == 0:
-        raise DataError("bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}")
+        raise DataError(
+            "bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}"
+        )
     if y is not None and (y.ndim != 1 or len(y) != len(x) or y.dtype.kind not in "iu"):
         raise DataError(
-            "bad-labels", "labels do not fit the samples", where=f"{where}: y", needed=f"({len(x)},) integers",
+            "bad-labels",
+            "labels do not fit the samples",
+            where=f"{where}: y",
+            needed=f"({len(x)},) integers",
             limit=f"got {y.shape} {y.dtype}",
-        )  # fmt: skip
+        )
     return Samples(x, y)
 
 
@@ -89,4 +108,6 @@ def load_recording(path: str | Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name] for name in content}
     except Exception as error:  # as above
-        raise DataError("bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name) from error
+        raise DataError(
+            "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name
+        ) from error

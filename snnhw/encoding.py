@@ -69,7 +69,9 @@ def to_real(x: Array, where: str = "x") -> Array:
         raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=where)
     real = x.astype(np.float64)
     if not np.isfinite(real).all():
-        raise DataError("bad-data", "samples hold values that are not finite", where=where, hint="remove NaN and infinity")
+        raise DataError(
+            "bad-data", "samples hold values that are not finite", where=where, hint="remove NaN and infinity"
+        )
     return real
 
 
@@ -94,8 +96,11 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> 
             return _bernoulli(real, steps, seed)
         case "spikes":
             raise DataError(
-                "bad-shape", "this network takes spikes over time, the data have no time axis", where="x",
-                needed=f"(samples, {steps}, {', '.join(map(str, shape))})", limit=x.shape,
+                "bad-shape",
+                "this network takes spikes over time, the data have no time axis",
+                where="x",
+                needed=f"(samples, {steps}, {', '.join(map(str, shape))})",
+                limit=x.shape,
                 hint="give --encode direct or bernoulli for static samples",
             )
         case _:
@@ -109,16 +114,24 @@ def _is_sequence(x: Array, shape: Shape, steps: int) -> bool:
         return True
     dims = ", ".join(map(str, shape))
     raise DataError(
-        "bad-shape", "the data do not fit the network's input", where="x", needed=f"(samples, {dims}) or (samples, {steps}, {dims})",
-        limit=f"got {tuple(x.shape)}", hint="reshape the data, or compile for the shape you have",
+        "bad-shape",
+        "the data do not fit the network's input",
+        where="x",
+        needed=f"(samples, {dims}) or (samples, {steps}, {dims})",
+        limit=f"got {tuple(x.shape)}",
+        hint="reshape the data, or compile for the shape you have",
     )
 
 
 def _bernoulli(real: Array, steps: int, seed: int) -> Array:
     if real.size and (real.min() < 0 or real.max() > 1):
         raise DataError(
-            "bad-range", "Bernoulli encoding needs values in [0, 1]", where="x",
-            needed=f"[{real.min():g}, {real.max():g}]", limit="[0, 1]", hint="scale the data, or give uint8 pixels",
+            "bad-range",
+            "Bernoulli encoding needs values in [0, 1]",
+            where="x",
+            needed=f"[{real.min():g}, {real.max():g}]",
+            limit="[0, 1]",
+            hint="scale the data, or give uint8 pixels",
         )
     out = np.empty((real.shape[0], steps, *real.shape[1:]))
     for i, sample in enumerate(real):
@@ -127,7 +140,9 @@ def _bernoulli(real: Array, steps: int, seed: int) -> Array:
 
 
 def _generator(sample: Array, seed: int) -> np.random.Generator:
-    key = hashlib.blake2b(seed.to_bytes(8, "little", signed=True) + np.ascontiguousarray(sample).tobytes(), digest_size=16)
+    key = hashlib.blake2b(
+        seed.to_bytes(8, "little", signed=True) + np.ascontiguousarray(sample).tobytes(), digest_size=16
+    )
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
 
 
@@ -144,13 +159,16 @@ def quantized_steps(real: Array, spec: InputSpec) -> Array:
 def _host(values: Array, host: HostOp) -> Array:
     folded = values.reshape(-1, *values.shape[2:])
     total = apply(host.op, host.weights, folded.astype(np.int64), host.out_shape) + host.bias
-    clipped = np.clip(total >> host.shift, host.low, host.high).astype(np.int32)
+    clipped = np.asarray(np.clip(total >> host.shift, host.low, host.high), np.int32)
     return clipped.reshape(*values.shape[:2], *host.out_shape)
 
 
 def encode(x: Array, specs: tuple[InputSpec, ...], steps: int) -> dict[str, Array]:
     """Integer values of every input population, name -> int32 array (B, T, *population shape)."""
-    return {spec.population: quantized_steps(real_steps(x, spec.shape, spec.encoding, steps, spec.seed), spec) for spec in specs}
+    return {
+        spec.population: quantized_steps(real_steps(x, spec.shape, spec.encoding, steps, spec.seed), spec)
+        for spec in specs
+    }
 
 
 def data_hash(x: Array) -> str:

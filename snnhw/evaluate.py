@@ -50,7 +50,9 @@ def settle(neuron: FloatNeuron, v: Array, s: Array) -> tuple[Array, Array | floa
     return (v if neuron.v_min is None else np.maximum(v, neuron.v_min)), debt
 
 
-def current_into(network: Network[FloatNeuron], population: Population[FloatNeuron], values: Mapping[str, Array]) -> Array:
+def current_into(
+    network: Network[FloatNeuron], population: Population[FloatNeuron], values: Mapping[str, Array]
+) -> Array:
     """Summed synaptic input (B, T, *shape), bias not included, in the float type of `values`.
 
     Summands that share weights are added first.

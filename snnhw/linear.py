@@ -36,7 +36,9 @@ def apply(op: LinearOp, weights: Any, x: Array, post_shape: Shape) -> Array:
         case Diagonal():
             return _wide(x) * _wide(weights[op.weight])
         case Sparse():
-            return np.asarray(matrix_of(op, weights, x[0].size) @ _wide(x).reshape(batch, -1).T).T.reshape(batch, *post_shape)
+            return np.asarray(matrix_of(op, weights, x[0].size) @ _wide(x).reshape(batch, -1).T).T.reshape(
+                batch, *post_shape
+            )
         case Conv():
             return _conv(_wide(x), _wide(weights[op.weight]), op, post_shape)
 
@@ -62,7 +64,9 @@ def _conv(x: Array, w: Array, op: Conv, post_shape: Shape) -> Array:
         xg, wg = x[:, g * in_step : (g + 1) * in_step], w[g * out_step : (g + 1) * out_step]
         for i in range(w.shape[2]):
             for j in range(w.shape[3]):
-                part = xg[:, :, i * dh : i * dh + sh * (height - 1) + 1 : sh, j * dw : j * dw + sw * (width - 1) + 1 : sw]
+                part = xg[
+                    :, :, i * dh : i * dh + sh * (height - 1) + 1 : sh, j * dw : j * dw + sw * (width - 1) + 1 : sw
+                ]
                 product = np.tensordot(part, wg[:, :, i, j], axes=(1, 1))  # B, H, W, C_out
                 y[:, g * out_step : (g + 1) * out_step] += np.moveaxis(product, -1, 1)
     return y
@@ -77,7 +81,9 @@ def conv_shape(pre_shape: Shape, weight_shape: Shape, op: Conv) -> Shape:
     return (weight_shape[0], *spatial)
 
 
-def counting(projection: Projection, network: Network[Any], *, nonzero: bool = False) -> tuple[LinearOp, dict[str, Array]]:
+def counting(
+    projection: Projection, network: Network[Any], *, nonzero: bool = False
+) -> tuple[LinearOp, dict[str, Array]]:
     """The operator with every stored synapse (or every non-zero one) replaced by 1: y counts synapses reached."""
     op = projection.op
     if isinstance(op, Inject):
@@ -132,15 +138,19 @@ def fan_out(projection: Projection, network: Network[Any], *, nonzero: bool = Fa
     if isinstance(op, Diagonal):
         table = {op.weight: np.broadcast_to(table[op.weight], pre.shape)}
     ones = np.ones((1, *post.shape), np.int64)
-    return adjoint(op, table, ones, pre.shape)[0]
+    return np.asarray(adjoint(op, table, ones, pre.shape)[0])
 
 
-def reach(op: LinearOp, weights: Any, low: float, high: float, pre_shape: Shape, post_shape: Shape) -> tuple[Array, Array]:
+def reach(
+    op: LinearOp, weights: Any, low: float, high: float, pre_shape: Shape, post_shape: Shape
+) -> tuple[Array, Array]:
     """Interval arithmetic: bounds of op(x) for x in [low, high], each of the post population's shape."""
     if isinstance(op, Inject):
         return np.full(post_shape, low), np.full(post_shape, high)
     w = weights[op.weight]
-    structure = {op.weight + part: weights[op.weight + part] for part in ("/indices", "/indptr") if op.weight + part in weights}
+    structure = {
+        op.weight + part: weights[op.weight + part] for part in ("/indices", "/indptr") if op.weight + part in weights
+    }
     positive, negative = {op.weight: np.maximum(w, 0), **structure}, {op.weight: np.minimum(w, 0), **structure}
     dtype = np.int64 if w.dtype.kind in "iu" else np.float64
     highs, lows = np.full((1, *pre_shape), high, dtype), np.full((1, *pre_shape), low, dtype)
@@ -150,7 +160,9 @@ def reach(op: LinearOp, weights: Any, low: float, high: float, pre_shape: Shape,
     return bottom, top
 
 
-def scale_rows(op: LinearOp, arrays: Mapping[str, Array], factor: Array, post_shape: Shape, where: str) -> dict[str, Array]:
+def scale_rows(
+    op: LinearOp, arrays: Mapping[str, Array], factor: Array, post_shape: Shape, where: str
+) -> dict[str, Array]:
     """Arrays of an operator (keys '', '/indices', '/indptr') with each post neuron's row multiplied by its factor.
 
     Args:
@@ -166,9 +178,11 @@ def scale_rows(op: LinearOp, arrays: Mapping[str, Array], factor: Array, post_sh
         case Conv():
             if factor.size != post_shape[0] or factor.shape[0] != post_shape[0]:
                 raise LoweringError(
-                    "per-neuron-gain", "a factor that differs inside a channel cannot enter a convolution's weights",
-                    where=where, hint="use one time constant per channel",
-                )  # fmt: skip
+                    "per-neuron-gain",
+                    "a factor that differs inside a channel cannot enter a convolution's weights",
+                    where=where,
+                    hint="use one time constant per channel",
+                )
             rows = factor.reshape(-1, 1, 1, 1)
         case Dense():
             rows = np.broadcast_to(factor, post_shape).reshape(-1, 1)

@@ -300,7 +300,9 @@ def format_network(network: Network[Any]) -> str:
     for p in network.populations:
         lines.append(f"  {p.kind:<11} {p.name} {_shape(p.shape)} start={p.start}{_model(p.neuron)}")
     for q in network.projections:
-        lines.append(f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}" + (f" exp={q.weight_exp}" if q.weight_exp else ""))
+        lines.append(
+            f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}" + (f" exp={q.weight_exp}" if q.weight_exp else "")
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -42,7 +42,7 @@ def unpack(value: Any, arrays: Mapping[str, Array], classes: Mapping[str, type])
             return arrays[path]
         case {"$class": name, **rest}:
             kind = classes[name]
-            made = {key: unpack(item, arrays, classes) for key, item in rest.items()}
+            made = {str(key): unpack(item, arrays, classes) for key, item in rest.items()}
             return kind(**{key: _restored(kind, key, item) for key, item in made.items()})
         case dict():
             return {key: unpack(item, arrays, classes) for key, item in value.items()}

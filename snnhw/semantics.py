@@ -82,10 +82,12 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
     raw = metadata.get(METADATA_KEY)
     if raw is None:
         raise SourceError(
-            "no-semantics", "a NIR graph does not determine the spikes, and this one does not carry snnhw metadata",
-            where=where, needed="dt, comparison (> or >=), reset (zero, subtract, v_reset), T, encoding, readout",
+            "no-semantics",
+            "a NIR graph does not determine the spikes, and this one does not carry snnhw metadata",
+            where=where,
+            needed="dt, comparison (> or >=), reset (zero, subtract, v_reset), T, encoding, readout",
             hint="export it with snnhw compile --emit-nir; dialects of other frameworks are not supported yet",
-        )  # fmt: skip
+        )
     try:
         content = json.loads(raw.decode() if isinstance(raw, bytes) else str(raw))
         if content["version"] != METADATA_VERSION:

@@ -9,11 +9,11 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from snnhw.errors import TargetError
+from snnhw.shipped import shipped_folder
 
 GRADES = ("measured-fit", "simulated", "scaled", "inherited", "assumed", "published", "definition")
 """How well a number is known; `published` is a vendor's or paper's statement, `definition` a rule of the format."""
@@ -55,7 +55,9 @@ class Target:
         try:
             return self.sections[section][name]
         except KeyError:
-            raise TargetError("missing-constant", f"target {self.name} has no {key}", where=f"{self.name}.toml") from None
+            raise TargetError(
+                "missing-constant", f"target {self.name} has no {key}", where=f"{self.name}.toml"
+            ) from None
 
     def __getitem__(self, key: str) -> Any:
         return self.constant(key).value
@@ -74,7 +76,11 @@ class Target:
 
 def available() -> list[str]:
     """Names of the shipped targets."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in shipped_folder("targets").iterdir()
+        if entry.name.endswith(".toml")
+    )
 
 
 def load_target(name: str) -> Target:
@@ -88,7 +94,7 @@ def load_target(name: str) -> Target:
         raise TargetError(
             "unknown-target", f"no target named {name!r}", hint="choose one of: " + ", ".join(available())
         )
-    return parse_target(name, (_folder() / f"{name}.toml").read_text(encoding="utf-8"))
+    return parse_target(name, (shipped_folder("targets") / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def parse_target(name: str, text: str) -> Target:
@@ -124,11 +130,3 @@ def _constants(name: str, prefix: str, table: Mapping[str, Any]) -> dict[str, Co
             raise TargetError("bad-target", "the value is not finite", where=where)
         found[key] = Constant(entry["value"], entry["unit"], entry["grade"], entry["source"])
     return found
-
-
-def _folder() -> Any:
-    """`targets/` of a checkout, or its copy inside the wheel."""
-    inside = resources.files("snnhw") / "targets"
-    if inside.is_dir():
-        return inside
-    return Path(__file__).resolve().parent.parent / "targets"

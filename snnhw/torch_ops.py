@@ -18,8 +18,9 @@ def weight_tensor(op: LinearOp, weights: Mapping[str, Any], pre_size: int, dtype
         return None
     if isinstance(op, Sparse):
         data, indices, indptr = (np.array(weights[op.weight + part]) for part in ("", "/indices", "/indptr"))
-        parts = (torch.from_numpy(part.astype(np.int64)) for part in (indptr, indices))
-        return torch.sparse_csr_tensor(*parts, torch.from_numpy(data).to(dtype), size=(len(indptr) - 1, pre_size))
+        rows, columns = (torch.from_numpy(part.astype(np.int64)) for part in (indptr, indices))
+        values = torch.from_numpy(data).to(dtype)
+        return torch.sparse_csr_tensor(rows, columns, values, size=(len(indptr) - 1, pre_size))
     return torch.from_numpy(np.array(weights[op.weight])).to(dtype)
 
 

@@ -28,6 +28,8 @@ SHARED = {
     "version",
     "torch_ops",
     "pack",
+    "shipped",
+    "data",
 }
 SURFACE = {"", "api", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""

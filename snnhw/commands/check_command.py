@@ -59,6 +59,9 @@ def command(source: Path, target: str | None, machine: bool) -> None:
 def _show(rows: list[dict[str, object]], fits: bool, target: str) -> None:
     table = Table("population", "resource", "needed", "limit", "slices", "fits")
     for row in rows:
-        table.add_row(*(str(row[key]) for key in ("population", "resource", "needed", "limit", "slices")), "yes" if row["fits"] else "NO")
+        table.add_row(
+            *(str(row[key]) for key in ("population", "resource", "needed", "limit", "slices")),
+            "yes" if row["fits"] else "NO",
+        )
     Console().print(table)
     click.echo(f"{'fits' if fits else 'does not fit'} {target}")

@@ -15,14 +15,25 @@ from snnhw.commands.common import bar, emit, input_options, json_option
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known.")
 @click.option("--engine", type=click.Choice(["fast", "reference", "lava", "onnx"]), default="fast", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
-@click.option("--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file."
+)
 @click.option("--markdown", type=click.Path(path_type=Path), default=None, help="Write the tables as Markdown.")
 @input_options
 @json_option
 def command(
-    source: Path, artifact: Path, data: Path, engine: str, samples: int | None, html: Path | None, markdown: Path | None,
-    encode: str | None, steps: int | None, seed: int | None, machine: bool,
-) -> None:  # fmt: skip
+    source: Path,
+    artifact: Path,
+    data: Path,
+    engine: str,
+    samples: int | None,
+    html: Path | None,
+    markdown: Path | None,
+    encode: str | None,
+    steps: int | None,
+    seed: int | None,
+    machine: bool,
+) -> None:
     """Count SOURCE (float) and ARTIFACT (integer) on the same samples; every energy carries the grade of its constants.
 
     \b

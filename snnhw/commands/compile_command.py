@@ -13,13 +13,23 @@ from snnhw.commands.common import emit, json_option, stages
 @click.command("compile")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help="Name of a shipped target (see snnhw targets) or a .toml file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Artifact to write [SOURCE's name].snnhw.")
-@click.option("--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=None, help="Artifact to write [SOURCE's name].snnhw."
+)
+@click.option(
+    "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
+)
 @click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
 @click.option("--emit-nir", type=click.Path(path_type=Path), default=None, help="Also save the NIR graph.")
 @json_option
 def command(
-    source: Path, target: str, output: Path | None, calibrate: Path | None, weight_bits: int | None, emit_nir: Path | None, machine: bool
+    source: Path,
+    target: str,
+    output: Path | None,
+    calibrate: Path | None,
+    weight_bits: int | None,
+    emit_nir: Path | None,
+    machine: bool,
 ) -> None:
     """Compile SOURCE (.pt of snnhw train, or .nir of ours) for a chip.
 
@@ -65,6 +75,8 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
         "range_proof": "24 bit proven for every input" if not unproven else "unproven for " + ", ".join(unproven),
-        "checks": [f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks],
+        "checks": [
+            f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks
+        ],
         "calibration": None if artifact.calibration is None else f"{artifact.calibration['samples']} samples",
     }

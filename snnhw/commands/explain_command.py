@@ -38,4 +38,7 @@ def command(artifact: Path, population: str | None, machine: bool) -> None:
             real = "" if row["real"] is None else f" (real {row['real']})"
             click.echo(f"  {row['parameter']} = {row['integer']}{real}: {row['why']}")
         for row in (row for row in bounds if row["population"] == name):
-            click.echo(f"  range: u {row['u']}, v {row['v']} within {row['steps']} steps, limit {row['limit']}: {row['status']}")
+            click.echo(
+                f"  range: u {row['u']}, v {row['v']} within {row['steps']} steps, "
+                f"limit {row['limit']}: {row['status']}"
+            )

@@ -31,13 +31,23 @@ def command(artifact: Path, cores: bool, machine: bool) -> None:
     content = {
         **summarize(compiled, str(artifact)),
         "source": dict(compiled.source),
-        "inputs": [{"population": s.population, "encoding": s.encoding, "shape": s.shape, "scale": s.scale, "range": [s.low, s.high],
-                    "seed": s.seed, "host": s.host is not None} for s in compiled.inputs],
+        "inputs": [
+            {
+                "population": s.population,
+                "encoding": s.encoding,
+                "shape": s.shape,
+                "scale": s.scale,
+                "range": [s.low, s.high],
+                "seed": s.seed,
+                "host": s.host is not None,
+            }
+            for s in compiled.inputs
+        ],
         "readout": compiled.network.readout.kind,
         "calibration": compiled.calibration,
         "checks": list(compiled.checks),
         "semantics": dict(compiled.semantics),
-    }  # fmt: skip
+    }
     if machine:
         emit({**content, "network": text.splitlines(), "cores": held})
         return

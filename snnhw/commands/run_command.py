@@ -15,7 +15,9 @@ ENGINES = ("fast", "reference", "lava", "onnx", "float")
 
 @click.command("run")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--input", "data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known.")
+@click.option(
+    "--input", "data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known."
+)
 @click.option("--engine", type=click.Choice(ENGINES), default="fast", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
 @click.option("--record", type=click.Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
@@ -23,9 +25,17 @@ ENGINES = ("fast", "reference", "lava", "onnx", "float")
 @input_options
 @json_option
 def command(
-    model: Path, data: Path, engine: str, samples: int | None, record: str | None, output: Path | None,
-    encode: str | None, steps: int | None, seed: int | None, machine: bool,
-) -> None:  # fmt: skip
+    model: Path,
+    data: Path,
+    engine: str,
+    samples: int | None,
+    record: str | None,
+    output: Path | None,
+    encode: str | None,
+    steps: int | None,
+    seed: int | None,
+    machine: bool,
+) -> None:
     """Run MODEL on samples: an artifact (.snnhw) in an integer engine, or a source (.pt, .nir) with --engine float.
 
     \b
@@ -60,7 +70,13 @@ def command(
 
 
 def _integers(
-    model: Path, x: np.ndarray[Any, Any], engine: str, record: str | None, encode: str | None, steps: int | None, seed: int | None
+    model: Path,
+    x: np.ndarray[Any, Any],
+    engine: str,
+    record: str | None,
+    encode: str | None,
+    steps: int | None,
+    seed: int | None,
 ) -> dict[str, Any]:
     from snnhw import api
     from snnhw.artifact import load

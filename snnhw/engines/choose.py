@@ -26,7 +26,12 @@ def integer_engine(name: str, timeout: float | None = None) -> Engine:
             return LavaEngine(timeout=timeout)
         case "onnx":
             raise EngineError(
-                "engine-not-there", "the onnx engine is not built yet", limit="fast, reference, lava", hint="use --engine fast"
+                "engine-not-there",
+                "the onnx engine is not built yet",
+                limit="fast, reference, lava",
+                hint="use --engine fast",
             )
         case _:
-            raise EngineError("unknown-engine", f"no engine named {name!r}", limit=", ".join((*INTEGER_ENGINES, "float")))
+            raise EngineError(
+                "unknown-engine", f"no engine named {name!r}", limit=", ".join((*INTEGER_ENGINES, "float"))
+            )

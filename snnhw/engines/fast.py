@@ -61,7 +61,9 @@ class Plan:
         torch.backends.nnpack.set_flags(False)  # type: ignore[no-untyped-call]
         self.groups = {p.name: _groups(network, p) for p in network.computed}
         order = {p.name: i for i, p in enumerate(network.populations)}
-        self.last_use = {p.name: max((order[q.post] for q in network.out_of(p.name)), default=-1) for p in network.populations}
+        self.last_use = {
+            p.name: max((order[q.post] for q in network.out_of(p.name)), default=-1) for p in network.populations
+        }
 
     def run(self, chunk: Mapping[str, Array]) -> Iterable[tuple[str, Record]]:
         """Records of all populations in topological order for one batch."""
@@ -105,8 +107,7 @@ class Plan:
             return np.asarray(spikes, np.int64)
         x = torch.tensor(spikes.reshape(batch * steps, *spikes.shape[2:]), dtype=group.dtype)
         y = product(group.projection.op, group.weight, x, post.shape).reshape(batch, steps, *post.shape)
-        y = y.numpy().astype(np.int64)
-        return np.asarray(fixed.shifted(y, group.projection.weight_exp))
+        return np.asarray(fixed.shifted(y.numpy().astype(np.int64), group.projection.weight_exp))
 
 
 def _groups(network: Network[IntNeuron], population: Population[IntNeuron]) -> tuple[Synapses, ...]:
@@ -126,7 +127,9 @@ def _synapses(network: Network[IntNeuron], post: Population[IntNeuron], members:
     return Synapses(pres, first, weight_tensor(first.op, network.weights, network[first.pre].size, dtype), dtype)
 
 
-def _exact_type(network: Network[IntNeuron], projection: Projection, post: Population[IntNeuron], largest: int) -> torch.dtype:
+def _exact_type(
+    network: Network[IntNeuron], projection: Projection, post: Population[IntNeuron], largest: int
+) -> torch.dtype:
     """The smallest float type in which every partial sum of |w| * payload is an exact integer."""
     op = projection.op
     assert not isinstance(op, Inject)
@@ -138,9 +141,13 @@ def _exact_type(network: Network[IntNeuron], projection: Projection, post: Popul
     if bound < FLOAT64_EXACT:
         return torch.float64
     raise EngineError(
-        "sum-too-large", "a sum of synaptic inputs exceeds what 53 bit hold exactly", where=projection.name,
-        needed=bound, limit=FLOAT64_EXACT, hint="use --engine reference",
-    )  # fmt: skip
+        "sum-too-large",
+        "a sum of synaptic inputs exceeds what 53 bit hold exactly",
+        where=projection.name,
+        needed=bound,
+        limit=FLOAT64_EXACT,
+        hint="use --engine reference",
+    )
 
 
 def _flat(population: Population[IntNeuron]) -> IntNeuron:

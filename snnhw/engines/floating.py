@@ -51,5 +51,7 @@ class FloatEngine:
         counts = output.sum(axis=1)
         found = {"output": output, "counts": counts, "predictions": counts.reshape(len(counts), -1).argmax(axis=1)}
         if spikes:
-            found |= {f"spikes/{p.name}": values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
+            found |= {
+                f"spikes/{p.name}": values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR
+            }
         return found

@@ -17,9 +17,17 @@ from snnhw import fixed
 from snnhw.network import Array, Comparison, IntNeuron, Reset, ResetTiming
 
 for _rule in (
-    fixed.decayed, fixed.wrap24, fixed.sat24, fixed.current, fixed.membrane, fixed.spikes,
-    fixed.reset_zero, fixed.reset_subtract, fixed.reset_to, fixed.floored,
-):  # fmt: skip
+    fixed.decayed,
+    fixed.wrap24,
+    fixed.sat24,
+    fixed.current,
+    fixed.membrane,
+    fixed.spikes,
+    fixed.reset_zero,
+    fixed.reset_subtract,
+    fixed.reset_to,
+    fixed.floored,
+):
     register_jitable(_rule)
 
 _RESETS = {Reset.ZERO: 0, Reset.SUBTRACT: 1, Reset.V_RESET: 2}
@@ -28,7 +36,7 @@ _RESETS = {Reset.ZERO: 0, Reset.SUBTRACT: 1, Reset.V_RESET: 2}
 def _compiled(contract):  # type: ignore[no-untyped-def]
     """The kernel. `contract` only enters numba's cache key: its disk cache does not see that `fixed.py` changed."""
 
-    @njit(parallel=True, nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @njit(parallel=True, nogil=True, cache=True)
     def _steps(a, vth, bias, rule, s_out, u_out, v_out, wraps, clips):  # type: ignore[no-untyped-def]
         """T steps of every neuron of every sample; all arrays (B, T, N), `rule` the scalars of the neuron model."""
         _ = contract
@@ -66,13 +74,15 @@ def _compiled(contract):  # type: ignore[no-untyped-def]
 
 
 _contract = zlib.crc32(Path(fixed.__file__).read_bytes())
-_steps = _compiled(_contract)
+_steps = _compiled(_contract)  # type: ignore[no-untyped-call]
 
 
 def update(neuron: IntNeuron, fires: bool, a: Array) -> tuple[Array, Array, Array, int, int]:
     """Spikes, u, v (each (B, T, N)) and the numbers of wraps and clips for the summed input `a` (B, T, N)."""
-    batch, steps, size = a.shape
-    vth, bias = (np.ascontiguousarray(np.broadcast_to(np.asarray(x, np.int64), (size,))) for x in (neuron.vth, neuron.bias))
+    batch, _, size = a.shape
+    vth, bias = (
+        np.ascontiguousarray(np.broadcast_to(np.asarray(x, np.int64), (size,))) for x in (neuron.vth, neuron.bias)
+    )
     spikes = np.empty(a.shape, np.int8 if neuron.max_spikes == 1 else np.int32)
     u, v = np.empty(a.shape, np.int32), np.empty(a.shape, np.int32)
     wraps, clips = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
@@ -83,6 +93,16 @@ def update(neuron: IntNeuron, fires: bool, a: Array) -> tuple[Array, Array, Arra
 def _rule_of(n: IntNeuron, fires: bool) -> tuple[Any, ...]:
     late = n.reset_timing is ResetTiming.NEXT_STEP
     return (
-        n.du, n.dv, n.act_shift, int(n.comparison is Comparison.GE), n.max_spikes, _RESETS[n.reset], late,
-        n.v_reset, n.v_min is not None, n.v_min if n.v_min is not None else 0, n.v_init, fires,
-    )  # fmt: skip
+        n.du,
+        n.dv,
+        n.act_shift,
+        int(n.comparison is Comparison.GE),
+        n.max_spikes,
+        _RESETS[n.reset],
+        late,
+        n.v_reset,
+        n.v_min is not None,
+        n.v_min if n.v_min is not None else 0,
+        n.v_init,
+        fires,
+    )

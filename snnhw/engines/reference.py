@@ -29,7 +29,9 @@ class ReferenceEngine:
         network = artifact.network
         batches = list(chunks)
         samples = sum(_samples(batch) for batch in batches)
-        stream = {p.name: np.concatenate([batch[p.name] for batch in batches]) for p in network.inputs} if batches else {}
+        stream = (
+            {p.name: np.concatenate([batch[p.name] for batch in batches]) for p in network.inputs} if batches else {}
+        )
         history = simulate(network, stream, samples)
         first = 0
         for size in (_samples(batch) for batch in batches):
@@ -41,7 +43,7 @@ class ReferenceEngine:
 
 
 def _samples(batch: Mapping[str, Array]) -> int:
-    return next(iter(batch.values())).shape[0]
+    return len(next(iter(batch.values())))
 
 
 @dataclass
@@ -88,7 +90,9 @@ def simulate(network: Network[IntNeuron], stream: Mapping[str, Array], samples: 
     return history
 
 
-def arriving(network: Network[IntNeuron], post: Population[IntNeuron], history: Mapping[str, History], step: int) -> Array:
+def arriving(
+    network: Network[IntNeuron], post: Population[IntNeuron], history: Mapping[str, History], step: int
+) -> Array:
     """a[t]: the sum over projections of what was sent `delay` steps ago."""
     total = np.zeros(post.shape, np.int64)
     for projection in network.into(post.name):
@@ -146,8 +150,8 @@ class Cells:
 def _after_spike(neuron: IntNeuron, v: Array, s: Array, vth: Array) -> Array:
     match neuron.reset:
         case Reset.ZERO:
-            return fixed.reset_zero(v, s)
+            return np.asarray(fixed.reset_zero(v, s))
         case Reset.SUBTRACT:
-            return fixed.reset_subtract(v, s, vth)
+            return np.asarray(fixed.reset_subtract(v, s, vth))
         case Reset.V_RESET:
-            return fixed.reset_to(v, s, neuron.v_reset)
+            return np.asarray(fixed.reset_to(v, s, neuron.v_reset))

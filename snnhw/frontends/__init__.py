@@ -24,5 +24,15 @@ def load_source(path: str | Path) -> Source:
 
         return load_nir(path)
     kind = NOT_YET.get(path.suffix)
-    what = f"{kind} files are not supported yet" if kind else f"sources ending in {path.suffix or 'nothing'!r} are not known"
-    raise SourceError("unknown-source", what, where=path.name, limit=".pt, .pth, .nir", hint="compile the .pt checkpoint or a .nir of ours")
+    what = (
+        f"{kind} files are not supported yet"
+        if kind
+        else f"sources ending in {path.suffix or 'nothing'!r} are not known"
+    )
+    raise SourceError(
+        "unknown-source",
+        what,
+        where=path.name,
+        limit=".pt, .pth, .nir",
+        hint="compile the .pt checkpoint or a .nir of ours",
+    )

@@ -25,9 +25,16 @@ DT = 1e-4
 """Seconds per step written into NIR: what snnTorch and SpikingJelly write too. Spikes do not depend on it."""
 
 DEFAULT = Semantics(
-    dt=DT, comparison=Comparison.GT, reset=Reset.ZERO, reset_timing=ResetTiming.SAME_STEP, max_spikes=1, v_min=None,
-    integrator="euler", v_init="v_reset", time_layout="TNC",
-)  # fmt: skip
+    dt=DT,
+    comparison=Comparison.GT,
+    reset=Reset.ZERO,
+    reset_timing=ResetTiming.SAME_STEP,
+    max_spikes=1,
+    v_min=None,
+    integrator="euler",
+    v_init="v_reset",
+    time_layout="TNC",
+)
 """Semantics of the zoo's neurons; comparison and reset are stated per node where they differ."""
 
 
@@ -38,9 +45,12 @@ def load_checkpoint(path: str | Path) -> Source:
     deployment = _deployment(content, path.name)
     module = _module(content, path.name)
     origin = {
-        "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "recipe": str(content.get("recipe", "")), "seed": int(content.get("seed", 0)), "epoch": int(content.get("epoch", 0)),
-    }  # fmt: skip
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "recipe": str(content.get("recipe", "")),
+        "seed": int(content.get("seed", 0)),
+        "epoch": int(content.get("epoch", 0)),
+    }
     source = import_module(module, deployment, DEFAULT)
     calibration = content.get("calibration")
     samples = None if calibration is None else np.asarray(calibration["x"])
@@ -48,7 +58,7 @@ def load_checkpoint(path: str | Path) -> Source:
 
 
 def import_module(module: nn.Module, deployment: Deployment, semantics: Semantics = DEFAULT) -> Source:
-    """A live module that takes (T, N, *input shape); its own weights are not touched (work happens on a float64 copy)."""
+    """A live module that takes (T, N, *input shape); it is copied to float64."""
     module = copy.deepcopy(module).double().eval()
     example = torch.zeros(deployment.steps, 1, *deployment.input_shape, dtype=torch.float64)
     graph, semantics = to_nir(module, example, semantics, deployment)
@@ -59,18 +69,26 @@ def _deployment(content: Mapping[str, Any], where: str) -> Deployment:
     try:
         deploy = content["deploy"]
         return Deployment(
-            steps=int(deploy["steps"]), encoding=str(deploy["encoding"]), input_shape=tuple(map(int, deploy["input_shape"])),
-            readout=str(deploy["readout"]), preprocessing=str(deploy["preprocessing"]), seed=int(deploy.get("seed", 0)),
-        )  # fmt: skip
+            steps=int(deploy["steps"]),
+            encoding=str(deploy["encoding"]),
+            input_shape=tuple(map(int, deploy["input_shape"])),
+            readout=str(deploy["readout"]),
+            preprocessing=str(deploy["preprocessing"]),
+            seed=int(deploy.get("seed", 0)),
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise SourceError("bad-checkpoint", f"the checkpoint's 'deploy' part is incomplete: {error!r}", where=where) from None
+        raise SourceError(
+            "bad-checkpoint", f"the checkpoint's 'deploy' part is incomplete: {error!r}", where=where
+        ) from None
 
 
 def _module(content: Mapping[str, Any], where: str) -> nn.Module:
     try:
         kind, config, state = content["network"]["kind"], dict(content["network"]["config"]), dict(content["model"])
     except (KeyError, TypeError) as error:
-        raise SourceError("bad-checkpoint", f"the checkpoint lacks {error}", where=where, hint="train it again") from None
+        raise SourceError(
+            "bad-checkpoint", f"the checkpoint lacks {error}", where=where, hint="train it again"
+        ) from None
     module = build(kind, config)
     _check_keys(module.state_dict(), state, where)
     module.load_state_dict(state)
@@ -80,22 +98,35 @@ def _module(content: Mapping[str, Any], where: str) -> nn.Module:
 def _check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where: str) -> None:
     missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or unknown:
-        parts = [f"{len(missing)} missing ({_some(missing)})"] * bool(missing) + [f"{len(unknown)} unknown ({_some(unknown)})"] * bool(unknown)
+        parts = [f"{len(missing)} missing ({_some(missing)})"] * bool(missing) + [
+            f"{len(unknown)} unknown ({_some(unknown)})"
+        ] * bool(unknown)
         raise SourceError(
-            "bad-keys", "the weights do not belong to the network: " + ", ".join(parts), where=where,
+            "bad-keys",
+            "the weights do not belong to the network: " + ", ".join(parts),
+            where=where,
             hint="the file is damaged or its 'network' part names another architecture",
-        )  # fmt: skip
+        )
     for key, want in expected.items():
         have = found[key]
         if not isinstance(have, Tensor) or have.shape != want.shape:
             got = tuple(have.shape) if isinstance(have, Tensor) else type(have).__name__
-            raise SourceError("bad-shape", "a weight has the wrong shape", where=f"{where}: {key}", needed=tuple(want.shape), limit=f"got {got}")
+            raise SourceError(
+                "bad-shape",
+                "a weight has the wrong shape",
+                where=f"{where}: {key}",
+                needed=tuple(want.shape),
+                limit=f"got {got}",
+            )
         if have.is_floating_point() and not torch.isfinite(have).all():
             bad = int((~torch.isfinite(have)).sum())
             raise SourceError(
-                "not-finite", f"{bad} values are NaN or infinite", where=f"{where}: {key}", needed="finite numbers",
+                "not-finite",
+                f"{bad} values are NaN or infinite",
+                where=f"{where}: {key}",
+                needed="finite numbers",
                 hint="retrain or repair the checkpoint",
-            )  # fmt: skip
+            )
 
 
 def _some(keys: list[str]) -> str:

@@ -40,9 +40,14 @@ def conv2d(layer: nn.Conv2d, before: Shape, where: str) -> nir.Conv2d:
     weight = _array(layer.weight)
     bias = _array(layer.bias) if layer.bias is not None else np.zeros(weight.shape[0])
     return nir.Conv2d(
-        input_shape=(before[1], before[2]), weight=weight, stride=_pair(layer.stride), padding=_pair(padding),
-        dilation=_pair(layer.dilation), groups=layer.groups, bias=bias,
-    )  # fmt: skip
+        input_shape=(before[1], before[2]),
+        weight=weight,
+        stride=_pair(layer.stride),
+        padding=_pair(padding),
+        dilation=_pair(layer.dilation),
+        groups=layer.groups,
+        bias=bias,
+    )
 
 
 def _same(layer: nn.Conv2d, where: str) -> tuple[int, int]:
@@ -64,9 +69,13 @@ def average_pool(layer: nn.AvgPool2d, before: Shape, where: str) -> nir.AvgPool2
     """torch.nn.AvgPool2d as NIR has it: floor, padding counted, divisor k * k."""
     padding = _pair(layer.padding)
     if layer.ceil_mode or layer.divisor_override or (any(padding) and not layer.count_include_pad):
-        raise _refuse(where, "ceil_mode, divisor_override and count_include_pad=False are not in NIR", "use the defaults")
+        raise _refuse(
+            where, "ceil_mode, divisor_override and count_include_pad=False are not in NIR", "use the defaults"
+        )
     stride = _pair(layer.kernel_size if layer.stride is None else layer.stride)
-    return nir.AvgPool2d(kernel_size=np.array(_pair(layer.kernel_size)), stride=np.array(stride), padding=np.array(padding))
+    return nir.AvgPool2d(
+        kernel_size=np.array(_pair(layer.kernel_size)), stride=np.array(stride), padding=np.array(padding)
+    )
 
 
 def adaptive_pool(layer: nn.AdaptiveAvgPool2d, before: Shape, where: str) -> nir.AvgPool2d:
@@ -75,7 +84,9 @@ def adaptive_pool(layer: nn.AdaptiveAvgPool2d, before: Shape, where: str) -> nir
     wanted = (size, size) if isinstance(size, int) or size is None else tuple(size)
     out = tuple(have if want is None else int(want) for want, have in zip(wanted, before[1:], strict=True))
     if any(have % want for want, have in zip(out, before[1:], strict=True)):
-        raise _refuse(where, f"{before[1:]} does not divide evenly into {out}", "choose an output size that divides the input")
+        raise _refuse(
+            where, f"{before[1:]} does not divide evenly into {out}", "choose an output size that divides the input"
+        )
     kernel = np.array([have // want for want, have in zip(out, before[1:], strict=True)])
     return nir.AvgPool2d(kernel_size=kernel, stride=kernel, padding=np.array([0, 0]))
 
@@ -97,34 +108,45 @@ LINEAR_CONVERTERS: dict[type[nn.Module], Callable[..., nir.NIRNode]] = {
 
 
 def fold_batchnorm(node: nir.Conv2d | nir.Affine | nir.Linear, layer: Any, where: str) -> nir.Conv2d | nir.Affine:
-    """W' = g W, b' = g (b - mean) + beta with g = gamma / sqrt(var + eps), running statistics (Ioffe & Szegedy 2015)."""
+    """W' = g W, b' = g (b - mean) + beta with g = gamma / sqrt(var + eps), running statistics (Ioffe, Szegedy 2015)."""
     if layer.running_mean is None or layer.running_var is None:
-        raise _refuse(where, "BatchNorm without running statistics cannot be folded", "train with track_running_stats=True")
+        raise _refuse(
+            where, "BatchNorm without running statistics cannot be folded", "train with track_running_stats=True"
+        )
     gamma = _array(layer.weight) if layer.affine else np.ones(layer.num_features)
     beta = _array(layer.bias) if layer.affine else np.zeros(layer.num_features)
     variance = _array(layer.running_var)
     if (variance + layer.eps <= 0).any():
-        raise SourceError("bad-parameter", "a running variance is negative", where=f"{where}.running_var", limit="var >= 0")
+        raise SourceError(
+            "bad-parameter", "a running variance is negative", where=f"{where}.running_var", limit="var >= 0"
+        )
     g = gamma / np.sqrt(variance + layer.eps)
     old_bias = node.bias if not isinstance(node, nir.Linear) else np.zeros(layer.num_features)
     bias = g * (old_bias - _array(layer.running_mean)) + beta
     weight = node.weight * g.reshape(-1, *[1] * (node.weight.ndim - 1))
     if isinstance(node, nir.Conv2d):
         return nir.Conv2d(
-            input_shape=node.input_shape, weight=weight, stride=node.stride, padding=node.padding,
-            dilation=node.dilation, groups=node.groups, bias=bias,
-        )  # fmt: skip
+            input_shape=node.input_shape,
+            weight=weight,
+            stride=node.stride,
+            padding=node.padding,
+            dilation=node.dilation,
+            groups=node.groups,
+            bias=bias,
+        )
     return nir.Affine(weight=weight, bias=bias)
 
 
 def neuron_node(layer: Neuron, shape: Shape, dt: float) -> nir.IF | nir.LIF:
-    """A neuron of the zoo with parameters for every neuron: IF when nothing leaks, else LIF (tau = dt / (1 - decay))."""
+    """A neuron of the zoo, parameters for every neuron: IF when nothing leaks, else LIF (tau = dt / (1 - decay))."""
     rest = layer.v_reset if layer.v_reset is not None else 0.0
     fixed = {"v_threshold": np.full(shape, layer.v_threshold), "v_reset": np.full(shape, rest)}
     if layer.decay == 1.0:
         return nir.IF(r=np.full(shape, layer.gain / dt), **fixed)
     leak = 1.0 - layer.decay
-    return nir.LIF(tau=np.full(shape, dt / leak), r=np.full(shape, layer.gain / leak), v_leak=np.full(shape, rest), **fixed)
+    return nir.LIF(
+        tau=np.full(shape, dt / leak), r=np.full(shape, layer.gain / leak), v_leak=np.full(shape, rest), **fixed
+    )
 
 
 def node_semantics(layer: Neuron, default: Semantics) -> dict[str, Any]:

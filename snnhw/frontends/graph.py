@@ -31,9 +31,11 @@ def topological(graph: nir.NIRGraph) -> list[str]:
         return list(sorter.static_order())
     except CycleError as error:
         raise SourceError(
-            "recurrent", "recurrent connections are not supported yet", where=" -> ".join(error.args[1]),
+            "recurrent",
+            "recurrent connections are not supported yet",
+            where=" -> ".join(error.args[1]),
             hint="remove the feedback edge",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def validate(graph: nir.NIRGraph) -> None:
@@ -41,10 +43,12 @@ def validate(graph: nir.NIRGraph) -> None:
     for name, node in sorted(graph.nodes.items()):
         if not isinstance(node, (*NEURONS, *LINEAR, nir.Input, nir.Output)):
             raise SourceError(
-                "unknown-node", f"nodes of type {type(node).__name__} are not supported", where=name,
+                "unknown-node",
+                f"nodes of type {type(node).__name__} are not supported",
+                where=name,
                 limit=", ".join(sorted(kind.__name__ for kind in (*NEURONS, *LINEAR))),
                 hint="replace the node by supported ones",
-            )  # fmt: skip
+            )
         _finite(name, node)
         if isinstance(node, nir.LIF) and (np.asarray(node.tau) <= 0).any():
             raise SourceError("bad-parameter", "a time constant is not positive", where=f"{name}.tau", limit="tau > 0")
@@ -52,9 +56,12 @@ def validate(graph: nir.NIRGraph) -> None:
         count = sum(isinstance(node, kind) for node in graph.nodes.values())
         if count != 1:
             raise SourceError(
-                "inputs-outputs", f"the graph has {count} {kind.__name__} nodes", needed=count, limit="exactly one",
+                "inputs-outputs",
+                f"the graph has {count} {kind.__name__} nodes",
+                needed=count,
+                limit="exactly one",
                 hint="export one input and one output",
-            )  # fmt: skip
+            )
     _edges(graph)
 
 
@@ -66,9 +73,12 @@ def _finite(name: str, node: nir.NIRNode) -> None:
         bad = int((~np.isfinite(np.asarray(value, np.float64))).sum())
         if bad:
             raise SourceError(
-                "not-finite", f"{bad} values are NaN or infinite", where=f"{name}.{field}",
-                needed="finite numbers", hint="retrain or repair the checkpoint",
-            )  # fmt: skip
+                "not-finite",
+                f"{bad} values are NaN or infinite",
+                where=f"{name}.{field}",
+                needed="finite numbers",
+                hint="retrain or repair the checkpoint",
+            )
 
 
 def _edges(graph: nir.NIRGraph) -> None:
@@ -80,6 +90,8 @@ def _edges(graph: nir.NIRGraph) -> None:
     for name, node in graph.nodes.items():
         if not before[name] and not isinstance(node, nir.Input):
             raise SourceError(
-                "no-input", "the node has no incoming edge", where=name,
+                "no-input",
+                "the node has no incoming edge",
+                where=name,
                 hint="exporters of other frameworks lose residual edges: compile the module or checkpoint instead",
-            )  # fmt: skip
+            )

@@ -24,6 +24,7 @@ from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import Neuron
 
 _ADD = {operator.add, operator.iadd, torch.add}
+_IN_PLACE = {operator.iadd, "add_"}
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
@@ -45,6 +46,11 @@ class _Builder:
         """Place a node behind its sources; x + x, which NIR's edge set cannot say, becomes a Scale."""
         if "/" in name:
             raise SourceError("bad-name", "NIR node names cannot hold '/'", where=name)
+        if name in self.nodes:
+            raise SourceError(
+                "duplicate-node", "two nodes would have the same name", where=name,
+                hint="use a layer once (copies may share weights), and call no neuron 'input' or 'output'",
+            )  # fmt: skip
         for source, count in Counter(sources).items():
             if count == 1:
                 self.edges.append((source, name))
@@ -61,7 +67,9 @@ class _Builder:
         return sum(pre == name for pre, _ in self.edges)
 
 
-def to_nir(module: nn.Module, example: Tensor, semantics: Semantics, deployment: Deployment) -> tuple[nir.NIRGraph, Semantics]:
+def to_nir(
+    module: nn.Module, example: Tensor, semantics: Semantics, deployment: Deployment
+) -> tuple[nir.NIRGraph, Semantics]:
     """The module as a NIR graph.
 
     Args:
@@ -88,9 +96,11 @@ def _trace(module: nn.Module) -> fx.Graph:
         return _Tracer().trace(module)
     except Exception as error:  # torch.fx runs the user's forward: anything can come out of it
         raise SourceError(
-            "untraceable", f"torch.fx cannot trace the module: {type(error).__name__}: {error}",
-            where=type(module).__name__, hint="no control flow on tensors in forward; layers inside snnhw.zoo.containers.PerStep",
-        ) from error  # fmt: skip
+            "untraceable",
+            f"torch.fx cannot trace the module: {type(error).__name__}: {error}",
+            where=type(module).__name__,
+            hint="no control flow on tensors in forward; layers inside snnhw.zoo.containers.PerStep",
+        ) from error
 
 
 def _shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
@@ -100,16 +110,21 @@ def _shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
     for name, child in module.named_modules():
         folded = any(isinstance(module.get_submodule(parent), PerStep) for parent in _parents(name))
 
-        def note(_m: nn.Module, _i: Any, out: Tensor, name: str = name, skip: int = 1 if folded else 2) -> None:
-            found[name] = tuple(out.shape[skip:])
+        def note(_m: nn.Module, _i: Any, out: Any, name: str = name, skip: int = 1 if folded else 2) -> None:
+            if isinstance(out, Tensor):
+                found[name] = tuple(out.shape[skip:])
 
         hooks.append(child.register_forward_hook(note))
     try:
         with torch.no_grad():
             module(example)
-    except RuntimeError as error:
-        raise SourceError("bad-shape", f"the module does not take the example input: {error}", where=type(module).__name__,
-                          needed=tuple(example.shape)) from None  # fmt: skip
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:  # the user's forward runs here
+        raise SourceError(
+            "bad-shape",
+            f"the module does not take the example input: {error}",
+            where=type(module).__name__,
+            needed=tuple(example.shape),
+        ) from None
     finally:
         for hook in hooks:
             hook.remove()
@@ -122,39 +137,100 @@ def _parents(name: str) -> list[str]:
 
 
 def _visit(
-    node: fx.Node, module: nn.Module, values: dict[fx.Node, list[str]], builder: _Builder,
-    shapes: dict[str, tuple[int, ...]], semantics: Semantics, deployment: Deployment,
-) -> list[str]:  # fmt: skip
+    node: fx.Node,
+    module: nn.Module,
+    values: dict[fx.Node, list[str]],
+    builder: _Builder,
+    shapes: dict[str, tuple[int, ...]],
+    semantics: Semantics,
+    deployment: Deployment,
+) -> list[str]:
     shape = deployment.input_shape
     if node.op == "placeholder":
+        if builder.nodes:
+            if not node.users:
+                return []
+            raise SourceError(
+                "inputs-outputs", "forward takes more than one tensor", where=node.name, limit="one argument"
+            )
         return builder.add("input", nir.Input({"input": np.array(shape)}), [], shape)
+    tensors = all(isinstance(arg, fx.Node) for arg in node.args) and not node.kwargs
     sources = [source for arg in node.args if isinstance(arg, fx.Node) for source in values[arg]]
     if node.op == "output":
+        if not tensors:
+            raise SourceError(
+                "inputs-outputs", "forward does not return one tensor", where=node.name, limit="one tensor"
+            )
         shape = builder.shapes[sources[0]]
         return builder.add("output", nir.Output({"output": np.array(shape)}), sources, shape)
-    if (node.op == "call_function" and node.target in _ADD) or (node.op == "call_method" and node.target in ("add", "add_")):
-        if len(node.args) == 2 and all(isinstance(arg, fx.Node) for arg in node.args) and not node.kwargs:
-            return sources
-    if node.op == "call_module":
+    if _is_sum(node) and len(node.args) == 2 and tensors:
+        if node.target in _IN_PLACE and not _private(node.args[0], module):  # type: ignore[arg-type]
+            raise SourceError(
+                "in-place-add",
+                "+= changes a tensor that is used elsewhere too",
+                where=node.name,
+                hint="write a = a + b",
+            )
+        return sources
+    if node.op == "call_module" and len(node.args) == 1 and tensors:
         name = str(node.target)
         layer = module.get_submodule(name)
-        if _starts_with_batchnorm(layer) and any(len(arg.users) > 1 for arg in node.all_input_nodes):
+        if not isinstance(layer, (PerStep, Neuron, nn.Linear, *_NOTHING)) and type(layer) in LINEAR_CONVERTERS:
+            raise SourceError(
+                "unsupported-option", "outside of PerStep the layer takes T for the batch and the batch for channels", where=name,
+                hint="put it into snnhw.zoo.containers.PerStep",
+            )  # fmt: skip
+        if _starts_with_batchnorm(layer) and not _private(node.args[0], module):  # type: ignore[arg-type]
             raise _alone(name)
         return _layer(name, layer, sources, builder, shapes, semantics)
     raise SourceError(
-        "unknown-operation", f"the operation {node.target} in forward is not supported", where=node.name,
+        "unknown-operation",
+        f"the operation {node.target} in forward is not supported",
+        where=node.name,
         limit="torch.nn layers inside PerStep, snnhw neurons, and + of two tensors",
         hint="express it by these",
-    )  # fmt: skip
+    )
+
+
+def _is_sum(node: fx.Node) -> bool:
+    """Whether a node is the plain sum of two tensors of the graph."""
+    function = node.op == "call_function" and node.target in _ADD
+    method = node.op == "call_method" and node.target in ("add", "add_")
+    tensors = len(node.args) == 2 and all(isinstance(arg, fx.Node) for arg in node.args)
+    return (function or method) and tensors and not node.kwargs
+
+
+def _is_sum(node: fx.Node) -> bool:
+    functions, methods = node.op == "call_function", node.op == "call_method"
+    return (functions and node.target in _ADD) or (methods and node.target in ("add", "add_"))
+
+
+def _private(node: fx.Node, module: nn.Module) -> bool:
+    """Whether a value has one reader; layers that do nothing hand on the same value."""
+    while len(node.users) == 1:
+        if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), _NOTHING):
+            return True
+        node = node.all_input_nodes[0]
+    return False
 
 
 def _layer(
-    name: str, layer: nn.Module, sources: list[str], builder: _Builder, shapes: dict[str, tuple[int, ...]], semantics: Semantics
+    name: str,
+    layer: nn.Module,
+    sources: list[str],
+    builder: _Builder,
+    shapes: dict[str, tuple[int, ...]],
+    semantics: Semantics,
 ) -> list[str]:
     if isinstance(layer, _NOTHING):
         return sources
     if isinstance(layer, nn.Sequential):
         for child_name, child in layer.named_children():
+            if isinstance(child, Neuron):
+                raise SourceError(
+                    "unsupported-option", "a neuron inside PerStep takes samples for steps", where=f"{name}.{child_name}",
+                    hint="put the neuron behind PerStep",
+                )  # fmt: skip
             sources = _layer(f"{name}.{child_name}", child, sources, builder, shapes, semantics)
         return sources
     if isinstance(layer, Neuron):
@@ -167,10 +243,13 @@ def _layer(
     converter: Callable[..., nir.NIRNode] | None = LINEAR_CONVERTERS.get(type(layer))
     if converter is None:
         raise SourceError(
-            "unknown-layer", f"layers of type {type(layer).__name__} are not supported", where=name,
-            limit=", ".join(sorted(kind.__name__ for kind in LINEAR_CONVERTERS)) + ", BatchNorm, Dropout, Identity, neurons",
+            "unknown-layer",
+            f"layers of type {type(layer).__name__} are not supported",
+            where=name,
+            limit=", ".join(sorted(kind.__name__ for kind in LINEAR_CONVERTERS))
+            + ", BatchNorm, Dropout, Identity, neurons",
             hint="replace the layer by supported ones",
-        )  # fmt: skip
+        )
     before = builder.shapes[sources[0]]
     return builder.add(name, converter(layer, before, name), sources, shapes[name])
 
@@ -193,6 +272,8 @@ def _starts_with_batchnorm(layer: nn.Module) -> bool:
 
 def _alone(name: str) -> SourceError:
     return SourceError(
-        "batchnorm-alone", "BatchNorm must directly follow a convolution or linear layer that feeds nothing else",
-        where=name, hint="move it behind the layer it normalises",
-    )  # fmt: skip
+        "batchnorm-alone",
+        "BatchNorm must directly follow a convolution or linear layer that feeds nothing else",
+        where=name,
+        hint="move it behind the layer it normalises",
+    )

@@ -45,19 +45,31 @@ def _read(path: Path) -> nir.NIRGraph:
         with h5py.File(path, "r") as file:
             size = _bytes(file)
         if size > MAX_BYTES:
-            raise SourceError("too-big", "the file's arrays are too large", where=path.name, needed=f"{size} bytes", limit=f"{MAX_BYTES} bytes")
+            raise SourceError(
+                "too-big",
+                "the file's arrays are too large",
+                where=path.name,
+                needed=f"{size} bytes",
+                limit=f"{MAX_BYTES} bytes",
+            )
         return nir.read(path, type_check=False)
     except SourceError:
         raise
     except Exception as error:  # h5py and nir raise many kinds; all mean the same to the user
         raise SourceError(
-            "bad-nir", f"not a readable NIR file: {type(error).__name__}: {error}", where=path.name,
+            "bad-nir",
+            f"not a readable NIR file: {type(error).__name__}: {error}",
+            where=path.name,
             hint="give an HDF5 file written by nir.write",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _bytes(group: h5py.Group) -> int:
     total = 0
     for item in group.values():
-        total += _bytes(item) if isinstance(item, h5py.Group) else int(np.prod(item.shape, dtype=object)) * max(item.dtype.itemsize, 1)
+        total += (
+            _bytes(item)
+            if isinstance(item, h5py.Group)
+            else int(np.prod(item.shape, dtype=object)) * max(item.dtype.itemsize, 1)
+        )
     return total

@@ -34,9 +34,14 @@ def _linear(node: Any, x: Tensor) -> Tensor:
     match node:
         case nir.Conv2d():
             return functional.conv2d(
-                x, _tensor(node.weight), _tensor(node.bias), _pair(node.stride), _padding(node), _pair(node.dilation),
+                x,
+                _tensor(node.weight),
+                _tensor(node.bias),
+                _pair(node.stride),
+                _padding(node),
+                _pair(node.dilation),
                 int(node.groups),
-            )  # fmt: skip
+            )
         case nir.Affine():
             return functional.linear(x, _tensor(node.weight), _tensor(node.bias))
         case nir.Linear():
@@ -97,11 +102,16 @@ def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeu
             rest = np.zeros(())
     v_init = 0.0 if rule.v_init == "v_reset" else float(rule.v_init) - _one(offset, "v_reset")
     return FloatNeuron(
-        v_keep=_one(keep, "decay"), threshold=squeeze(threshold - offset), bias=squeeze(rest),
-        comparison=rule.comparison, reset=Reset.SUBTRACT if rule.reset is Reset.SUBTRACT else Reset.ZERO,
-        reset_timing=rule.reset_timing, v_min=None if rule.v_min is None else rule.v_min - _one(offset, "v_reset"),
-        v_init=v_init, max_spikes=rule.max_spikes,
-    ), squeeze(gain)  # fmt: skip
+        v_keep=_one(keep, "decay"),
+        threshold=squeeze(threshold - offset),
+        bias=squeeze(rest),
+        comparison=rule.comparison,
+        reset=Reset.SUBTRACT if rule.reset is Reset.SUBTRACT else Reset.ZERO,
+        reset_timing=rule.reset_timing,
+        v_min=None if rule.v_min is None else rule.v_min - _one(offset, "v_reset"),
+        v_init=v_init,
+        max_spikes=rule.max_spikes,
+    ), squeeze(gain)
 
 
 def tidy(x: Array) -> Array:
@@ -119,7 +129,9 @@ def squeeze(x: Array) -> Array:
 def _one(x: Array, what: str) -> float:
     one = squeeze(x)
     if one.ndim:
-        raise SourceError("per-neuron", f"per-neuron values of {what} are not supported yet", hint="use one value per layer")
+        raise SourceError(
+            "per-neuron", f"per-neuron values of {what} are not supported yet", hint="use one value per layer"
+        )
     return float(one)
 
 

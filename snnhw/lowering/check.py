@@ -42,9 +42,13 @@ class Check:
         """For the manifest."""
         status = "skipped" if not self.samples else "failed" if self.different else "equal"
         return {
-            "stage": self.stage, "status": status, "samples": self.samples, "compared": self.compared,
-            "different": self.different, "detail": self.detail,
-        }  # fmt: skip
+            "stage": self.stage,
+            "status": status,
+            "samples": self.samples,
+            "compared": self.compared,
+            "different": self.different,
+            "detail": self.detail,
+        }
 
 
 def run_module(source: Source, x: Array) -> dict[str, Array]:
@@ -56,12 +60,12 @@ def run_module(source: Source, x: Array) -> dict[str, Array]:
         if isinstance(layer, Neuron):
 
             def note(_m: Any, _i: Any, out: torch.Tensor, name: str = name) -> None:
-                found[name] = out.numpy().swapaxes(0, 1)
+                found[name] = out.numpy().swapaxes(0, 1).copy()  # `out += x` may change it later
 
             hooks.append(layer.register_forward_hook(note))
     try:
         with torch.no_grad():
-            sequence = torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1)))
+            sequence = torch.from_numpy(x.swapaxes(0, 1).copy())
             found["output"] = source.module(sequence).numpy().swapaxes(0, 1)
     finally:
         for hook in hooks:
@@ -89,10 +93,13 @@ def require_equal(check: Check) -> Check:
     """Raise LoweringError when a check failed."""
     if check.different:
         raise LoweringError(
-            "not-equal", f"two stages give different spikes ({check.stage})", where=check.detail,
-            needed=f"{check.different} of {check.compared} decisions differ", limit=0,
+            "not-equal",
+            f"two stages give different spikes ({check.stage})",
+            where=check.detail,
+            needed=f"{check.different} of {check.compared} decisions differ",
+            limit=0,
             hint="this is a defect of snnhw: please report it with the model",
-        )  # fmt: skip
+        )
     return check
 
 

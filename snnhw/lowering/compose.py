@@ -72,7 +72,7 @@ def run_chain(chain: Sequence[tuple[str, nir.NIRNode]], x: Tensor) -> Tensor:
 
 
 def _matrix(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shape: Shape) -> Array:
-    """Rows of the matrix are the chain's transpose applied to unit vectors of the post side (vector-Jacobian products)."""
+    """Rows are the chain's transpose applied to unit vectors of the post side (vector-Jacobian products)."""
     outputs = prod(post_shape)
     rows = []
     for first in range(0, outputs, PROBE_BATCH):
@@ -106,12 +106,14 @@ def _as_kernel(node: nir.NIRNode, channels: int) -> Kernel | None:
         case nir.Conv2d():
             if isinstance(node.padding, str):
                 return None
-            pairs = (_pair(value) for value in (node.stride, node.padding, node.dilation))
-            return Kernel(np.asarray(node.weight, np.float64), *pairs, int(node.groups))
+            stride, padding, dilation = (_pair(value) for value in (node.stride, node.padding, node.dilation))
+            return Kernel(np.asarray(node.weight, np.float64), stride, padding, dilation, int(node.groups))
         case nir.AvgPool2d() | nir.SumPool2d():
             size = _pair(node.kernel_size)
             height = 1.0 / (size[0] * size[1]) if isinstance(node, nir.AvgPool2d) else 1.0
-            return Kernel(np.full((channels, 1, *size), height), _pair(node.stride), _pair(node.padding), (1, 1), channels)
+            return Kernel(
+                np.full((channels, 1, *size), height), _pair(node.stride), _pair(node.padding), (1, 1), channels
+            )
         case nir.Scale():
             scale = np.asarray(node.scale, np.float64)
             if scale.ndim == 0 or scale.size == 1 or (scale == scale.ravel()[0]).all():
@@ -154,10 +156,10 @@ def _join(first: Kernel, second: Kernel) -> Kernel | None:
 def _product(a: Array, b: Array, groups: int, single_first: bool) -> Array:
     """One tap of `second` (C_out, C_mid / groups) times the whole kernel of `first`."""
     if not single_first:  # second works channel by channel: its tap scales the first's output channels
-        return a * b[:, :1, None, None]
+        return np.asarray(a * b[:, :1, None, None])
     outputs, inputs = b.shape
     channel = (np.arange(outputs) // (outputs // groups))[:, None] * inputs + np.arange(inputs)  # of the middle tensor
-    return b[:, :, None, None] * a[channel, 0]
+    return np.asarray(b[:, :, None, None] * a[channel, 0])
 
 
 def _spread(weight: Array, dilation: tuple[int, int]) -> Array:
@@ -198,10 +200,13 @@ def _probe(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shap
         stored += columns[-1].nnz
         if stored > MAX_NONZERO:
             raise LoweringError(
-                "too-many-synapses", "a chain of linear layers has no closed form and too many synapses",
-                where=" -> ".join(name for name, _ in chain), needed=f"more than {stored}", limit=MAX_NONZERO,
+                "too-many-synapses",
+                "a chain of linear layers has no closed form and too many synapses",
+                where=" -> ".join(name for name, _ in chain),
+                needed=f"more than {stored}",
+                limit=MAX_NONZERO,
                 hint="put a neuron between the layers, or merge them before import",
-            )  # fmt: skip
+            )
     matrix = sparse.vstack(columns).T.tocsr()
     matrix.sort_indices()
     arrays = {"": matrix.data, "/indices": matrix.indices.astype(np.int64), "/indptr": matrix.indptr.astype(np.int64)}

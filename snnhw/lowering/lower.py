@@ -20,8 +20,17 @@ from snnhw.linear import scale_rows
 from snnhw.lowering.compose import Composed, compose
 from snnhw.lowering.schedule import schedule
 from snnhw.network import (
-    Array, FloatNeuron, Kind, Network, Population, Projection, Readout, Shape, verify,
-)  # fmt: skip
+    Array,
+    FloatNeuron,
+    Inject,
+    Kind,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    Shape,
+    verify,
+)
 from snnhw.semantics import Deployment, Semantics
 
 Chain = tuple[str, ...]
@@ -113,7 +122,7 @@ class _Reader:
     def projections(self, name: str, gain: Array, weights: dict[str, Array]) -> list[Projection]:
         """Projections into a node; terms with the same chain share one weight array."""
         composed: dict[tuple[Chain, Shape], tuple[str, Composed]] = {}
-        made = []
+        made: list[Projection] = []
         for term in self.terms(name):
             key = (term.chain, self.shapes[term.source])
             if key not in composed:
@@ -126,14 +135,20 @@ class _Reader:
                 composed[key] = (label, operator)
                 weights |= {label + part: array for part, array in operator.arrays.items()}
             label, operator = composed[key]
-            op = operator.kind if not hasattr(operator.kind, "weight") else replace(operator.kind, weight=label)
+            assert not isinstance(operator.kind, Inject)
+            op = replace(operator.kind, weight=label)
             route = f"{term.source}->{name}" + (f" via {term.chain[-1]}" if term.chain else "")
-            made.append(Projection(route if all(p.name != route for p in made) else f"{route}#{len(made)}", term.source, name, op))
+            made.append(
+                Projection(
+                    route if all(p.name != route for p in made) else f"{route}#{len(made)}", term.source, name, op
+                )
+            )
         return made
 
     def output(self) -> str:
         """Name of the output node."""
-        return next(name for name, node in self.graph.nodes.items() if isinstance(node, nir.Output))
+        found = [name for name, node in self.graph.nodes.items() if isinstance(node, nir.Output)]
+        return str(found[0])
 
     def is_plain_output(self, name: str) -> bool:
         """Whether the output shows the spikes of one neuron node as they are."""
@@ -148,9 +163,13 @@ class _Reader:
         if deployment.readout != fitting:
             ends = "in spikes" if plain else "in a linear layer"
             raise LoweringError(
-                "bad-readout", f"the network ends {ends}, which readout {deployment.readout!r} does not read",
-                where=name, needed=fitting, limit="rate (spikes), mean (linear layer)", hint=f"deploy with readout {fitting!r}",
-            )  # fmt: skip
+                "bad-readout",
+                f"the network ends {ends}, which readout {deployment.readout!r} does not read",
+                where=name,
+                needed=fitting,
+                limit="rate (spikes), mean (linear layer)",
+                hint=f"deploy with readout {fitting!r}",
+            )
         return Readout(fitting, self.terms(name)[0].source if plain else name)
 
 

@@ -67,12 +67,21 @@ class _Relays:
         source = self.network[origin]
         if source.kind is Kind.INPUT:
             raise LoweringError(
-                "input-delay", "the input reaches a population later than the longest delay allows", where=origin,
-                limit=f"{self.max_delay} steps", hint="connect the input nearer to its consumer, or choose a target with longer delays",
-            )  # fmt: skip
+                "input-delay",
+                "the input reaches a population later than the longest delay allows",
+                where=origin,
+                limit=f"{self.max_delay} steps",
+                hint="connect the input nearer to its consumer, or choose a target with longer delays",
+            )
         begin = self.start[origin] + (hop + 1) * self.max_delay
         # v = what arrives, s = v >= 1: hands a spike on unchanged and forgets everything
-        model = FloatNeuron(v_keep=0.0, threshold=np.ones(()), bias=np.zeros(()), comparison=Comparison.GE, max_spikes=source.model.max_spikes)
+        model = FloatNeuron(
+            v_keep=0.0,
+            threshold=np.ones(()),
+            bias=np.zeros(()),
+            comparison=Comparison.GE,
+            max_spikes=source.model.max_spikes,
+        )
         self.populations.append(Population(name, source.shape, Kind.RELAY, model, start=begin))
         self.projections.append(Projection(f"{before}->{name}", before, name, Diagonal(RELAY_WEIGHT), self.max_delay))
         chain.append(name)

@@ -30,15 +30,19 @@ class Bound:
     @property
     def proven(self) -> bool:
         """Whether neither u can wrap nor v saturate."""
-        u_fits = -fixed.STATE_MAX - 1 < self.u_low and self.u_high <= fixed.STATE_MAX + 1
-        return u_fits and -fixed.STATE_MAX <= self.v_low and self.v_high <= fixed.STATE_MAX
+        u_fits = self.u_low > -fixed.STATE_MAX - 1 and self.u_high <= fixed.STATE_MAX + 1
+        return u_fits and self.v_low >= -fixed.STATE_MAX and self.v_high <= fixed.STATE_MAX
 
     def to_dict(self) -> dict[str, object]:
         """For the manifest."""
         return {
-            "population": self.population, "u": [self.u_low, self.u_high], "v": [self.v_low, self.v_high],
-            "steps": self.steps, "limit": fixed.STATE_MAX, "status": "proven" if self.proven else "unproven",
-        }  # fmt: skip
+            "population": self.population,
+            "u": [self.u_low, self.u_high],
+            "v": [self.v_low, self.v_high],
+            "steps": self.steps,
+            "limit": fixed.STATE_MAX,
+            "status": "proven" if self.proven else "unproven",
+        }
 
 
 def arriving_range(network: Network[Any], population: Population[Any]) -> tuple[Array, Array]:
@@ -66,7 +70,9 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
     lowest_u = highest_u = lowest_v = highest_v = 0
     bias, vth = np.asarray(neuron.bias, np.int64), np.asarray(neuron.vth, np.int64)
     for _ in range(steps):
-        u_low, u_high = (fixed.current(u, a, neuron.du, neuron.act_shift) for u, a in ((u_low, a_low), (u_high, a_high)))
+        u_low, u_high = (
+            fixed.current(u, a, neuron.du, neuron.act_shift) for u, a in ((u_low, a_low), (u_high, a_high))
+        )
         v_low, v_high = (fixed.membrane(v, u, neuron.dv, bias, 0) for v, u in ((v_low, u_low), (v_high, u_high)))
         if kind is not Kind.ACCUMULATOR and neuron.reset_timing is ResetTiming.NEXT_STEP:
             v_low = v_low - vth * neuron.max_spikes  # the debt of the step before, at its largest
@@ -78,7 +84,7 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
 
 
 def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[Array, Array]:
-    """Interval after firing and reset: silent membranes stay at or below vth, fired ones are where the reset puts them."""
+    """Interval after firing and reset: silent membranes are at most vth, fired ones where the reset puts them."""
     silent_high = np.minimum(v_high, vth)
     fires = v_high >= vth
     if neuron.reset_timing is ResetTiming.NEXT_STEP:
@@ -90,7 +96,10 @@ def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[
             low = np.minimum(v_low, 0)
         case _:
             to = neuron.v_reset if neuron.reset is Reset.V_RESET else 0
-            high, low = np.where(fires, np.maximum(silent_high, to), v_high), np.where(fires, np.minimum(v_low, to), v_low)
+            high, low = (
+                np.where(fires, np.maximum(silent_high, to), v_high),
+                np.where(fires, np.minimum(v_low, to), v_low),
+            )
     if neuron.v_min is not None:
         low, high = np.maximum(low, neuron.v_min), np.maximum(high, neuron.v_min)
     return low, high

@@ -50,23 +50,32 @@ def formats_of(target: Target, weight_bits: int | None) -> Formats:
     bits = most if weight_bits is None else weight_bits
     if not 2 <= bits <= most:
         raise QuantizeError(
-            "bad-weight-bits", "the target does not have weights of that width", where=f"--weight-bits {bits}",
-            needed=bits, limit=f"2 to {most}", hint=f"choose 2 to {most}",
-        )  # fmt: skip
+            "bad-weight-bits",
+            "the target does not have weights of that width",
+            where=f"--weight-bits {bits}",
+            needed=bits,
+            limit=f"2 to {most}",
+            hint=f"choose 2 to {most}",
+        )
     stock = target.profile == "lava-lif"
     unit = (2 if stock else 1) << (most - bits if stock else 0)
     largest = unit * ((1 << (bits - 1)) - 1)
     low, high = int(target["numeric.act_shift_min"]), int(target["numeric.act_shift_max"])
     return Formats(
-        profile=target.profile, step=unit, largest=largest, per_neuron_threshold=not stock,
-        act_shifts=tuple(range(high, low - 1, -1)), threshold_step=1 << int(target["numeric.vth_shift"]),
+        profile=target.profile,
+        step=unit,
+        largest=largest,
+        per_neuron_threshold=not stock,
+        act_shifts=tuple(range(high, low - 1, -1)),
+        threshold_step=1 << int(target["numeric.vth_shift"]),
         threshold_max=((1 << int(target["numeric.vth_bits"])) - 1) << int(target["numeric.vth_shift"]),
-        bias_bits=int(target["numeric.bias_mant_bits"]), bias_exponents=1 << int(target["numeric.bias_exp_bits"]),
+        bias_bits=int(target["numeric.bias_mant_bits"]),
+        bias_exponents=1 << int(target["numeric.bias_exp_bits"]),
         payload=(1 << int(target["numeric.payload_bits"])) - 1,
-    )  # fmt: skip
+    )
 
 
 def round_weights(w: Array, scale: Array | float, formats: Formats) -> Array:
     """Integer weights: the nearest multiple of `step`, clipped; int32."""
     q = formats.step * np.rint(w * scale / formats.step)
-    return np.clip(q, -formats.largest, formats.largest).astype(np.int32)
+    return np.asarray(np.clip(q, -formats.largest, formats.largest), np.int32)

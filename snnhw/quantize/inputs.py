@@ -39,9 +39,11 @@ def input_spec(population: Population[FloatNeuron], deployment: Deployment, samp
         return InputSpec(name, shape, "direct", 1.0 / PIXEL_MAX, 0, PIXEL_MAX)
     if samples is None:
         raise QuantizeError(
-            "needs-calibration", "the range of the analog input is not known", where=name,
+            "needs-calibration",
+            "the range of the analog input is not known",
+            where=name,
             hint="give training samples with --calibrate DATA.npz",
-        )  # fmt: skip
+        )
     low, high = float(samples.min()), float(samples.max())
     if low >= 0:
         return InputSpec(name, shape, "direct", max(high, 1e-12) / PIXEL_MAX, 0, PIXEL_MAX)
@@ -60,7 +62,9 @@ class HostLayer:
 def with_payload(network: Network[FloatNeuron], specs: Mapping[str, InputSpec]) -> Network[FloatNeuron]:
     """The network with the payload of its inputs filled in."""
     changed = tuple(
-        replace(p, payload=(specs[p.name].low, specs[p.name].high), payload_scale=specs[p.name].scale) if p.name in specs else p
+        replace(p, payload=(specs[p.name].low, specs[p.name].high), payload_scale=specs[p.name].scale)
+        if p.name in specs
+        else p
         for p in network.populations
     )
     return replace(network, populations=changed)
@@ -92,7 +96,9 @@ def move_to_host(
     return changed, hosts
 
 
-def _largest(network: Network[FloatNeuron], projection: Projection, pre: Population[FloatNeuron], post: Population[FloatNeuron]) -> float:
+def _largest(
+    network: Network[FloatNeuron], projection: Projection, pre: Population[FloatNeuron], post: Population[FloatNeuron]
+) -> float:
     low, high = (bound * pre.payload_scale for bound in pre.payload)
     bottom, top = reach(projection.op, network.weights, low, high, pre.shape, post.shape)
     return float(max(-bottom.min(), top.max()))

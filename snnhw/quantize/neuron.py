@@ -43,28 +43,40 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
         raise _unsupported(population.name, "initial v", n.v_init, 0, target)
     if population.kind is Kind.NEURON and np.min(n.threshold) < 0:
         raise QuantizeError(
-            "bad-threshold", "a threshold is negative", where=population.name, needed=float(np.min(n.threshold)),
-            limit="0 or more", hint="shift the membrane so that the threshold is positive",
-        )  # fmt: skip
+            "bad-threshold",
+            "a threshold is negative",
+            where=population.name,
+            needed=float(np.min(n.threshold)),
+            limit="0 or more",
+            hint="shift the membrane so that the threshold is positive",
+        )
     if np.ndim(n.threshold) and np.ptp(n.threshold) and not target["numeric.vth_per_neuron"]:
         raise _unsupported(population.name, "threshold", "one per neuron", "one per population", target)
 
 
 def _unsupported(where: str, what: str, needed: Any, limit: Any, target: Target) -> QuantizeError:
     return QuantizeError(
-        "unsupported-neuron", f"target {target.name} has no such {what}", where=where, needed=needed, limit=limit,
+        "unsupported-neuron",
+        f"target {target.name} has no such {what}",
+        where=where,
+        needed=needed,
+        limit=limit,
         hint="use --target loihi2, or train with what the target has",
-    )  # fmt: skip
+    )
 
 
 def decay(keep: float, what: str, where: str) -> int:
     """Units of 1/4096 lost per step; raises QuantizeError outside [0, 1]."""
     if not 0.0 <= keep <= 1.0:
         raise QuantizeError(
-            "bad-decay", f"the {what} grows or changes sign every step", where=where, needed=keep, limit="0 to 1",
+            "bad-decay",
+            f"the {what} grows or changes sign every step",
+            where=where,
+            needed=keep,
+            limit="0 to 1",
             hint="check tau and dt (dt <= tau)",
-        )  # fmt: skip
-    return int(round(DECAY_ONE * (1.0 - keep)))
+        )
+    return round(DECAY_ONE * (1.0 - keep))
 
 
 def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, formats: Formats) -> Made:
@@ -77,7 +89,13 @@ def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, f
     rows = [
         _row(name, "dv", dv, n.v_keep, f"4096 * (1 - {n.v_keep:g}); keeps {1 - dv / DECAY_ONE:.6f} per step"),
         _row(name, "scale", _text(scale), 1.0, "weight units per real unit"),
-        _row(name, "act_shift", shift, None, "largest shift of the synaptic sum at which 24 bit are proven, else the smallest"),
+        _row(
+            name,
+            "act_shift",
+            shift,
+            None,
+            "largest shift of the synaptic sum at which 24 bit are proven, else the smallest",
+        ),
     ]
     exact = n.v_keep == 1.0 and n.u_keep == 0.0
     bias, why = _bias(n, unit, formats, whole=formats.stock and exact and n.comparison is Comparison.GE, where=name)
@@ -90,10 +108,19 @@ def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, f
     rows.append(_row(name, "vth", _text(vth), _text(n.threshold), why))
     whole = float(unit.ravel()[0])
     neuron = IntNeuron(
-        dv=dv, vth=vth, bias=bias, du=du, act_shift=shift, comparison=comparison, reset=n.reset, reset_timing=n.reset_timing,
-        v_reset=round(n.v_reset * whole), v_min=None if n.v_min is None else round(n.v_min * whole),
-        v_init=round(n.v_init * whole), max_spikes=n.max_spikes,
-    )  # fmt: skip
+        dv=dv,
+        vth=vth,
+        bias=bias,
+        du=du,
+        act_shift=shift,
+        comparison=comparison,
+        reset=n.reset,
+        reset_timing=n.reset_timing,
+        v_reset=round(n.v_reset * whole),
+        v_min=None if n.v_min is None else round(n.v_min * whole),
+        v_init=round(n.v_init * whole),
+        max_spikes=n.max_spikes,
+    )
     return Made(neuron, tuple(rows))
 
 
@@ -111,9 +138,13 @@ def _threshold(n: FloatNeuron, unit: Array, formats: Formats, exact: bool, where
             why += "; >= becomes >: differs where v meets the threshold exactly"
     if vth.max() > formats.threshold_max or vth.min() < 0:
         raise QuantizeError(
-            "threshold-range", "a threshold does not fit its format", where=where, needed=int(vth.max()),
-            limit=f"0 to {formats.threshold_max}", hint="rescale the layer: threshold and weights are too far apart",
-        )  # fmt: skip
+            "threshold-range",
+            "a threshold does not fit its format",
+            where=where,
+            needed=int(vth.max()),
+            limit=f"0 to {formats.threshold_max}",
+            hint="rescale the layer: threshold and weights are too far apart",
+        )
     return vth, comparison, why
 
 
@@ -130,10 +161,16 @@ def _bias(n: FloatNeuron, unit: Array, formats: Formats, whole: bool, where: str
             continue
         mantissa = np.rint(want / (1 << exponent))
         if np.abs(mantissa).max(initial=0) <= most:
-            return mantissa.astype(np.int64) << exponent, f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
+            return mantissa.astype(
+                np.int64
+            ) << exponent, f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
     limit = most << (formats.bias_exponents - 1)
     raise QuantizeError(
-        "bias-range", "a bias does not fit its format", where=where, needed=int(np.abs(want).max()), limit=limit,
+        "bias-range",
+        "a bias does not fit its format",
+        where=where,
+        needed=int(np.abs(want).max()),
+        limit=limit,
         hint="rescale the layer: bias and weights are too far apart",
     )
 
@@ -154,5 +191,3 @@ def _text(x: Array) -> Any:
     x = np.asarray(x)
     low, high = x.min().item(), x.max().item()
     return low if low == high else f"{low:.6g} to {high:.6g}"
-
-

@@ -13,8 +13,17 @@ from snnhw.evaluate import evaluate
 from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
 from snnhw.network import (
-    Array, FloatNeuron, Inject, IntNeuron, Kind, Network, Population, Projection, Readout, verify,
-)  # fmt: skip
+    Array,
+    FloatNeuron,
+    Inject,
+    IntNeuron,
+    Kind,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    verify,
+)
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of, round_weights
 from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_spec, move_to_host, with_payload
@@ -47,7 +56,11 @@ class Quantized:
 
 
 def quantize(
-    network: Network[FloatNeuron], target: Target, deployment: Deployment, samples: Array | None, weight_bits: int | None = None
+    network: Network[FloatNeuron],
+    target: Target,
+    deployment: Deployment,
+    samples: Array | None,
+    weight_bits: int | None = None,
 ) -> Quantized:
     """Quantise for a target.
 
@@ -69,7 +82,9 @@ def quantize(
         work.add(population)
     result = work.network()
     verify(result)
-    host_specs = tuple(host_spec(name, layer, network, work.scales[layer.projection.post], formats) for name, layer in hosts.items())
+    host_specs = tuple(
+        host_spec(name, layer, network, work.scales[layer.projection.post], formats) for name, layer in hosts.items()
+    )
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
     return Quantized(result, network, inputs, tuple(work.rationale), tuple(work.bounds))
 
@@ -85,9 +100,13 @@ class _Work:
     """Populations quantised so far."""
 
     def __init__(
-        self, placed: Network[FloatNeuron], source: Network[FloatNeuron], formats: Formats, hosts: Mapping[str, HostLayer],
+        self,
+        placed: Network[FloatNeuron],
+        source: Network[FloatNeuron],
+        formats: Formats,
+        hosts: Mapping[str, HostLayer],
         activity: Mapping[str, Array] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.placed, self.source, self.formats, self.hosts, self.activity = placed, source, formats, hosts, activity
         self.populations: list[Population[IntNeuron]] = []
         self.projections: list[Projection] = []
@@ -100,7 +119,11 @@ class _Work:
     def add(self, population: Population[FloatNeuron]) -> None:
         """Quantise one population and the projections into it."""
         if population.kind is Kind.INPUT:
-            payload = (-current_max(self.formats), current_max(self.formats)) if population.name in self.hosts else population.payload
+            payload = (
+                (-current_max(self.formats), current_max(self.formats))
+                if population.name in self.hosts
+                else population.payload
+            )
             shell: Population[Any] = replace(population, payload=payload, payload_scale=population.payload_scale)
             self.populations.append(shell)
             return
@@ -167,11 +190,16 @@ class _Work:
             structure = {label + part: array for part, array in arrays.items() if part}
             self.weights |= structure
             clipped = int((np.abs(real) > self.formats.largest + 0.5 * self.formats.step).sum())
-            self.rationale.append({
-                "population": population.name, "parameter": f"weights {label}",
-                "integer": f"{integers.min()} to {integers.max()}", "real": f"{arrays[''].min():.6g} to {arrays[''].max():.6g}",
-                "why": f"round(weight * scale), multiples of {self.formats.step}, {clipped} of {integers.size} clipped",
-            })  # fmt: skip
+            self.rationale.append(
+                {
+                    "population": population.name,
+                    "parameter": f"weights {label}",
+                    "integer": f"{integers.min()} to {integers.max()}",
+                    "real": f"{arrays[''].min():.6g} to {arrays[''].max():.6g}",
+                    "why": f"round(weight * scale), multiples of {self.formats.step}; "
+                    f"{clipped} of {integers.size} clipped",
+                }
+            )
         return replace(projection, op=replace(projection.op, weight=label))
 
     def _neuron(self, population: Population[FloatNeuron], scale: Scale) -> tuple[Any, Bound]:
@@ -189,12 +217,13 @@ class _Work:
             limit = bound(population.name, population.kind, made.neuron, low, high, self.placed.steps)
             if limit.proven:
                 break
-        assert made is not None and limit is not None
+        assert made is not None
+        assert limit is not None
         return made, limit
 
     def _so_far(self, population: Population[FloatNeuron]) -> Network[IntNeuron]:
         """Just enough of the integer network to bound what arrives at a population."""
-        shell: Population[IntNeuron] = replace(population, neuron=None, kind=Kind.INPUT)  # type: ignore[arg-type]
+        shell: Population[Any] = replace(population, neuron=None, kind=Kind.INPUT)
         readout = Readout("rate", population.name)
         return Network((*self.populations, shell), tuple(self.projections), self.weights, self.placed.steps, readout)
 
@@ -202,5 +231,3 @@ class _Work:
         """The whole integer network."""
         readout = replace(self.placed.readout, scale=self.readout_scale)
         return Network(tuple(self.populations), tuple(self.projections), self.weights, self.placed.steps, readout)
-
-

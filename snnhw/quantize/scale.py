@@ -15,8 +15,18 @@ import numpy as np
 from snnhw.evaluate import current, current_into, fire
 from snnhw.linear import scale_rows
 from snnhw.network import (
-    Array, Conv, Dense, FloatNeuron, Inject, Kind, LinearOp, Network, Population, Shape, Sparse,
-)  # fmt: skip
+    Array,
+    Conv,
+    Dense,
+    FloatNeuron,
+    Inject,
+    Kind,
+    LinearOp,
+    Network,
+    Population,
+    Shape,
+    Sparse,
+)
 from snnhw.quantize.formats import Formats, round_weights
 
 SHARED_FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
@@ -43,7 +53,11 @@ class Scale:
 def parts(network: Network[FloatNeuron], op: LinearOp) -> dict[str, Array]:
     """Arrays of an operator under the keys '', '/indices', '/indptr'."""
     assert not isinstance(op, Inject)
-    return {part: network.weights[op.weight + part] for part in ("", "/indices", "/indptr") if op.weight + part in network.weights}
+    return {
+        part: network.weights[op.weight + part]
+        for part in ("", "/indices", "/indptr")
+        if op.weight + part in network.weights
+    }
 
 
 def row_largest(op: LinearOp, arrays: Mapping[str, Array], post_shape: Shape) -> Array:
@@ -133,7 +147,9 @@ class Trial:
         return (changed + drift) / max(float(want.sum()), 1.0)
 
 
-def choose(largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: float) -> Scale:
+def choose(
+    largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: float
+) -> Scale:
     """The scale of a population: the best of a few candidates on calibration data, else the largest that clips nothing.
 
     Args:
@@ -148,7 +164,10 @@ def choose(largest: Array, population: Population[FloatNeuron], formats: Formats
         return whole_threshold(value, neuron.threshold, 1) if spiking else value
 
     if trial is None or not spiking:
-        return Scale(candidate(1.0), "largest scale at which no weight is clipped and the threshold is a whole number of weight units")
+        return Scale(
+            candidate(1.0),
+            "largest scale at which no weight is clipped and the threshold is a whole number of weight units",
+        )
     factors = CHANNEL_FACTORS if formats.per_neuron_threshold else SHARED_FACTORS
     tried = {factor: trial.mismatch(candidate(factor), formats) for factor in factors}
     best = min(tried, key=lambda factor: (tried[factor], abs(factor - 1.0)))
@@ -158,5 +177,3 @@ def choose(largest: Array, population: Population[FloatNeuron], formats: Formats
         f"factor {best:g} of the largest unclipped scale ({kept}): fewest changed spikes on calibration data "
         f"({tried[best]:.4f} of the float spikes; {tried[1.0]:.4f} at factor 1)",
     )
-
-

@@ -10,19 +10,17 @@ import torch
 from torch import nn
 
 from snnhw.errors import SnnhwError
+from snnhw.zoo.datasets import Split
 from snnhw.zoo.registry import Recipe, build
 
 FORMAT, VERSION = "snnhw-checkpoint", 1
 
 
-def pack(
-    recipe: Recipe,
-    model: nn.Module,
-    input_shape: list[int],
-    classes: int,
-    seed: int,
-    history: list[dict[str, Any]],
-) -> dict[str, Any]:
+CALIBRATION = 128
+"""Training images kept in a checkpoint: with them a compiler chooses scales without asking for data."""
+
+
+def pack(recipe: Recipe, model: nn.Module, data: Split, seed: int, history: list[dict[str, Any]]) -> dict[str, Any]:
     """The checkpoint of a model after ``len(history)`` epochs; metrics are those of the last one."""
     return {
         "format": FORMAT,
@@ -34,10 +32,11 @@ def pack(
             "steps": recipe.steps,
             "encoding": recipe.encoding,
             "readout": recipe.readout,
-            "input_shape": input_shape,
-            "classes": classes,
+            "input_shape": list(data.x_train.shape[1:]),
+            "classes": data.classes,
             "preprocessing": "uint8/255",
         },
+        "calibration": {"x": data.x_train[:CALIBRATION].clone()},
         "seed": seed,
         "epoch": len(history),
         "metrics": dict(history[-1]) if history else {},

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from snnhw.errors import SnnhwError
+from snnhw.shipped import shipped_folder
 from snnhw.zoo.data import load_fashion_mnist
 
-SHIPPED = Path(__file__).resolve().parents[2] / "examples" / "fashion_mnist_500.npz"
+SHIPPED = shipped_folder("examples") / "fashion_mnist_500.npz"
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ def _shipped(path: Path) -> Split:
             "the shipped example images are not there",
             where=str(path),
             needed="examples/fashion_mnist_500.npz of the repository",
-            limit="smoke recipes run from a checkout",
-            hint=f"python examples/fashion_mnist.py --samples 500 --out {path}",
+            hint="install snnhw again",
         )
     with np.load(path) as file:
         x, y = torch.tensor(file["x"]), torch.tensor(file["y"])

@@ -41,7 +41,7 @@ def train(
 
     Args:
         recipe: name of a shipped recipe, or a recipe.
-        out: checkpoint to write; the resume state goes to ``<out>.resume`` and is removed at the end.
+        out: checkpoint to write; the resume state goes to ``<out>.resume``.
         data: training and test images; by default what the recipe names.
         seed: of weights, order of samples, augmentation and Bernoulli input.
         resume: go on from ``<out>.resume`` if it is there; the result equals an uninterrupted run bit by bit.
@@ -64,11 +64,11 @@ def train(
         history.append(row)
         if epoch + 1 == recipe.epochs:
             row["test_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
-        content = checkpoint.pack(recipe, model, list(data.x_test.shape[1:]), data.classes, seed, history)
+        content = checkpoint.pack(recipe, model, data, seed, history)
         checkpoint.write(out, content)
         checkpoint.write(_state_file(out), _state(recipe, seed, model, optimizer, history))
         log(f"{recipe.name} {_line(row, recipe.epochs)} {time.monotonic() - started:.0f} s")
-    return checkpoint.pack(recipe, model, list(data.x_test.shape[1:]), data.classes, seed, history)
+    return checkpoint.pack(recipe, model, data, seed, history)
 
 
 def _epoch(

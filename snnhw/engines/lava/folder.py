@@ -16,7 +16,8 @@ PLAN_FILE, ARRAYS_FILE = "plan.json", "arrays.npz"
 
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write a plan into the job folder."""
-    arrays, nodes = {}, []
+    arrays: dict[str, Any] = {}
+    nodes = []
     for i, node in enumerate(plan.nodes):
         keys = {name: f"{i}.{j}" for j, name in enumerate(node.arrays)}
         arrays |= {keys[name]: array for name, array in node.arrays.items()}
@@ -24,7 +25,7 @@ def write_plan(folder: Path, plan: Plan) -> None:
     data = {"steps": plan.steps, "nodes": nodes, "wires": [asdict(wire) for wire in plan.wires]}
     (folder / PLAN_FILE).write_text(json.dumps(data, default=_plain), encoding="utf-8")
     with (folder / ARRAYS_FILE).open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
 
 
 def read_plan(folder: Path) -> Plan:

@@ -15,7 +15,7 @@ from snnhw.network import Array, Conv, Dense, Diagonal, LinearOp, Shape, Sparse
 
 
 def rows_by_source(op: LinearOp, weights: Mapping[str, Array], pre: Shape, post: Shape) -> Any:
-    """CSR matrix (pre size, post size), int64: row j holds the synapses of pre neuron j."""
+    """CSR matrix (pre size, post size), int32: row j holds the synapses of pre neuron j."""
     pre_size, post_size = int(np.prod(pre)), int(np.prod(post))
     match op:
         case Dense():
@@ -32,7 +32,7 @@ def rows_by_source(op: LinearOp, weights: Mapping[str, Array], pre: Shape, post:
             matrix = _conv_rows(op, np.asarray(weights[op.weight]), pre, post)
         case _:
             raise TypeError(f"{type(op).__name__} has no synapses")
-    return matrix.astype(np.int64)
+    return matrix.astype(np.int32)  # weights fit; `drive` sums in 64 bit
 
 
 def _conv_rows(op: Conv, w: Array, pre: Shape, post: Shape) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from snnhw.network import (
     Sparse,
 )
 
+CLOCK = "#clock"
 STOCK, SPARSE = "stock", "sparse"
 GRADED_BITS = 24
 """Lava's `num_message_bits` for payloads other than 0 and 1 (only zero or non-zero matters to its models)."""
@@ -97,7 +98,7 @@ class Job:
 def make_plan(job: Job) -> Plan:
     """Express a network in Lava; raises EngineError where Lava's rules do not allow it."""
     rules.verify(job.network, job.profile, [q for q in job.network.projections if job.stock(q)])
-    nodes, wires = [Node("Clock", "clock")], []
+    nodes, wires = [Node("Clock", CLOCK)], []
     for index, population in enumerate(job.network.populations):
         if population.kind is Kind.INPUT:
             params = {
@@ -106,13 +107,15 @@ def make_plan(job: Job) -> Plan:
                 "steps": job.samples * job.network.steps,
             }
             nodes.append(Node("Source", population.name, params))
-            wires.append(Wire("clock", "tick", population.name, "tick"))
+            wires.append(Wire(CLOCK, "tick", population.name, "tick"))
         else:
             nodes.append(_neuron(job, population, index))
     lines: dict[tuple[str, int], str] = {}
-    for projection in job.network.projections:
-        for part in _connect(job, projection, lines):
+    for i, projection in enumerate(job.network.projections):
+        unique = replace(projection, name=f"{projection.name}#{i}")
+        for part in _connect(job, unique, lines):
             (nodes if isinstance(part, Node) else wires).append(part)  # type: ignore[arg-type]
+    assert len({node.name for node in nodes}) == len(nodes), "processes have unique names"
     return Plan(tuple(nodes), tuple(wires), job.samples * job.network.steps + job.network.depth)
 
 
@@ -153,7 +156,7 @@ def _spread(values: Array, shape: Shape, lava: Shape) -> Array:
 def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int], str]) -> Iterator[Node | Wire]:
     """Processes and wires of one projection; delay lines are shared by projections of one pre population."""
     if isinstance(projection.op, Inject):
-        line = f"{projection.name}/inject"  # not shared: one port pair can be joined only once
+        line = f"{projection.name}#inject"  # not shared: one port pair can be joined only once
         yield Node("Delay", line, {"shape": job.shape(projection.pre), "delay": projection.delay})
         yield Wire(projection.pre, "s_out", line, "s_in")
         yield Wire(line, "s_out", projection.post, "a_in")
@@ -161,7 +164,7 @@ def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int], str]
     source, extra = projection.pre, projection.delay - 1
     if extra:
         key = (projection.pre, extra)
-        source = lines.get(key, f"{projection.pre}/delay{extra}")
+        source = lines.get(key, f"{projection.pre}#+{extra}")
         if key not in lines:
             lines[key] = source
             yield Node("Delay", source, {"shape": job.shape(projection.pre), "delay": extra})

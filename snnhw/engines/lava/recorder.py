@@ -50,8 +50,9 @@ class Recorder:
     def _finish(self, window: int, filled: int) -> None:
         path = window_file(self.folder, self.place["index"], window)
         draft = path.with_suffix(".tmp")
+        content: dict[str, Any] = {part: self.arrays[part][:filled] for part in PARTS}
         with draft.open("wb") as file:
-            np.savez(file, counts=self.counts, **{part: self.arrays[part][:filled] for part in PARTS})
+            np.savez(file, counts=self.counts, **content)
         draft.rename(path)
         self.counts[:] = 0
 

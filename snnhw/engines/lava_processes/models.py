@@ -1,4 +1,4 @@
-# mypy: disable-error-code="misc"
+# mypy: allow-subclassing-any
 """Behaviour of our Lava processes on the host: sources, delays, synapses and programmable neurons."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="misc"
+# mypy: allow-subclassing-any
 """Lava processes (ports only) of ours; their behaviour is in `models`. Import `compat.prepare()` first."""
 
 from __future__ import annotations

@@ -52,15 +52,22 @@ def test_delay_lines_are_shared_by_pre_and_delay() -> None:
     plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5))
     (line,) = (node for node in plan.nodes if node.kind == "Delay")
     assert line.params == {"shape": (4, 3, 2), "delay": 1}
-    assert {w.target for w in plan.wires if w.source == line.name} == {"in-b", "in-c"}
+    assert {w.target for w in plan.wires if w.source == line.name} == {"in-b#3", "in-c#4"}
 
 
 def test_injections_have_a_line_of_their_own() -> None:
     net = skip_network()
     twice = (*net.projections, Projection("i1", "in", "b", Inject(), 2), Projection("i2", "in", "b", Inject(), 2))
     plan = make_plan(Job(replace(net, projections=twice), LIF, "stock", 5, 5))
-    lines = [node for node in plan.nodes if node.name.endswith("inject")]
+    lines = [node for node in plan.nodes if node.name.endswith("#inject")]
     assert [node.params["delay"] for node in lines] == [2, 2]
+
+
+def test_projections_of_one_name_are_two_processes() -> None:
+    net = skip_network()
+    named = tuple(replace(q, name="a") for q in net.projections)
+    names = [node.name for node in make_plan(Job(replace(net, projections=named), LIF, "stock", 5, 5)).nodes]
+    assert len(set(names)) == len(names) == 11
 
 
 def test_own_processes_of_programmable_networks() -> None:

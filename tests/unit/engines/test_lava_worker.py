@@ -60,7 +60,7 @@ def run(engine: LavaEngine, seed: int = 0, profile: str = LIF, observer: object 
 
 
 @lava
-@pytest.mark.parametrize(("profile", "where"), [(LIF, "n1"), (PROGRAMMABLE, "n1"), (LIF, "n1.0"), (LIF, "in0")])
+@pytest.mark.parametrize(("profile", "where"), [(LIF, "n1"), (PROGRAMMABLE, "n1"), (LIF, "n1.0#0"), (LIF, "in0")])
 def test_an_exception_in_a_process_model_is_raised(folder: Path, profile: str, where: str) -> None:
     with pytest.raises(EngineError) as caught:
         run(LavaEngine(fault=f"raise:{where}"), profile=profile)
