@@ -11,18 +11,19 @@ import numpy as np
 from torch import Tensor, nn
 
 from snnhw.artifact import Artifact, load
-from snnhw.compare.build import compare as compare_runs
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.build import compare as compare_runs
+from snnhw.comparison.tree import Comparison
 from snnhw.encoding import data_hash, encode, real_steps
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
 from snnhw.engines.observe import Predictions, Recorder
 from snnhw.errors import DataError, SourceError
 from snnhw.frontends import load_source
+from snnhw.frontends.check import Check, check_import, require_equal
 from snnhw.frontends.checkpoint import DEFAULT, import_module
 from snnhw.frontends.graph import validate
 from snnhw.frontends.source import Source
-from snnhw.lowering.check import Check, check_import, check_lowering, require_equal
+from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower
 from snnhw.mapping.place import place
 from snnhw.network import Array, FloatNeuron, Network
@@ -56,7 +57,7 @@ def compile(
     Args:
         source: a checkpoint or NIR file, an imported `Source`, or a live module of snnhw's neurons that takes
             (T, N, *input shape).
-        example_input: for a live module: one input (T, N, *input shape), or (T, *input shape).
+        example_input: for a live module: one input (T, N, *input shape).
         target: a shipped target's name, a path to a .toml file, or a Target.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint are used,
             and without any the scales come from the weights alone.
@@ -105,7 +106,7 @@ def _imported(source: Any, example: Any, deployment: Deployment | None, semantic
     if not isinstance(source, nn.Module):
         return load_source(source)
     if deployment is None:
-        if example is None:
+        if example is None or len(example.shape) < 3:
             raise SourceError(
                 "needs-example",
                 "a live module needs an example input",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def save_arrays(path: str | Path, arrays: dict[str, Any]) -> None:
     except OSError as error:
         raise DataError("cannot-write", f"the file cannot be written: {error.strerror}", where=str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load_recording(path: str | Path) -> dict[str, Array]:

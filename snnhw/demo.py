@@ -10,8 +10,8 @@ import numpy as np
 
 from snnhw import api
 from snnhw.artifact import Artifact, save
-from snnhw.compare.diff import Difference, diff
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.diff import Difference, diff
+from snnhw.comparison.tree import Comparison
 from snnhw.data import load_samples
 from snnhw.errors import EngineError
 from snnhw.network import Array, Kind

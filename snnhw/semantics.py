@@ -6,15 +6,21 @@ Travels as JSON in NIR metadata (key `snnhw`) and in the artifact's manifest; ne
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any
+
+import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.network import Comparison, Reset, ResetTiming
 
 METADATA_KEY = "snnhw"
 METADATA_VERSION = 1
+
+_ENUMS: dict[str, type[StrEnum]] = {"comparison": Comparison, "reset": Reset, "reset_timing": ResetTiming}
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,27 @@ class Semantics:
     time_layout: str
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what no neuron can mean; plain strings become the enums they name."""
+        for name, kind in _ENUMS.items():
+            value = getattr(self, name)
+            _require(value in list(kind), name, value, ", ".join(kind))
+            object.__setattr__(self, name, kind(value))
+        _require(_number(self.dt) and self.dt > 0, "dt", self.dt, "seconds > 0")
+        _require(self.integrator in ("euler", "exp"), "integrator", self.integrator, "euler, exp")
+        _require(_whole(self.max_spikes), "max_spikes", self.max_spikes, "a whole number >= 1")
+        _require(self.v_min is None or _number(self.v_min), "v_min", self.v_min, "a number or null")
+        _require(self.v_init == "v_reset" or _number(self.v_init), "v_init", self.v_init, "a number or 'v_reset'")
+        same_step = self.reset_timing == ResetTiming.SAME_STEP
+        _require(same_step or self.reset == Reset.SUBTRACT, "reset_timing", self.reset_timing, "subtract, or same_step")
+        for node, changes in self.nodes.items():
+            unknown = sorted(set(changes) - {f.name for f in fields(self) if f.name != "nodes"})
+            _require(not unknown, f"nodes.{node}", unknown, "fields of Semantics")
+            self.at(node)
+
     def at(self, node: str) -> Semantics:
         """The semantics of one node."""
-        return replace(self, nodes={}, **_typed(dict(self.nodes.get(node, {}))))
+        return replace(self, nodes={}, **self.nodes.get(node, {}))
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,25 @@ class Deployment:
     readout: str
     preprocessing: str = "none"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        _require(_whole(self.steps), "steps", self.steps, "a whole number >= 1")
+        shape = tuple(self.input_shape)
+        _require(len(shape) > 0 and all(map(_whole, shape)), "input_shape", shape, "whole numbers >= 1")
+
+
+def _require(holds: bool, name: str, value: object, limit: str) -> None:
+    if not holds:
+        raise SourceError("bad-semantics", f"{name} has a value it cannot have", needed=repr(value), limit=limit)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
 def to_metadata(semantics: Semantics, deployment: Deployment) -> dict[str, str]:
@@ -92,9 +135,12 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
         content = json.loads(raw.decode() if isinstance(raw, bytes) else str(raw))
         if content["version"] != METADATA_VERSION:
             raise ValueError(f"metadata version {content['version']}, this snnhw reads {METADATA_VERSION}")
-        semantics = Semantics(**_typed(_known(Semantics, content["semantics"])))
+        semantics = Semantics(**_known(Semantics, content["semantics"]))
         deployment = _known(Deployment, content["deployment"])
         return semantics, Deployment(**{**deployment, "input_shape": tuple(deployment["input_shape"])})
+    except SourceError as error:
+        error.where = where
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError("bad-semantics", f"the snnhw metadata cannot be read: {error}", where=where) from None
 
@@ -104,8 +150,3 @@ def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
     if set(content) != names:
         raise ValueError(f"fields {sorted(set(content) ^ names)} are missing or unknown")
     return dict(content)
-
-
-def _typed(content: dict[str, Any]) -> dict[str, Any]:
-    kinds: dict[str, Any] = {"comparison": Comparison, "reset": Reset, "reset_timing": ResetTiming}
-    return {key: kinds[key](value) if key in kinds else value for key, value in content.items()}

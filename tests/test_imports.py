@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "snnhw"
 
-STAGES = ("frontends", "lowering", "quantize", "mapping", "artifact", "engines", "chip", "compare", "report")
+STAGES = ("frontends", "lowering", "quantize", "mapping", "artifact", "engines", "chip", "comparison", "report")
 SHARED = {
     "errors",
     "fixed",

@@ -13,6 +13,7 @@ from snnhw.artifact import Artifact
 from snnhw.chip.units import in_si
 from snnhw.chip.wiring import stored_synapses
 from snnhw.encoding import InputSpec
+from snnhw.lowering.lower import ANN_MACS
 from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Population, Projection
 from snnhw.target import Constant
 
@@ -47,15 +48,19 @@ class Operations:
 
 
 def ann_macs(artifact: Artifact) -> int:
-    """Multiply-accumulates of one forward pass of the ANN of the same topology: every stored synapse once.
+    """Multiply-accumulates of one forward pass of the ANN of the same topology.
 
-    Projections into one population that share operator and weights count once (the ANN adds their inputs first).
-    One-to-one projections are additions and relays are delays: neither is a multiply-accumulate. What the host
-    computes of the first layer belongs to the ANN. Border aware: products with padding do not count.
+    Lowering counts them on the layers as the source has them. A network without that note (made by hand) is counted
+    by its stored synapses: projections into one population that share operator and weights count once (the ANN adds their inputs first).
+    One-to-one projections are additions and relays are delays: neither is a multiply-accumulate. Counted on the
+    float network, where a first layer that the host computes is still a layer. Border aware: products with padding
+    do not count there.
     """
-    network = artifact.network
+    network = artifact.reference
+    if ANN_MACS in network.notes:
+        return int(network.notes[ANN_MACS])
     seen: set[tuple[str, LinearOp]] = set()
-    total = sum(host_macs(spec) for spec in artifact.inputs)
+    total = 0
     for q in network.projections:
         if (q.post, q.op) in seen or not _multiplies(network, q):
             continue
@@ -80,9 +85,7 @@ def host_macs(spec: InputSpec) -> int:
     return int(stored_synapses(host.op, host.weights, spec.shape, host.out_shape).sum())
 
 
-def float_operations(
-    artifact: Artifact, events: Mapping[str, Array], samples: int, static: Mapping[str, bool]
-) -> Operations:
+def float_operations(artifact: Artifact, events: Mapping[str, Array], samples: int, static: bool) -> Operations:
     """Operations of the float spiking network, mean per sample.
 
     ACs: every event of a binary population times the stored synapses it reaches. MACs: the dense layer behind an
@@ -90,17 +93,17 @@ def float_operations(
     step; and every graded event times its synapses.
 
     Args:
-        events: population -> non-zero values of every neuron, summed over samples and steps; inputs and all
-            spiking or relaying populations of `artifact.reference`.
-        static: input population -> whether its values are the same at every step.
+        events: population -> non-zero values of every neuron, summed over samples and steps; all spiking or
+            relaying populations of `artifact.reference`, and its inputs unless they are directly encoded.
+        static: whether inputs are the same at every step.
     """
     network = artifact.reference
-    analog = {spec.population for spec in artifact.inputs if spec.encoding == "direct"}
+    analog = {p.name for p in network.inputs} if artifact.deployment.encoding == "direct" else set()
     acs = macs = 0.0
     for q in network.projections:
         pre = network[q.pre]
         if q.pre in analog:
-            macs += _dense(network, q) * (1 if static[q.pre] else network.steps)
+            macs += _dense(network, q) * (1 if static else network.steps)
             continue
         reached = stored_synapses(q.op, network.weights, pre.shape, network[q.post].shape)
         operations = float(events[q.pre].ravel() @ reached) / samples

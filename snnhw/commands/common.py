@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from snnhw.errors import DataError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +38,16 @@ def emit(content: Any) -> None:
     """Machine output."""
     plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
     click.echo(json.dumps(plain, indent=2, default=str))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A refusal instead of a traceback where a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError("cannot-write", f"the output cannot be written: {reason}", where=str(path)) from None
 
 
 @contextmanager

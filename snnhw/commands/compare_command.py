@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import bar, emit, input_options, json_option
+from snnhw.commands.common import bar, emit, input_options, json_option, writing
 
 
 @click.command("compare")
@@ -51,10 +51,10 @@ def command(
     given = load_samples(data).first(samples)
     with bar("compare") as progress:
         result = api.compare(source, compiled, given.x, given.y, engine=engine, progress=progress)
-    if html is not None:
-        write_html(result, html)
-    if markdown is not None:
-        write_markdown(result, markdown)
+    for write, path in ((write_html, html), (write_markdown, markdown)):
+        if path is not None:
+            with writing(path):
+                write(result, path)
     if machine:
         emit(result.to_dict())
         return

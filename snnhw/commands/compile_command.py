@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from snnhw.commands.common import emit, json_option, stages
+from snnhw.commands.common import emit, json_option, stages, writing
 
 
 @click.command("compile")
@@ -49,9 +49,10 @@ def command(
         imported = load_source(source)
         artifact = api.compile(imported, target=target, calibrate=samples, weight_bits=weight_bits, stage=stage)
         path = output if output is not None else Path(source.with_suffix(".snnhw").name)
-        save(artifact, path)
         if emit_nir is not None:
             write_nir(imported.graph, emit_nir)
+        with writing(path):
+            save(artifact, path)
     summary = summarize(artifact, str(path))
     if machine:
         emit(summary)

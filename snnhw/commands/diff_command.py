@@ -23,7 +23,7 @@ def command(first: Path, second: Path, machine: bool) -> None:
       snnhw run sew.snnhw --input d.npz --engine lava --record state -o b.npz
       snnhw diff a.npz b.npz
     """
-    from snnhw.compare.diff import diff
+    from snnhw.comparison.diff import diff
     from snnhw.data import load_recording
 
     found = diff(load_recording(first), load_recording(second))

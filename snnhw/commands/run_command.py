@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from snnhw.commands.common import bar, emit, input_options, json_option
+from snnhw.commands.common import bar, emit, input_options, json_option, writing
 
 ENGINES = ("fast", "reference", "lava", "onnx", "float")
 
@@ -55,7 +55,8 @@ def command(
     else:
         arrays = _floats(model, given.x, record, encode, steps, seed)
     if output is not None:
-        save_arrays(output, arrays)
+        with writing(output):
+            save_arrays(output, arrays)
     summary: dict[str, Any] = {"engine": engine, "samples": len(given.x)}
     if given.y is not None:
         summary["accuracy"] = float((arrays["predictions"] == given.y).mean())

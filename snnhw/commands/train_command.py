@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import emit, json_option
+from snnhw.commands.common import emit, json_option, writing
 
 
 @click.command("train")
@@ -54,7 +54,8 @@ def command(
     if recipe is None:
         raise click.UsageError("name a recipe, or give --list")
     path = output if output is not None else Path(f"{recipe_of(recipe).name}.pt")
-    content = train(recipe, path, seed=seed, resume=resume, epochs=epochs)
+    with writing(path):
+        content = train(recipe, path, seed=seed, resume=resume, epochs=epochs)
     metrics = {"checkpoint": str(path), "seed": content["seed"], "epoch": content["epoch"], **content["metrics"]}
     if machine:
         emit(metrics)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnhw.errors import SourceError
+from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends.module import to_nir
 from snnhw.frontends.source import Source
-from snnhw.network import Comparison, Reset, ResetTiming
+from snnhw.network import Array, Comparison, Reset, ResetTiming
 from snnhw.semantics import Deployment, Semantics
 from snnhw.zoo import checkpoint as zoo
 from snnhw.zoo.registry import build
@@ -48,13 +48,21 @@ def load_checkpoint(path: str | Path) -> Source:
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "recipe": str(content.get("recipe", "")),
-        "seed": int(content.get("seed", 0)),
-        "epoch": int(content.get("epoch", 0)),
+        "seed": content.get("seed", 0),
+        "epoch": content.get("epoch", 0),
     }
     source = import_module(module, deployment, DEFAULT)
-    calibration = content.get("calibration")
-    samples = None if calibration is None else np.asarray(calibration["x"])
-    return replace(source, origin=origin, calibration=samples)
+    return replace(source, origin=origin, calibration=_calibration(content, path.name))
+
+
+def _calibration(content: Mapping[str, Any], where: str) -> Array | None:
+    """Training samples inside the checkpoint, if there are any."""
+    try:
+        return None if content.get("calibration") is None else np.asarray(content["calibration"]["x"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(
+            "bad-checkpoint", f"the checkpoint's calibration samples cannot be read: {error!r}", where=where
+        ) from None
 
 
 def import_module(module: nn.Module, deployment: Deployment, semantics: Semantics = DEFAULT) -> Source:
@@ -85,11 +93,18 @@ def _deployment(content: Mapping[str, Any], where: str) -> Deployment:
 def _module(content: Mapping[str, Any], where: str) -> nn.Module:
     try:
         kind, config, state = content["network"]["kind"], dict(content["network"]["config"]), dict(content["model"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise SourceError(
             "bad-checkpoint", f"the checkpoint lacks {error}", where=where, hint="train it again"
         ) from None
-    module = build(kind, config)
+    try:
+        module = build(kind, config)
+    except SnnhwError:
+        raise
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
+        raise SourceError(
+            "bad-checkpoint", f"no network can be built from the checkpoint's configuration: {error}", where=where
+        ) from None
     _check_keys(module.state_dict(), state, where)
     module.load_state_dict(state)
     return module

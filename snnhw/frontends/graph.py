@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from graphlib import CycleError, TopologicalSorter
 
 import nir
@@ -38,20 +38,33 @@ def topological(graph: nir.NIRGraph) -> list[str]:
         ) from None
 
 
+def unknown_node(where: str, kind: str) -> SourceError:
+    """The refusal of a node that we do not read."""
+    return SourceError(
+        "unknown-node",
+        f"nodes of type {kind} are not supported",
+        where=where,
+        limit=", ".join(sorted(known.__name__ for known in (*NEURONS, *LINEAR))),
+        hint="replace the node by supported ones",
+    )
+
+
 def validate(graph: nir.NIRGraph) -> None:
     """What `nir.read` does not check: known nodes, finite parameters, positive time constants, one way in and out."""
     for name, node in sorted(graph.nodes.items()):
         if not isinstance(node, (*NEURONS, *LINEAR, nir.Input, nir.Output)):
-            raise SourceError(
-                "unknown-node",
-                f"nodes of type {type(node).__name__} are not supported",
-                where=name,
-                limit=", ".join(sorted(kind.__name__ for kind in (*NEURONS, *LINEAR))),
-                hint="replace the node by supported ones",
-            )
+            raise unknown_node(name, type(node).__name__)
         _finite(name, node)
         if isinstance(node, nir.LIF) and (np.asarray(node.tau) <= 0).any():
             raise SourceError("bad-parameter", "a time constant is not positive", where=f"{name}.tau", limit="tau > 0")
+        if isinstance(node, (nir.Affine, nir.Conv2d)) and np.shape(node.bias) != (len(node.weight),):
+            raise SourceError(
+                "bad-shape",
+                "the bias has another length than the weight has rows",
+                where=f"{name}.bias",
+                needed=(len(node.weight),),
+                limit=f"got {np.shape(node.bias)}",
+            )
     for kind in (nir.Input, nir.Output):
         count = sum(isinstance(node, kind) for node in graph.nodes.values())
         if count != 1:
@@ -83,6 +96,14 @@ def _finite(name: str, node: nir.NIRNode) -> None:
 
 def _edges(graph: nir.NIRGraph) -> None:
     before = predecessors(graph)
+    for edge, count in Counter(graph.edges).items():
+        if count > 1:
+            raise SourceError(
+                "bad-edge",
+                f"the edge {edge[0]} -> {edge[1]} is there {count} times, which NIR does not define",
+                where=edge[1],
+                hint="multiply by a Scale node",
+            )
     for pre, post in graph.edges:
         for end in (pre, post):
             if end not in graph.nodes:
@@ -95,3 +116,8 @@ def _edges(graph: nir.NIRGraph) -> None:
                 where=name,
                 hint="exporters of other frameworks lose residual edges: compile the module or checkpoint instead",
             )
+    read = {pre for pre, _ in graph.edges}
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.Output) == (name in read):
+            what = "the output node feeds another node" if name in read else "nothing reads the node's output"
+            raise SourceError("no-output", what, where=name, hint="remove the node, or connect it")

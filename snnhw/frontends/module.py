@@ -48,9 +48,11 @@ class _Builder:
             raise SourceError("bad-name", "NIR node names cannot hold '/'", where=name)
         if name in self.nodes:
             raise SourceError(
-                "duplicate-node", "two nodes would have the same name", where=name,
+                "duplicate-node",
+                "two nodes would have the same name",
+                where=name,
                 hint="use a layer once (copies may share weights), and call no neuron 'input' or 'output'",
-            )  # fmt: skip
+            )
         for source, count in Counter(sources).items():
             if count == 1:
                 self.edges.append((source, name))
@@ -177,9 +179,11 @@ def _visit(
         layer = module.get_submodule(name)
         if not isinstance(layer, (PerStep, Neuron, nn.Linear, *_NOTHING)) and type(layer) in LINEAR_CONVERTERS:
             raise SourceError(
-                "unsupported-option", "outside of PerStep the layer takes T for the batch and the batch for channels", where=name,
+                "unsupported-option",
+                "outside of PerStep the layer takes T for the batch and the batch for channels",
+                where=name,
                 hint="put it into snnhw.zoo.containers.PerStep",
-            )  # fmt: skip
+            )
         if _starts_with_batchnorm(layer) and not _private(node.args[0], module):  # type: ignore[arg-type]
             raise _alone(name)
         return _layer(name, layer, sources, builder, shapes, semantics)
@@ -193,14 +197,6 @@ def _visit(
 
 
 def _is_sum(node: fx.Node) -> bool:
-    """Whether a node is the plain sum of two tensors of the graph."""
-    function = node.op == "call_function" and node.target in _ADD
-    method = node.op == "call_method" and node.target in ("add", "add_")
-    tensors = len(node.args) == 2 and all(isinstance(arg, fx.Node) for arg in node.args)
-    return (function or method) and tensors and not node.kwargs
-
-
-def _is_sum(node: fx.Node) -> bool:
     functions, methods = node.op == "call_function", node.op == "call_method"
     return (functions and node.target in _ADD) or (methods and node.target in ("add", "add_"))
 
@@ -208,7 +204,7 @@ def _is_sum(node: fx.Node) -> bool:
 def _private(node: fx.Node, module: nn.Module) -> bool:
     """Whether a value has one reader; layers that do nothing hand on the same value."""
     while len(node.users) == 1:
-        if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), _NOTHING):
+        if node.op != "call_module" or not _does_nothing(module.get_submodule(str(node.target))):
             return True
         node = node.all_input_nodes[0]
     return False
@@ -228,9 +224,11 @@ def _layer(
         for child_name, child in layer.named_children():
             if isinstance(child, Neuron):
                 raise SourceError(
-                    "unsupported-option", "a neuron inside PerStep takes samples for steps", where=f"{name}.{child_name}",
+                    "unsupported-option",
+                    "a neuron inside PerStep takes samples for steps",
+                    where=f"{name}.{child_name}",
                     hint="put the neuron behind PerStep",
-                )  # fmt: skip
+                )
             sources = _layer(f"{name}.{child_name}", child, sources, builder, shapes, semantics)
         return sources
     if isinstance(layer, Neuron):
@@ -262,6 +260,10 @@ def _batchnorm(name: str, layer: nn.Module, sources: list[str], builder: _Builde
         raise _alone(name)
     builder.nodes[only] = fold_batchnorm(before, layer, name)
     return sources
+
+
+def _does_nothing(layer: nn.Module) -> bool:
+    return isinstance(layer, _NOTHING) or (isinstance(layer, nn.Sequential) and all(map(_does_nothing, layer)))
 
 
 def _starts_with_batchnorm(layer: nn.Module) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import validate
+from snnhw.frontends.graph import LINEAR, NEURONS, unknown_node, validate
 from snnhw.frontends.source import Source
 from snnhw.semantics import from_metadata
 
@@ -26,8 +27,12 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
     try:
         nir.write(temporary, graph)
         os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError("cannot-write", f"the file cannot be written: {reason}", where=str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load_nir(path: str | Path) -> Source:
@@ -36,6 +41,11 @@ def load_nir(path: str | Path) -> Source:
     graph = _read(path)
     validate(graph)
     semantics, deployment = from_metadata(graph.metadata, path.name)
+    strangers = sorted(set(semantics.nodes) - set(graph.nodes))
+    if strangers:
+        raise SourceError(
+            "bad-semantics", "the snnhw metadata speak of nodes that do not exist", where=path.name, needed=strangers[0]
+        )
     origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return Source(graph, semantics, deployment, origin)
 
@@ -44,6 +54,7 @@ def _read(path: Path) -> nir.NIRGraph:
     try:
         with h5py.File(path, "r") as file:
             size = _bytes(file)
+            _known_types(file["node/nodes"], path.name)
         if size > MAX_BYTES:
             raise SourceError(
                 "too-big",
@@ -62,6 +73,15 @@ def _read(path: Path) -> nir.NIRGraph:
             where=path.name,
             hint="give an HDF5 file written by nir.write",
         ) from error
+
+
+def _known_types(nodes: h5py.Group, where: str) -> None:
+    """Name the node that `nir.read` would only stumble over."""
+    known = {kind.__name__ for kind in (*NEURONS, *LINEAR, nir.Input, nir.Output)}
+    for name, node in nodes.items():
+        kind = node["type"][()].decode()
+        if kind not in known:
+            raise unknown_node(f"{where}: {name}", kind)
 
 
 def _bytes(group: h5py.Group) -> int:

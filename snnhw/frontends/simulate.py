@@ -5,6 +5,8 @@ Linear nodes are torch functions of (B, ...); several edges into a node sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import nir
@@ -24,7 +26,7 @@ def linear(node: nir.NIRNode, x: Tensor, where: str) -> Tensor:
     """One linear node (with its bias) on a batch (B, *input shape), float64."""
     try:
         return _linear(node, x)
-    except RuntimeError as error:
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise SourceError(
             "bad-shape", f"the node does not take its input: {error}", where=where, needed=tuple(x.shape[1:])
         ) from None
@@ -88,18 +90,17 @@ def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeu
     """
     rule = semantics
     threshold, v_reset = (np.asarray(value, np.float64) for value in (node.v_threshold, node.v_reset))
+    if rule.reset is Reset.ZERO and v_reset.any():
+        raise SourceError(
+            "bad-semantics", "the reset is to zero, but the node's v_reset is not 0", hint="reset 'v_reset'"
+        )
+    offset: Array = np.zeros(()) if rule.reset is Reset.SUBTRACT else v_reset
     if isinstance(node, nir.IF):
         keep, gain, rest = np.asarray(1.0), tidy(np.asarray(node.r) * rule.dt), np.asarray(0.0)
     else:
         ratio = rule.dt / np.asarray(node.tau, np.float64)
-        lam = ratio if rule.integrator == "euler" else 1 - np.exp(-ratio)
-        keep, gain, rest = tidy(1 - lam), tidy(np.asarray(node.r) * lam), tidy(lam * (node.v_leak - v_reset))
-    if rule.reset is Reset.SUBTRACT:
-        offset: Array = np.zeros(())
-    else:
-        offset = v_reset
-        if isinstance(node, nir.IF):
-            rest = np.zeros(())
+        lam = tidy(ratio) if rule.integrator == "euler" else 1 - np.exp(-ratio)
+        keep, gain, rest = decimal(1 - lam), tidy(np.asarray(node.r) * lam), tidy(lam * (node.v_leak - offset))
     v_init = 0.0 if rule.v_init == "v_reset" else float(rule.v_init) - _one(offset, "v_reset")
     return FloatNeuron(
         v_keep=_one(keep, "decay"),
@@ -114,10 +115,28 @@ def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeu
     ), squeeze(gain)
 
 
+ULPS = 8
+"""Rounding errors that division by dt and multiplication with it again can leave, in units of the last place."""
+
+
+def decimal(x: Array) -> Array:
+    """Numbers up to 1 that are decimals of 13 digits but for rounding errors as those decimals (1 - 0.8 is 0.2)."""
+    return _repaired(x, 1.0, lambda value: [float(f"{value:.13g}")])
+
+
 def tidy(x: Array) -> Array:
-    """Undo the float error of dt / tau by keeping 13 significant digits (1 - 1e-4 / 1.25e-4 is 0.2)."""
+    """The same for factors, and for those that are fractions (1e-4 / 3e-4 is 1/3); other numbers stay as they are."""
+    return _repaired(x, 0.0, lambda value: [float(f"{value:.13g}"), float(Fraction(value).limit_denominator(1000))])
+
+
+def _repaired(x: Array, size: float, candidates: Callable[[float], list[float]]) -> Array:
     values, where = np.unique(np.asarray(x, np.float64), return_inverse=True)
-    return np.array([float(f"{value:.13g}") for value in values])[where].reshape(np.shape(x))
+    slack = [ULPS * np.finfo(np.float64).eps * max(abs(value), size) for value in values]
+    near = [
+        next((c for c in candidates(value) if abs(c - value) <= most), value)
+        for value, most in zip(values.tolist(), slack, strict=True)
+    ]
+    return np.array(near)[where].reshape(np.shape(x))
 
 
 def squeeze(x: Array) -> Array:

@@ -7,6 +7,7 @@ drop rows and padded borders make some of them inexact.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -65,10 +66,19 @@ def compose(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_sha
 
 def run_chain(chain: Sequence[tuple[str, nir.NIRNode]], x: Tensor) -> Tensor:
     """The chain without biases on a batch."""
-    zero = torch.zeros(1, *x.shape[1:], dtype=x.dtype)
     for name, node in chain:
-        x, zero = linear(node, x, name), linear(node, zero, name)
-    return x - zero
+        x = linear(_unbiased(node), x, name)
+    return x
+
+
+def _unbiased(node: nir.NIRNode) -> nir.NIRNode:
+    match node:
+        case nir.Affine():
+            return nir.Linear(weight=node.weight)
+        case nir.Conv2d():
+            node = copy.copy(node)
+            node.bias = np.zeros(len(node.weight))
+    return node
 
 
 def _matrix(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shape: Shape) -> Array:

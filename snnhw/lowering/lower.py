@@ -7,6 +7,7 @@ summand over the same, once stored weights. Gains (1/tau, R) and biases go into 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import nir
 import numpy as np
@@ -35,6 +36,9 @@ from snnhw.semantics import Deployment, Semantics
 
 Chain = tuple[str, ...]
 
+ANN_MACS = "ann_macs"
+"""Key of `Network.notes`: what the layers cost as an ANN, counted before pools are composed away."""
+
 
 @dataclass(frozen=True)
 class Term:
@@ -61,7 +65,7 @@ def lower(graph: nir.NIRGraph, semantics: Semantics, deployment: Deployment, max
     for name in reader.order:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
-            populations.append(Population(name, _input_shape(node, deployment), Kind.INPUT))
+            populations.append(Population(name, _input_shape(name, reader.shapes[name], deployment), Kind.INPUT))
         elif isinstance(node, NEURONS):
             neuron, gain = neuron_model(node, semantics.at(name))
             bias = squeeze_channels(reader.bias(name) * gain + neuron.bias)
@@ -72,14 +76,23 @@ def lower(graph: nir.NIRGraph, semantics: Semantics, deployment: Deployment, max
             populations.append(Population(name, reader.shapes[name], Kind.ACCUMULATOR, resting))
             projections += reader.projections(name, np.ones(()), weights)
     readout = reader.readout(deployment)
-    network = Network(tuple(populations), tuple(projections), weights, deployment.steps, readout)
+    notes = {ANN_MACS: reader.ann_macs()}
+    network = Network(tuple(populations), tuple(projections), weights, deployment.steps, readout, notes)
     network = schedule(network, max_delay)
     verify(network)
     return network
 
 
-def _input_shape(node: nir.Input, deployment: Deployment) -> Shape:
-    return tuple(int(n) for n in deployment.input_shape)
+def _input_shape(name: str, shape: Shape, deployment: Deployment) -> Shape:
+    if shape != tuple(deployment.input_shape):
+        raise LoweringError(
+            "bad-shape",
+            "the graph's input has another shape than the deployment says",
+            where=name,
+            needed=shape,
+            limit=f"deployment: {tuple(deployment.input_shape)}",
+        )
+    return shape
 
 
 class _Reader:
@@ -103,6 +116,8 @@ class _Reader:
             if isinstance(node, LINEAR):
                 value = linear(node, value, name)
         self.shapes[name] = tuple(value.shape[1:])
+        if isinstance(node, NEURONS):
+            check_parameters(name, node, self.shapes[name])
         self.offsets[name] = torch.zeros_like(value) if isinstance(node, NEURONS) else value
 
     def bias(self, name: str) -> Array:
@@ -145,6 +160,16 @@ class _Reader:
             )
         return made
 
+    def ann_macs(self) -> int:
+        """Multiply-accumulates of one forward pass of the same layers as an ANN: the field's count, padding included."""
+        total = 0
+        for name, node in self.graph.nodes.items():
+            if isinstance(node, nir.Conv2d):
+                total += prod(self.shapes[name]) * prod(node.weight.shape[1:])
+            elif isinstance(node, (nir.Affine, nir.Linear)):
+                total += int(np.asarray(node.weight).size)
+        return total
+
     def output(self) -> str:
         """Name of the output node."""
         found = [name for name, node in self.graph.nodes.items() if isinstance(node, nir.Output)]
@@ -171,6 +196,20 @@ class _Reader:
                 hint=f"deploy with readout {fitting!r}",
             )
         return Readout(fitting, self.terms(name)[0].source if plain else name)
+
+
+def check_parameters(name: str, node: nir.NIRNode, shape: Shape) -> None:
+    """Every parameter of a neuron node is one number or has the node's shape."""
+    for field in ("r", "tau", "v_leak", "v_reset", "v_threshold"):
+        found = np.shape(getattr(node, field, 0.0))
+        if found not in ((), (1,), shape):
+            raise LoweringError(
+                "bad-shape",
+                "a neuron parameter has another shape than what arrives",
+                where=f"{name}.{field}",
+                needed=shape,
+                limit=f"got {found}",
+            )
 
 
 def squeeze_channels(x: Array) -> Array:

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from snnhw.compare.tree import Comparison, CoreRow
+from snnhw.comparison.tree import Comparison, CoreRow
 from snnhw.report.plots import STYLE, svg
 
 PER_ROW = 2
 """Chips beside each other."""
 
-LEGEND = 24
-"""Populations named in the legend at most."""
+LEGEND, COLUMNS = 24, 4
+"""Populations named in the legend at most, and how many beside each other."""
 
 
 def core_map(c: Comparison) -> str:
@@ -26,17 +26,20 @@ def core_map(c: Comparison) -> str:
     across = min(PER_ROW, len(chips))
     down = ceil(len(chips) / across)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 0.7 + 2 * down * _height(c) * 7.4 / across), layout="constrained")
+        rows = ceil(min(LEGEND, len(_palette(c))) / COLUMNS)
+        figure = Figure(figsize=(9.6, 0.9 + 0.17 * rows + 2 * down * _height(c) * 8.0 / across), layout="constrained")
         upper, lower = figure.subplots(2, 1)
         colours = _by_load(c), _by_population(c)
         for axes, colour, title in zip((upper, lower), colours, ("load", "population"), strict=True):
             _draw(axes, c, chips, across, colour)
             axes.set_title(title, loc="left", fontsize=10)
         scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "viridis")
-        figure.colorbar(scale, ax=upper, label="% of the busiest core", shrink=0.8, fraction=0.05)
+        figure.colorbar(
+            scale, ax=[upper, lower], label="load, % of the busiest core", shrink=0.4, anchor=(0, 0.95), fraction=0.04
+        )
         patches = [Patch(color=colour, label=name) for name, colour in list(_palette(c).items())[:LEGEND]]
-        beside: Any = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "ncols": ceil(len(patches) / 14)}
-        lower.legend(handles=patches, frameon=False, fontsize=7, **beside)
+        below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "ncols": COLUMNS}
+        lower.legend(handles=patches, frameon=False, fontsize=7, **below)
         return svg(figure)
 
 

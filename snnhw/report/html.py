@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.tree import Comparison
 from snnhw.report import plots, tables
 from snnhw.report.coremap import core_map
 from snnhw.report.files import write_atomically
@@ -22,7 +22,7 @@ def html(comparison: Comparison) -> str:
     source = (resources.files("snnhw.report") / "report.html.j2").read_text(encoding="utf-8")
     page = environment.from_string(source).render(
         c=comparison,
-        title=f"{comparison.source.get('name', 'network')} on {comparison.target}",
+        title=f"{comparison.source.get('file', 'network')} on {comparison.target}",
         cards=_cards(comparison),
         overflow=tables.saturations(comparison) if comparison.saturations else "",
         pictures={name: Markup(picture) for name, picture in _pictures(comparison).items()},

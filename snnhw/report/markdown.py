@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.tree import Comparison
 from snnhw.report import tables
 from snnhw.report.files import write_atomically
 from snnhw.report.tables import Table

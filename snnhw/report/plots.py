@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.tree import Comparison
 from snnhw.report.numbers import si
 
 FLOAT, QUANTIZED, PLAIN = "#8097b1", "#d9722e", "#3f7f93"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.tree import Comparison
 from snnhw.report.numbers import count, percent, si
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.tree import Comparison
 from snnhw.report import tables
 from snnhw.report.tables import Table
 

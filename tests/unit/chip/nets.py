@@ -81,7 +81,7 @@ def mapped(network: Network[IntNeuron], slices: list[Piece]) -> Artifact:
     mapping = Mapping(placed, chips=1 + max(core for *_, core in slices) // 8)
     specs = tuple(InputSpec(p.name, p.shape, "spikes", low=p.payload[0], high=p.payload[1]) for p in network.inputs)
     return Artifact(
-        source={"name": "toy.pt"},
+        source={"file": "toy.pt"},
         target=toy(),
         network=network,
         reference=network,  # type: ignore[arg-type]

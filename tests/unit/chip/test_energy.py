@@ -87,11 +87,11 @@ def test_float_operations() -> None:
     """Direct input: dense MACs of the first layer, once if static; binary events are ACs."""
     artifact = chain()
     events = {"x": np.array([2, 0, 1]), "h": np.array([3, 1, 0, 0]), "y": np.zeros(2)}
-    assert float_operations(artifact, events, 2, {"x": False}).acs == (3 * 4 + 4 * 2) / 2
-    direct = replace(artifact, inputs=(replace(artifact.inputs[0], encoding="direct"),))
-    once = float_operations(direct, events, 2, {"x": True})
+    assert float_operations(artifact, events, 2, False).acs == (3 * 4 + 4 * 2) / 2
+    direct = replace(artifact, deployment=replace(artifact.deployment, encoding="direct"))
+    once = float_operations(direct, events, 2, True)
     assert (once.acs, once.macs) == (4 * 2 / 2, 12)
-    assert float_operations(direct, events, 2, {"x": False}).macs == 24
+    assert float_operations(direct, events, 2, False).macs == 24
 
 
 def test_convention_constants() -> None:

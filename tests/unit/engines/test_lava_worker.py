@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from snnhw.engines.base import Record
 from snnhw.engines.lava import LavaEngine, compat, engine, lava_status
 from snnhw.errors import DataError, EngineError
+from snnhw.network import Kind
 from tests.generate import LIF, PROGRAMMABLE, artifact, random_case
 
 lava = pytest.mark.lava
@@ -122,12 +124,24 @@ def test_an_interrupt_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPat
         run(LavaEngine(), observer=Interrupt())
 
 
+def overflow(seed: int, profile: str, value: int, kind: Kind = Kind.NEURON) -> str:
+    """The error of a network whose inputs all have one value."""
+    case = random_case(seed, profile)
+    pops = tuple(p if p.kind is Kind.INPUT else replace(p, kind=kind) for p in case.network.populations)
+    huge = {name: np.full_like(x, value) for name, x in case.stream.items()}
+    with pytest.raises(EngineError) as caught:
+        LavaEngine().run(artifact(replace(case.network, populations=pops), profile), [huge], [Silent()])
+    assert caught.value.code == "lava-failed"
+    return caught.value.message
+
+
 @lava
-def test_an_overflow_of_stock_lava_is_refused_not_wrapped(folder: Path) -> None:
-    case = random_case(9, LIF)
-    huge = {name: np.full_like(x, 1 << 23) for name, x in case.stream.items()}
-    with pytest.raises(EngineError, match="the synaptic input of LIF needs more than 26 bits"):
-        LavaEngine().run(artifact(case.network, LIF), [huge], [Silent()])
+def test_what_lava_would_wrap_in_silence_is_refused(folder: Path) -> None:
+    assert "the synaptic input of LIF needs more than 26 bits" in overflow(9, LIF, 1 << 23)
+    assert "stock Conv would wrap a sum to 24 bits (use connections='sparse')" in overflow(5, LIF, 1 << 22)
+    assert "a sum of synapses needs more than 32 bits" in overflow(9, PROGRAMMABLE, 1 << 30)
+    message = overflow(9, LIF, 1024, Kind.ACCUMULATOR)
+    assert "an accumulator passed the largest threshold of LIF, 131071 << 6, and would be reset" in message
 
 
 PARENT = """

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from snnhw.compare import Comparison, compare
-from snnhw.compare.tree import Overflow
+from snnhw.comparison import Comparison, compare
+from snnhw.comparison.tree import Overflow
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.report import html, markdown, show, write_html, write_markdown
 from snnhw.report.numbers import count, percent, si
 from tests.unit.chip.nets import residual, residual_input
-from tests.unit.compare.sides import Twin
+from tests.unit.comparison.sides import Twin
 
 
 @pytest.fixture(scope="module")

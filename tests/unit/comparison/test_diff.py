@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnhw.compare import diff
+from snnhw.comparison import diff
 from snnhw.errors import DataError
 
 

@@ -24,7 +24,7 @@ def notes(artifact: Artifact, total: Tally) -> tuple[str, ...]:
         said.append(
             "The host computes the first layer: its multiply-accumulates are host_macs, its energy is excluded."
         )
-    if any(q.from_host and q.graded for q in total.projections):
+    if any(q.from_host and q.graded and q.synops for q in total.projections):
         said.append("The input is graded: its synops are priced on the chip and listed as first_layer_macs too.")
     if artifact.mapping.chips > 1 and len(sync_keys(artifact.target, 10**9, artifact.mapping.chips)) == 1:
         chips = artifact.mapping.chips

@@ -15,9 +15,9 @@ from snnhw.chip.energy import Energy, energy
 from snnhw.chip.tally import Tally
 from snnhw.chip.units import in_si, worst
 from snnhw.chip.wiring import Wiring
-from snnhw.compare.drift import rate_distance
-from snnhw.compare.notes import notes
-from snnhw.compare.tree import (
+from snnhw.comparison.drift import rate_distance
+from snnhw.comparison.notes import notes
+from snnhw.comparison.tree import (
     SCHEMA,
     AnnBaseline,
     Arithmetic,
@@ -173,7 +173,7 @@ def _drift(m: Measured) -> tuple[Drift, ...]:
 def _convention(m: Measured) -> Convention45nm:
     prices = convention()
     events = {**m.counts.events, **m.float_events}
-    float_ops = float_operations(m.artifact, events, m.samples, m.static)
+    float_ops = float_operations(m.artifact, events, m.samples, all(m.static.values()))
     macs = ann_macs(m.artifact)
     return Convention45nm(
         label=prices.label,

@@ -9,10 +9,10 @@ import numpy as np
 from snnhw.artifact import Artifact
 from snnhw.chip.counts import ChipObserver
 from snnhw.chip.tally import tally
-from snnhw.compare.floats import FloatCounts, FloatRun
-from snnhw.compare.raster import RasterObserver
-from snnhw.compare.rows import Measured, comparison
-from snnhw.compare.tree import Comparison
+from snnhw.comparison.floats import FloatCounts, FloatRun
+from snnhw.comparison.raster import RasterObserver
+from snnhw.comparison.rows import Measured, comparison
+from snnhw.comparison.tree import Comparison
 from snnhw.encoding import encode
 from snnhw.engines.base import Engine
 from snnhw.engines.observe import Predictions

@@ -8,12 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snnhw.compare import Comparison, compare
+from snnhw.artifact import Artifact
+from snnhw.comparison import Comparison, compare
+from snnhw.encoding import HostOp, InputSpec
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import DataError
-from snnhw.network import Kind, Population
-from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input
-from tests.unit.compare.sides import Twin
+from snnhw.network import Conv, Inject, Kind, Network, Population, Projection, Readout
+from snnhw.semantics import Deployment
+from tests.unit.chip.nets import CHAIN_INPUT, chain, integrator, mapped, residual, residual_input
+from tests.unit.comparison.sides import Twin
 
 KEYS = {
     "float", "quantized", "agreement", "synops", "neuron_updates", "messages", "hops", "latency", "energy",
@@ -118,6 +121,53 @@ def test_overflow_is_noted() -> None:
     assert c.saturations == sum(o.wraps + o.clips for o in c.overflow) > 0
     assert [o.name for o in c.overflow] == ["h"]
     assert c.notes[0].startswith("OVERFLOW")
+
+
+def hosted() -> tuple[Artifact, Artifact]:
+    """A net whose first convolution is on the chip, and the same with it on the host, directly encoded, T = 2."""
+    kernel, op = np.ones((2, 1, 3, 3), np.int64), Conv("k", padding=(1, 1))
+    rest = (Population("a", (2, 4, 4), Kind.NEURON, integrator(2), start=1),)
+    pixels = Population("x", (1, 4, 4), Kind.INPUT, payload=(0, 255))
+    currents = Population("x@a", (2, 4, 4), Kind.INPUT, payload=(0, 1000))
+    readout = Readout("rate", "a")
+    chip = Network((pixels, *rest), (Projection("x-a", "x", "a", op),), {"k": kernel}, 2, readout)
+    host = Network((currents, *rest), (Projection("x@a-a", "x@a", "a", Inject()),), {}, 2, readout)
+    direct = InputSpec("x", (1, 4, 4), "direct", high=255)
+    layer = HostOp(op, {"k": kernel}, np.zeros((2, 1, 1), np.int64), 0, (2, 4, 4), 0, 1000)
+    slices = [("a", ((0, 2), (0, 4), (0, 4)), 0)]
+    deployment = Deployment(2, "direct", (1, 4, 4), "rate")
+    on_chip = replace(mapped(chip, slices), inputs=(direct,), deployment=deployment)
+    on_host = replace(
+        mapped(host, slices), inputs=(replace(direct, population="x@a", host=layer),), deployment=deployment
+    )
+    return on_chip, replace(on_host, reference=on_chip.reference)
+
+
+def test_first_layer_on_the_host() -> None:
+    """The same spikes; the host's multiply-accumulates instead of synops; the same ANN and float operations."""
+    x = np.random.default_rng(1).integers(0, 3, (3, 1, 4, 4))
+    on_chip, on_host = hosted()
+    chip, host = (compare(Twin(a), a, x, None, ReferenceEngine(), chunk=2) for a in (on_chip, on_host))
+    inside = (3 * 4 - 2) ** 2 * 2  # kernel positions inside the image, two channels out
+    assert chip.quantized == host.quantized
+    assert (host.synops, host.messages, host.first_layer_macs, host.host_macs) == (0, 0, 0, inside)
+    assert chip.first_layer_macs == chip.synops > 0
+    assert chip.host_macs == 0
+    assert chip.ann_baseline == host.ann_baseline
+    assert chip.ann_baseline.macs == inside
+    assert chip.convention_45nm.float_snn == host.convention_45nm.float_snn
+    assert chip.convention_45nm.float_snn.macs == inside
+    assert host.projections[0].events > 0
+    assert host.projections[0].format is None
+    assert any("host_macs" in note for note in host.notes)
+    assert any("Injected" in note for note in host.notes)
+    assert not any("graded" in note for note in host.notes)
+
+
+def test_first_layer_once_a_step_for_sequences() -> None:
+    x = np.random.default_rng(1).integers(0, 3, (3, 2, 1, 4, 4))
+    _, on_host = hosted()
+    assert compare(Twin(on_host), on_host, x, None, ReferenceEngine()).host_macs == 2 * 200
 
 
 def test_no_samples() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnhw.compare.drift import rate_distance
+from snnhw.comparison.drift import rate_distance
 
 counts = st.lists(st.integers(0, 40), min_size=6, max_size=6)
 

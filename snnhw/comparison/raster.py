@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnhw.compare.tree import Raster
+from snnhw.comparison.tree import Raster
 from snnhw.engines.base import Record
 from snnhw.network import IntNeuron, Kind, Network
 
