@@ -330,7 +330,9 @@ def _model(neuron: FloatNeuron | IntNeuron | None) -> str:
 def _op(op: LinearOp) -> str:
     match op:
         case Conv():
-            return f"conv[{op.weight}] stride={_shape(op.stride)} padding={_shape(op.padding)}"
+            rest = f" dilation={_shape(op.dilation)}" if op.dilation != (1, 1) else ""
+            rest += f" groups={op.groups}" if op.groups != 1 else ""
+            return f"conv[{op.weight}] stride={_shape(op.stride)} padding={_shape(op.padding)}{rest}"
         case Inject():
             return "inject"
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,10 @@ def weight_tensor(op: LinearOp, weights: Mapping[str, Any], pre_size: int, dtype
         data, indices, indptr = (np.array(weights[op.weight + part]) for part in ("", "/indices", "/indptr"))
         rows, columns = (torch.from_numpy(part.astype(np.int64)) for part in (indptr, indices))
         values = torch.from_numpy(data).to(dtype)
-        return torch.sparse_csr_tensor(rows, columns, values, size=(len(indptr) - 1, pre_size))
+        size = (len(indptr) - 1, pre_size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "sparse CSR is in beta state"; the results are compared
+            return torch.sparse_csr_tensor(rows, columns, values, size=size, check_invariants=True)
     return torch.from_numpy(np.array(weights[op.weight])).to(dtype)
 
 

@@ -43,7 +43,9 @@ class Moments:
         return np.asarray(((errors @ self.covariance) * errors).sum(axis=1))
 
 
-def moments_into(network: Network[Any], population: Population[Any], values: Mapping[str, Array]) -> dict[LinearOp, Moments]:
+def moments_into(
+    network: Network[Any], population: Population[Any], values: Mapping[str, Array]
+) -> dict[LinearOp, Moments]:
     """Moments of every dense and every ungrouped convolution into a population; summands that share weights are added.
 
     Args:
@@ -72,8 +74,8 @@ def _patches(op: LinearOp, weight: Array, x: Array) -> Array:
     if not isinstance(op, Conv):
         return _some(frames.reshape(len(frames), -1), ROWS, rng)
     positions = (frames.shape[2] // op.stride[0]) * (frames.shape[3] // op.stride[1])
-    frames = torch.from_numpy(_some(frames, max(4 * ROWS // max(positions, 1), 1), rng).astype(np.float32))
-    unfolded = torch.nn.functional.unfold(frames, weight.shape[2:], op.dilation, op.padding, op.stride)
+    some = torch.from_numpy(_some(frames, max(4 * ROWS // max(positions, 1), 1), rng).astype(np.float32))
+    unfolded = torch.nn.functional.unfold(some, weight.shape[2:], op.dilation, op.padding, op.stride)
     return _some(unfolded.movedim(1, 2).flatten(0, 1).numpy(), ROWS, rng)
 
 

@@ -9,12 +9,18 @@ import numpy as np
 
 from snnhw.errors import QuantizeError
 from snnhw.fixed import DECAY_ONE
-from snnhw.network import Array, Comparison, FloatNeuron, IntNeuron, Kind, Population
+from snnhw.network import Array, Comparison, FloatNeuron, IntNeuron, Kind, Population, Reset
 from snnhw.quantize.formats import Formats
 from snnhw.target import Target
 
 STOCK_DECAY_MAX = 4095
 """Lava's LIF keeps dv in 12 bit; 4095 forgets all but 1/4096, which rounds to 0 below 4096."""
+
+MEMORYLESS_GRAIN = 128
+"""Even weights << 6: without memory, the membrane of a stock LIF is a multiple of this, but for what 1/4096 leaves."""
+
+NEARLY_WHOLE = 1e-9
+"""A threshold this close to a whole number of grains is meant to be one."""
 
 
 @dataclass(frozen=True)
@@ -79,34 +85,32 @@ def decay(keep: float, what: str, where: str) -> int:
     return round(DECAY_ONE * (1.0 - keep))
 
 
-def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, formats: Formats) -> Made:
-    """Integers of one neuron model; `scale` is weight units per real unit, membrane units are 2**shift times that."""
+def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, formats: Formats, even: bool) -> Made:
+    """Integers of one neuron model; `scale` is weight units per real unit, membrane units are 2**shift times that.
+
+    Args:
+        even: all that arrives is a sum of even weights (stock LIF without injected currents).
+    """
     n, name = population.model, population.name
     unit = scale * (1 << shift)
     du, dv = decay(n.u_keep, "current", name), decay(n.v_keep, "membrane", name)
     if formats.stock:
         dv = min(dv, STOCK_DECAY_MAX)
+    grain = _grain(n, even) if formats.stock else 1
+    bias, bias_why = _bias(n, unit, formats, grain, name)
     rows = [
+        _row(name, "du", du, n.u_keep, f"4096 * (1 - {n.u_keep:g})"),
         _row(name, "dv", dv, n.v_keep, f"4096 * (1 - {n.v_keep:g}); keeps {1 - dv / DECAY_ONE:.6f} per step"),
         _row(name, "scale", _text(scale), 1.0, "weight units per real unit"),
-        _row(
-            name,
-            "act_shift",
-            shift,
-            None,
-            "largest shift of the synaptic sum at which 24 bit are proven, else the smallest",
-        ),
+        _row(name, "act_shift", shift, None, "largest shift of the sum at which 24 bit are proven, else the smallest"),
+        _row(name, "bias", _text(bias), _text(n.bias), bias_why),
     ]
-    exact = n.v_keep == 1.0 and n.u_keep == 0.0
-    bias, why = _bias(n, unit, formats, whole=formats.stock and exact and n.comparison is Comparison.GE, where=name)
-    rows.append(_row(name, "bias", _text(bias), _text(n.bias), why))
     if population.kind is Kind.ACCUMULATOR:
         vth: Array = np.asarray(formats.threshold_max, np.int64)
         neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift)
         return Made(neuron, (*rows, _row(name, "vth", int(vth), None, "never reached: the membrane is the result")))
-    vth, comparison, why = _threshold(n, unit, formats, exact, name)
+    vth, comparison, why = _threshold(n, unit, formats, grain, name)
     rows.append(_row(name, "vth", _text(vth), _text(n.threshold), why))
-    whole = float(unit.ravel()[0])
     neuron = IntNeuron(
         dv=dv,
         vth=vth,
@@ -116,70 +120,105 @@ def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, f
         comparison=comparison,
         reset=n.reset,
         reset_timing=n.reset_timing,
-        v_reset=round(n.v_reset * whole),
-        v_min=None if n.v_min is None else round(n.v_min * whole),
-        v_init=round(n.v_init * whole),
         max_spikes=n.max_spikes,
+        **_levels(n, float(unit.ravel()[0]), name, rows),
     )
     return Made(neuron, tuple(rows))
 
 
-def _threshold(n: FloatNeuron, unit: Array, formats: Formats, exact: bool, where: str) -> tuple[Array, Comparison, str]:
-    """Integer thresholds; `>=` on a stock LIF becomes `>` one mantissa lower where that is the same."""
-    step = formats.threshold_step
-    vth = np.rint(n.threshold * unit / step).astype(np.int64) * step
-    why = f"threshold * scale, off by at most {_worst(vth, n.threshold * unit):.3%}"
-    comparison = n.comparison
-    if formats.stock and comparison is Comparison.GE:
+def _levels(n: FloatNeuron, unit: float, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """v_reset, v_min and v_init in membrane units, and their rows where they are used."""
+    real = {"v_reset": n.v_reset, "v_min": n.v_min, "v_init": n.v_init}
+    found = {key: None if value is None else round(value * unit) for key, value in real.items()}
+    used = {"v_reset": n.reset is Reset.V_RESET, "v_min": n.v_min is not None, "v_init": n.v_init != 0}
+    rows += [_row(name, key, found[key], real[key], f"{key} * scale") for key in used if used[key]]
+    return found
+
+
+def _grain(n: FloatNeuron, even: bool) -> int:
+    """What the membrane of a stock LIF is always a multiple of, so that >= is > a little lower; 1 if nothing."""
+    if n.v_keep == 1.0 and n.u_keep == 0.0 and n.comparison is Comparison.GE:
+        return 64
+    return MEMORYLESS_GRAIN if even and n.v_keep == 0.0 and n.u_keep == 0.0 else 1
+
+
+def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str) -> tuple[Array, Comparison, str]:
+    """Integer thresholds; on a stock LIF, which only knows `>`, the one that is the same as what was trained."""
+    step, want, comparison = formats.threshold_step, n.threshold * unit, n.comparison
+    vth = np.rint(want / step).astype(np.int64) * step
+    why = f"threshold * scale, off by at most {_worst(vth, want):.3%}"
+    if formats.stock:
         comparison = Comparison.GT
-        if exact:
+        if grain == MEMORYLESS_GRAIN:
+            vth = _between(want, n.comparison, grain)
+            why = f"between the two multiples of {grain} that {n.comparison} separates; exact while |v| < 2**18"
+        elif n.comparison is Comparison.GE and grain == step:
             vth, why = vth - step, why + "; >= becomes > one mantissa lower: exact, v is always a multiple of it"
-        else:
+        elif n.comparison is Comparison.GE:
             why += "; >= becomes >: differs where v meets the threshold exactly"
-    if vth.max() > formats.threshold_max or vth.min() < 0:
+    lowest = 1 if n.max_spikes > 1 else 0  # whole thresholds are counted
+    if vth.max() > formats.threshold_max or vth.min() < lowest:
         raise QuantizeError(
             "threshold-range",
             "a threshold does not fit its format",
             where=where,
-            needed=int(vth.max()),
-            limit=f"0 to {formats.threshold_max}",
+            needed=int(vth.min() if vth.min() < lowest else vth.max()),
+            limit=f"{lowest} to {formats.threshold_max}",
             hint="rescale the layer: threshold and weights are too far apart",
         )
     return vth, comparison, why
+
+
+def _between(want: Array, comparison: Comparison, grain: int) -> Array:
+    """The threshold of `>` half way between the multiples of the grain that must and must not fire."""
+    if comparison is Comparison.GE:
+        first = np.ceil(want / grain - NEARLY_WHOLE)
+    else:
+        first = np.floor(want / grain + NEARLY_WHOLE) + 1
+    return np.asarray(first.astype(np.int64) * grain - grain // 2)
 
 
 def _worst(have: Array, want: Array) -> float:
     return float(np.max(np.abs(have - want) / np.maximum(np.abs(want), 1e-12)))
 
 
-def _bias(n: FloatNeuron, unit: Array, formats: Formats, whole: bool, where: str) -> tuple[Array, str]:
-    """Integer biases: the smallest exponent at which all mantissas fit; `whole` keeps v a multiple of 64."""
+def _bias(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str) -> tuple[Array, str]:
+    """Integer biases, multiples of the grain: the smallest exponent at which all mantissas fit."""
     want = np.asarray(n.bias * unit)
     most = (1 << (formats.bias_bits - 1)) - 1
     for exponent in range(formats.bias_exponents):
-        if whole and (1 << exponent) < formats.threshold_step:
+        if (1 << exponent) < grain:
             continue
         mantissa = np.rint(want / (1 << exponent))
         if np.abs(mantissa).max(initial=0) <= most:
-            return mantissa.astype(
-                np.int64
-            ) << exponent, f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
-    limit = most << (formats.bias_exponents - 1)
+            why = f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
+            return mantissa.astype(np.int64) << exponent, why
     raise QuantizeError(
         "bias-range",
         "a bias does not fit its format",
         where=where,
         needed=int(np.abs(want).max()),
-        limit=limit,
+        limit=largest_bias(formats),
         hint="rescale the layer: bias and weights are too far apart",
     )
+
+
+def largest_bias(formats: Formats) -> int:
+    """In membrane units."""
+    return ((1 << (formats.bias_bits - 1)) - 1) << (formats.bias_exponents - 1)
 
 
 def bias_limit(n: FloatNeuron, shift: int, formats: Formats) -> float:
     """Largest scale at which every bias fits."""
     largest = float(np.max(np.abs(n.bias)))
-    most = ((1 << (formats.bias_bits - 1)) - 1) << (formats.bias_exponents - 1)
-    return most / (largest * (1 << shift)) if largest else float("inf")
+    return largest_bias(formats) / (largest * (1 << shift)) if largest else float("inf")
+
+
+def fits(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> bool:
+    """Whether bias and threshold fit their formats at a shift."""
+    unit = scale * (1 << shift)
+    bias, threshold = float(np.abs(n.bias * unit).max()), float(np.max(n.threshold * unit))
+    return bias <= largest_bias(formats) and threshold <= formats.threshold_max
 
 
 def _row(population: str, parameter: str, integer: Any, real: Any, why: str) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
 from snnhw.network import (
     Array,
+    Conv,
     FloatNeuron,
     Inject,
     IntNeuron,
     Kind,
+    LinearOp,
     Network,
     Population,
     Projection,
@@ -27,13 +29,18 @@ from snnhw.network import (
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of, round_weights
 from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_spec, move_to_host, with_payload
-from snnhw.quantize.neuron import bias_limit, make_neuron, refuse_unsupported
+from snnhw.quantize.moments import Moments, moments_into
+from snnhw.quantize.neuron import bias_limit, fits, largest_bias, make_neuron, refuse_unsupported
+from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, largest_weights, parts
 from snnhw.semantics import Deployment
 from snnhw.target import Target
 
 CALIBRATION_SAMPLES = 64
-"""Samples the scale search looks at; more change little and cost time."""
+"""Samples that scales and rounding look at; more change little and cost time."""
+
+NOTHING = 1e-6
+"""Mean currents below this part of a weight unit are left as they are: exact weights keep their bias."""
 
 PEAK_MARGIN = 2.0
 """Head room of accumulators over the largest value calibration data reached."""
@@ -111,6 +118,8 @@ class _Work:
         self.populations: list[Population[IntNeuron]] = []
         self.projections: list[Projection] = []
         self.weights: dict[str, Array] = {}
+        self.factors: dict[str, Array] = {}
+        self.moments: dict[LinearOp, Moments] = {}
         self.scales: dict[str, Array] = {}
         self.rationale: list[dict[str, Any]] = []
         self.bounds: list[Bound] = []
@@ -119,19 +128,17 @@ class _Work:
     def add(self, population: Population[FloatNeuron]) -> None:
         """Quantise one population and the projections into it."""
         if population.kind is Kind.INPUT:
-            payload = (
-                (-current_max(self.formats), current_max(self.formats))
-                if population.name in self.hosts
-                else population.payload
-            )
-            shell: Population[Any] = replace(population, payload=payload, payload_scale=population.payload_scale)
+            most = current_max(self.formats)
+            payload = (-most, most) if population.name in self.hosts else population.payload
+            shell: Population[Any] = replace(population, payload=payload)
             self.populations.append(shell)
             return
+        self.moments = {} if self.activity is None else moments_into(self.placed, population, self.activity)
         scale = self._relay_scale() if population.kind is Kind.RELAY else self._scale(population)
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
-        made, limit = self._neuron(population, scale)
+        made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale)
         self.rationale += [
             {**row, "why": f"{row['why']}; {scale.why}"} if row["parameter"] == "scale" else row for row in made.rows
         ]
@@ -155,9 +162,7 @@ class _Work:
         if population.kind is Kind.ACCUMULATOR:
             limit = min(limit, self._accumulator_limit(population))
         largest = largest_weights(self.placed, population, shared)
-        trial = None
-        if self.activity is not None and not hosted:
-            trial = Trial(self.source, self.activity, self.source[population.name])
+        trial = Trial(self.placed, population, self.moments) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
             largest = np.asarray(self.formats.largest / limit)
         return choose(largest, population, self.formats, trial, limit)
@@ -175,32 +180,62 @@ class _Work:
         return STATE_MAX / (max(peak, 1e-30) * (1 << self.formats.act_shifts[-1]))
 
     def _projection(self, projection: Projection, population: Population[FloatNeuron], scale: Scale) -> Projection:
-        """Integer weights, stored once for all projections that share them."""
-        if isinstance(projection.op, Inject):
+        """Integer weights, stored once for all projections that share them and their scale."""
+        op = projection.op
+        if isinstance(op, Inject):
             return projection
         payload = self.placed[projection.pre].payload_scale
-        label = projection.op.weight if payload == 1.0 else f"{projection.op.weight}*{payload:g}"
+        label = op.weight if payload == 1.0 else f"{op.weight}*{payload:g}"
         if population.kind is Kind.RELAY:
             label = f"{label}@{self.formats.step}"
+        factor = np.asarray(scale.value * payload)
+        if label in self.weights and not np.array_equal(self.factors[label], factor):
+            label = f"{label}@{population.name}"
         if label not in self.weights:
-            arrays = parts(self.placed, projection.op)
-            real = scale_rows(projection.op, arrays, scale.value * payload, population.shape, projection.name)[""]
-            integers = round_weights(real, 1.0, self.formats)
-            self.weights[label] = integers
-            structure = {label + part: array for part, array in arrays.items() if part}
-            self.weights |= structure
-            clipped = int((np.abs(real) > self.formats.largest + 0.5 * self.formats.step).sum())
-            self.rationale.append(
-                {
-                    "population": population.name,
-                    "parameter": f"weights {label}",
-                    "integer": f"{integers.min()} to {integers.max()}",
-                    "real": f"{arrays[''].min():.6g} to {arrays[''].max():.6g}",
-                    "why": f"round(weight * scale), multiples of {self.formats.step}; "
-                    f"{clipped} of {integers.size} clipped",
-                }
+            arrays = parts(self.placed, op)
+            real = scale_rows(op, arrays, factor, population.shape, projection.name)[""]
+            moments = self.moments.get(op)
+            integers = (
+                round_weights(real, 1.0, self.formats) if moments is None else compensated(real, moments, self.formats)
             )
-        return replace(projection, op=replace(projection.op, weight=label))
+            self.weights |= {label: integers} | {label + part: array for part, array in arrays.items() if part}
+            self.factors[label] = factor
+            self.rationale.append(self._weights_row(population.name, label, real, integers, arrays[""]))
+        return replace(projection, op=replace(op, weight=label))
+
+    def _weights_row(self, population: str, label: str, real: Array, integers: Array, source: Array) -> dict[str, Any]:
+        clipped = int((np.abs(real) > self.formats.largest + 0.5 * self.formats.step).sum())
+        how = "round(weight * scale)" if self.activity is None else "weight * scale, rounded so that errors make up"
+        return {
+            "population": population,
+            "parameter": f"weights {label}",
+            "integer": f"{integers.min()} to {integers.max()}",
+            "real": f"{source.min():.6g} to {source.max():.6g}",
+            "why": f"{how}, multiples of {self.formats.step}; {clipped} of {integers.size} clipped",
+        }
+
+    def _with_mean_kept(
+        self, population: Population[FloatNeuron], into: list[Projection], scale: Scale
+    ) -> Population[FloatNeuron]:
+        """The population with a bias that takes the mean of what rounding the weights changed."""
+        n = population.model
+        if not self.moments or n.u_keep:
+            return population
+        change: Array = np.zeros(())
+        result = self._so_far(population)
+        seen: set[LinearOp] = set()
+        for have, want in zip(into, self.placed.into(population.name), strict=True):
+            if want.op not in self.moments or want.op in seen:
+                continue
+            seen.add(want.op)
+            factor = np.asarray(scale.value * self.placed[want.pre].payload_scale)
+            real = scale_rows(want.op, parts(self.placed, want.op), factor, population.shape, want.name)[""]
+            lost = (real - result.array(have.op)).reshape(len(real), -1) @ self.moments[want.op].mean
+            shape = (-1, 1, 1) if isinstance(want.op, Conv) else population.shape
+            change = change + lost.reshape(shape)
+        change = np.where(np.abs(change) < NOTHING, 0.0, change) / scale.value
+        most = largest_bias(self.formats) / (float(scale.value.max()) * (1 << self.formats.act_shifts[-1]))
+        return replace(population, neuron=replace(n, bias=np.clip(n.bias + change, -most, most)))
 
     def _neuron(self, population: Population[FloatNeuron], scale: Scale) -> tuple[Any, Bound]:
         """The integer neuron at the largest shift that interval analysis proves, else at the smallest."""
@@ -209,11 +244,12 @@ class _Work:
             shifts = shifts[-1:]
         network = self._so_far(population)
         low, high = arriving_range(network, network[population.name])
+        even = not any(isinstance(p.op, Inject) for p in self.placed.into(population.name))
         made = limit = None
         for shift in shifts:
-            if bias_limit(population.model, shift, self.formats) < float(scale.value.max()) and shift != shifts[-1]:
+            if shift != shifts[-1] and not fits(population.model, scale.value, shift, self.formats):
                 continue
-            made = make_neuron(population, scale.value, shift, self.formats)
+            made = make_neuron(population, scale.value, shift, self.formats, even)
             limit = bound(population.name, population.kind, made.neuron, low, high, self.placed.steps)
             if limit.proven:
                 break

@@ -7,12 +7,12 @@ whole number of weight units: the rounded threshold, not the rounded weights, is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from snnhw.evaluate import current, current_into, fire
 from snnhw.linear import scale_rows
 from snnhw.network import (
     Array,
@@ -28,10 +28,10 @@ from snnhw.network import (
     Sparse,
 )
 from snnhw.quantize.formats import Formats, round_weights
+from snnhw.quantize.moments import Moments
 
-SHARED_FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
-CHANNEL_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
-"""Candidates around the scale at which the largest weight just fits; above 1 outliers are clipped."""
+FACTORS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 1.03, 1.06, 1.1, 1.15, 1.2, 1.3, 1.5, 1.75, 2.0)
+"""Candidates around the scale at which the largest weight just fits; above 1 outliers are clipped. Ties go to 1."""
 
 WHOLE_THRESHOLD = 16
 """Thresholds below this many weight units are left where they are: moving them would cost too much resolution."""
@@ -120,37 +120,48 @@ def base_scale(largest: Array, population: Population[FloatNeuron], formats: For
 
 @dataclass(frozen=True)
 class Trial:
-    """Float activity of the calibration samples around one population."""
+    """What rounding at a scale would cost one population, told from what its operators read on calibration data."""
 
     network: Network[FloatNeuron]
-    values: Mapping[str, Array]
     population: Population[FloatNeuron]
+    moments: Mapping[LinearOp, Moments]
 
-    def mismatch(self, scale: Array, formats: Formats) -> float:
-        """Share of spikes that change, given the float network's spikes in front of the population."""
-        neuron = self.population.model
-        rounded = {}
+    def cost(self, scale: Array, formats: Formats) -> Array:
+        """Squared error in reals, of the scale's shape: of the current (its variance) and of the threshold."""
+        total = np.zeros(self.population.shape)
+        seen: set[LinearOp] = set()
         for projection in self.network.into(self.population.name):
-            if isinstance(projection.op, Inject) or projection.op.weight in rounded:
+            if projection.op not in self.moments or projection.op in seen:
                 continue
-            arrays = parts(self.network, projection.op)
+            seen.add(projection.op)
             payload = self.network[projection.pre].payload_scale
-            up = scale_rows(projection.op, arrays, scale * payload, self.population.shape, projection.name)
-            q = {**up, "": round_weights(up[""], 1.0, formats).astype(np.float64)}
-            back = scale_rows(projection.op, q, 1.0 / (scale * payload), self.population.shape, projection.name)
-            rounded |= {projection.op.weight + part: array for part, array in back.items()}
-        net = self.network.with_weights({**self.network.weights, **rounded})
-        driven = current(neuron, current_into(net, self.population, self.values)) + neuron.bias
-        have, want = fire(neuron, driven), self.values[self.population.name]
-        changed = float(np.abs(have - want).sum())
-        drift = float(abs(have.sum() - want.sum()))
-        return (changed + drift) / max(float(want.sum()), 1.0)
+            arrays = parts(self.network, projection.op)
+            units = scale_rows(projection.op, arrays, scale * payload, self.population.shape, projection.name)[""]
+            errors = (units - round_weights(units, 1.0, formats)).reshape(len(units), -1)
+            rows = self.moments[projection.op].variance(errors)
+            shape = (-1, 1, 1) if isinstance(projection.op, Conv) else self.population.shape
+            total = total + rows.reshape(shape) / scale**2
+        if self.population.kind is Kind.NEURON:
+            units = self.population.model.threshold * scale
+            grain = formats.threshold_step / (1 << formats.act_shifts[0])
+            total = total + ((np.rint(units / grain) * grain - units) / scale) ** 2
+        return np.asarray(_like(total, scale.shape))
+
+
+def _like(total: Array, shape: Shape) -> Array:
+    """The mean over every axis on which a scale does not vary."""
+    if not shape:
+        return np.asarray(total.mean())
+    axes = tuple(axis for axis, n in enumerate(shape) if n == 1)
+    return np.asarray(total.mean(axis=axes, keepdims=True))
 
 
 def choose(
     largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: float
 ) -> Scale:
-    """The scale of a population: the best of a few candidates on calibration data, else the largest that clips nothing.
+    """The scale of a population: the best of some candidates on calibration data, else the largest that clips nothing.
+
+    Where every channel has its own scale, each takes its own best.
 
     Args:
         limit: no scale above this (host-computed currents and biases must fit their format).
@@ -163,17 +174,18 @@ def choose(
         value = np.minimum(base * factor, limit)
         return whole_threshold(value, neuron.threshold, 1) if spiking else value
 
-    if trial is None or not spiking:
-        return Scale(
-            candidate(1.0),
-            "largest scale at which no weight is clipped and the threshold is a whole number of weight units",
-        )
-    factors = CHANNEL_FACTORS if formats.per_neuron_threshold else SHARED_FACTORS
-    tried = {factor: trial.mismatch(candidate(factor), formats) for factor in factors}
-    best = min(tried, key=lambda factor: (tried[factor], abs(factor - 1.0)))
-    kept = f"clips outliers above 1/{best:g} of the largest weight" if best > 1 else "clips nothing"
+    if trial is None:
+        whole = " and the threshold is a whole number of weight units" if spiking else ""
+        return Scale(candidate(1.0), f"largest scale at which no weight is clipped{whole}")
+    candidates = np.stack([candidate(factor) for factor in FACTORS])
+    costs = np.stack([trial.cost(scale, formats) for scale in candidates])
+    best = costs.argmin(axis=0)[None]
+    chosen = np.take_along_axis(candidates, best, axis=0)[0]
+    factors = np.asarray(FACTORS)[best]
+    gain = math.sqrt(float(np.take_along_axis(costs, best, axis=0).mean()) / max(float(costs[0].mean()), 1e-300))
+    span = f"{factors.min():g}" if factors.min() == factors.max() else f"{factors.min():g} to {factors.max():g}"
     return Scale(
-        candidate(best),
-        f"factor {best:g} of the largest unclipped scale ({kept}): fewest changed spikes on calibration data "
-        f"({tried[best]:.4f} of the float spikes; {tried[1.0]:.4f} at factor 1)",
+        np.asarray(chosen, np.float64),
+        f"factor {span} of the largest scale that clips nothing: least error of the current on calibration data "
+        f"({gain:.3g} of that at factor 1)",
     )
