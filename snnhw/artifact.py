@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping as MappingABC
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def save(artifact: Artifact, path: str | Path) -> None:
             "cannot-write", f"the artifact cannot be written: {error.strerror}", where=str(path)
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is not there, or not a folder
+            temporary.unlink(missing_ok=True)
 
 
 def to_bytes(artifact: Artifact) -> bytes:

@@ -48,6 +48,7 @@ class InputSpec:
         scale: real value of one unit of the quantised value (1 for spikes).
         low, high: range of the quantised value.
         seed: of the Bernoulli draws.
+        exact: values outside the range are refused (spikes, pixels), not clipped (a range told from calibration data).
         host: what the host computes before the values reach the chip, if anything.
     """
 
@@ -58,12 +59,13 @@ class InputSpec:
     low: int = 0
     high: int = 1
     seed: int = 0
+    exact: bool = True
     host: HostOp | None = None
 
 
-def to_real(x: Array, where: str = "x") -> Array:
-    """Samples as float64: uint8 counts as pixels and is divided by 255, everything else is taken as it is."""
-    if x.dtype == np.uint8:
+def to_real(x: Array, where: str = "x", *, pixels: bool = True) -> Array:
+    """Samples as float64: of `pixels`, uint8 is divided by 255; everything else is taken as it is."""
+    if x.dtype == np.uint8 and pixels:
         return x.astype(np.float64) / 255.0
     if x.dtype.kind not in "fiub":
         raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=where)
@@ -86,7 +88,7 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> 
         float64 array (B, T, *shape); direct encoding is a broadcast view.
     """
     sequence = _is_sequence(x, shape, steps)
-    real = to_real(x)
+    real = to_real(x, pixels=encoding == "direct" or not sequence)  # a sequence of spikes may well be uint8
     if sequence:
         return real
     match encoding:
@@ -134,15 +136,13 @@ def _bernoulli(real: Array, steps: int, seed: int) -> Array:
             hint="scale the data, or give uint8 pixels",
         )
     out = np.empty((real.shape[0], steps, *real.shape[1:]))
-    for i, sample in enumerate(real):
+    for i, sample in enumerate(real.astype(np.float32)):  # uint8, float32 and float64 of an image draw the same
         out[i] = sample > _generator(sample, seed).random((steps, *sample.shape))
     return out
 
 
 def _generator(sample: Array, seed: int) -> np.random.Generator:
-    key = hashlib.blake2b(
-        seed.to_bytes(8, "little", signed=True) + np.ascontiguousarray(sample).tobytes(), digest_size=16
-    )
+    key = hashlib.blake2b(f"{int(seed)} ".encode() + np.ascontiguousarray(sample).tobytes(), digest_size=16)
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
 
 
@@ -150,10 +150,36 @@ def quantized_steps(real: Array, spec: InputSpec) -> Array:
     """Integer values of the input population from its real input (B, T, ...); a static input stays a view."""
     static = real.shape[1] > 1 and real.strides[1] == 0
     source = real[:, :1] if static else real
-    values = np.clip(np.rint(source / spec.scale), spec.low, spec.high).astype(np.int32)
+    units = np.rint(source / spec.scale)
+    if spec.exact:
+        _require_representable(source, units, spec)
+    values = np.clip(units, spec.low, spec.high).astype(np.int32)
     if spec.host is not None:
         values = _host(values, spec.host)
     return np.broadcast_to(values, (values.shape[0], real.shape[1], *values.shape[2:])) if static else values
+
+
+def _require_representable(source: Array, units: Array, spec: InputSpec) -> None:
+    if not units.size:
+        return
+    if units.min() < spec.low or units.max() > spec.high:
+        raise DataError(
+            "bad-range",
+            "the data leave the range the network was compiled for",
+            where="x",
+            needed=f"[{source.min():g}, {source.max():g}]",
+            limit=f"[{spec.low * spec.scale:g}, {spec.high * spec.scale:g}]",
+            hint="scale the data, or compile with --calibrate on data like them",
+        )
+    if spec.scale == 1.0 and (units != source).any():
+        raise DataError(
+            "bad-range",
+            "the data are not whole numbers of spikes",
+            where="x",
+            needed=float(source[units != source][0]),
+            limit="whole numbers",
+            hint="give --encode bernoulli for values in [0, 1], or compile with --calibrate for analog sequences",
+        )
 
 
 def _host(values: Array, host: HostOp) -> Array:

@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from snnhw.network import Array, Comparison, FloatNeuron, Kind, LinearOp, Network, Population, Reset, ResetTiming
+from snnhw.network import (
+    Array,
+    Comparison,
+    FloatNeuron,
+    Kind,
+    LinearOp,
+    Network,
+    Population,
+    Reset,
+    ResetTiming,
+    Shape,
+)
 from snnhw.torch_ops import product, weight_tensor
 
 
@@ -57,12 +68,13 @@ def current_into(
 
     Summands that share weights are added first.
     """
-    grouped: dict[LinearOp, Array] = {}
+    grouped: dict[tuple[LinearOp, Shape], Array] = {}
     for projection in network.into(population.name):
         pre = values[projection.pre]
-        grouped[projection.op] = grouped[projection.op] + pre if projection.op in grouped else pre
+        key = (projection.op, pre.shape[2:])
+        grouped[key] = grouped[key] + pre if key in grouped else pre
     total: Array | None = None
-    for op, pre in grouped.items():
+    for (op, _), pre in grouped.items():
         arrived = _arrived(op, network, pre, population)
         total = arrived if total is None else total + arrived
     assert total is not None

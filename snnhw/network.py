@@ -283,11 +283,40 @@ def verify(network: Network[Any]) -> None:
             _broken("a projection's delay is the difference of the start steps", projection.name)
         if not isinstance(projection.op, Inject) and projection.op.weight not in network.weights:
             _broken("every operator's weights exist", projection.name)
+        if not _fits(network.weights, projection.op, pre.shape, post.shape):
+            _broken("an operator's weights fit its populations", projection.name)
     for population in network.computed:
         if not network.into(population.name):
             _broken("every computed population has an input", population.name)
     if network.readout.population not in seen:
         _broken("the readout names a population", network.readout.population)
+
+
+def _fits(weights: Mapping[str, Array], op: LinearOp, pre: Shape, post: Shape) -> bool:
+    if isinstance(op, Inject):
+        return pre == post
+    w = weights[op.weight]
+    match op:
+        case Dense():
+            return w.shape == (prod(post), prod(pre))
+        case Diagonal():
+            tail = pre[len(pre) - w.ndim :]
+            return pre == post and len(tail) == w.ndim and all(a in (1, b) for a, b in zip(w.shape, tail, strict=True))
+        case Sparse():
+            return _sparse_fits(w, weights.get(f"{op.weight}/indices"), weights.get(f"{op.weight}/indptr"), pre, post)
+        case Conv():
+            if (len(pre), len(post), w.ndim) != (3, 3, 4) or post[0] % op.groups or w.shape[1] * op.groups != pre[0]:
+                return False
+            sizes = zip(pre[1:], w.shape[2:], op.stride, op.padding, op.dilation, strict=True)
+            return post == (w.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes))
+
+
+def _sparse_fits(w: Array, indices: Array | None, indptr: Array | None, pre: Shape, post: Shape) -> bool:
+    """Whether a CSR matrix points inside its populations; compiled code reads without asking."""
+    if indices is None or indptr is None or indptr.shape != (prod(post) + 1,) or w.shape != indices.shape:
+        return False
+    inside = not indices.size or (indices.min() >= 0 and indices.max() < prod(pre))
+    return bool(inside and indptr[0] == 0 and indptr[-1] == w.size and (np.diff(indptr) >= 0).all())
 
 
 def _broken(rule: str, where: str) -> None:

@@ -63,7 +63,9 @@ class Semantics:
         _require(self.v_min is None or _number(self.v_min), "v_min", self.v_min, "a number or null")
         _require(self.v_init == "v_reset" or _number(self.v_init), "v_init", self.v_init, "a number or 'v_reset'")
         same_step = self.reset_timing == ResetTiming.SAME_STEP
-        _require(same_step or self.reset == Reset.SUBTRACT, "reset_timing", self.reset_timing, "subtract, or same_step")
+        _require(
+            same_step or self.reset == Reset.SUBTRACT, "reset_timing", self.reset_timing.value, "subtract, or same_step"
+        )
         for node, changes in self.nodes.items():
             unknown = sorted(set(changes) - {f.name for f in fields(self) if f.name != "nodes"})
             _require(not unknown, f"nodes.{node}", unknown, "fields of Semantics")

@@ -51,7 +51,8 @@ def ann_macs(artifact: Artifact) -> int:
     """Multiply-accumulates of one forward pass of the ANN of the same topology.
 
     Lowering counts them on the layers as the source has them. A network without that note (made by hand) is counted
-    by its stored synapses: projections into one population that share operator and weights count once (the ANN adds their inputs first).
+    by its stored synapses: projections into one population that share operator and weights count once (the ANN adds
+    their inputs first).
     One-to-one projections are additions and relays are delays: neither is a multiply-accumulate. Counted on the
     float network, where a first layer that the host computes is still a layer. Border aware: products with padding
     do not count there.

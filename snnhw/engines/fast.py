@@ -44,7 +44,10 @@ class FastEngine:
 
 @dataclass(frozen=True)
 class Synapses:
-    """Projections into one population that share operator and weights: their spikes are added first."""
+    """Projections into one population that share operator and weights: their spikes are added first.
+
+    Not where `weight_exp` is negative: the contract shifts the sum of each projection, which floors each.
+    """
 
     pres: tuple[str, ...]
     projection: Projection
@@ -94,7 +97,7 @@ class Plan:
     def _arriving(self, group: Synapses, values: Mapping[str, Array], post: Population[IntNeuron]) -> Array:
         spikes = values[group.pres[0]]
         for name in group.pres[1:]:
-            spikes = spikes + values[name]
+            spikes = np.add(spikes, values[name], dtype=np.result_type(spikes, values[name], np.int32))
         steps = spikes.shape[1]
         if steps > 1 and spikes.strides[1] == 0:  # a static input: once is enough
             summed = self._synapses(group, spikes[:, :1], post)
@@ -104,16 +107,18 @@ class Plan:
     def _synapses(self, group: Synapses, spikes: Array, post: Population[IntNeuron]) -> Array:
         batch, steps = spikes.shape[:2]
         if group.weight is None:  # injected by the host
-            return np.asarray(spikes, np.int64)
-        x = torch.tensor(spikes.reshape(batch * steps, *spikes.shape[2:]), dtype=group.dtype)
+            return np.asarray(fixed.shifted(np.asarray(spikes, np.int64), group.projection.weight_exp))
+        x = torch.tensor(np.ascontiguousarray(spikes.reshape(batch * steps, *spikes.shape[2:])), dtype=group.dtype)
         y = product(group.projection.op, group.weight, x, post.shape).reshape(batch, steps, *post.shape)
         return np.asarray(fixed.shifted(y.numpy().astype(np.int64), group.projection.weight_exp))
 
 
 def _groups(network: Network[IntNeuron], population: Population[IntNeuron]) -> tuple[Synapses, ...]:
-    found: dict[tuple[object, int], list[Projection]] = {}
+    found: dict[tuple[object, ...], list[Projection]] = {}
     for projection in network.into(population.name):
-        found.setdefault((projection.op, projection.weight_exp), []).append(projection)
+        alone = projection.name if projection.weight_exp < 0 else ""
+        key = (projection.op, projection.weight_exp, network[projection.pre].shape, alone)
+        found.setdefault(key, []).append(projection)
     return tuple(_synapses(network, population, members) for members in found.values())
 
 
@@ -136,7 +141,8 @@ def _exact_type(
     magnitudes = {**network.weights, op.weight: np.abs(np.asarray(network.weights[op.weight], np.int64))}
     _, top = reach(op, magnitudes, 0, largest, network[projection.pre].shape, post.shape)
     bound = int(top.max(initial=0))
-    if bound < FLOAT32_EXACT:
+    # a user's torch.set_float32_matmul_precision("medium") would let torch multiply in bfloat16
+    if bound < FLOAT32_EXACT and torch.get_float32_matmul_precision() == "highest":
         return torch.float32
     if bound < FLOAT64_EXACT:
         return torch.float64

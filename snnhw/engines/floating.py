@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from snnhw.encoding import real_steps
+from snnhw.engines.observe import predict
 from snnhw.evaluate import evaluate
 from snnhw.network import Array, FloatNeuron, Kind, Network
 from snnhw.semantics import Deployment
@@ -40,7 +41,7 @@ class FloatEngine:
         """Predicted class of each sample (lowest class on ties) and the spikes of populations by name."""
         values = self.values(x)
         counts = values[self.network.readout.population].sum(axis=1)
-        predictions = counts.reshape(len(counts), -1).argmax(axis=1)
+        predictions = predict(counts)
         spiking = {p.name: values[p.name] for p in self.network.computed if p.kind is not Kind.ACCUMULATOR}
         return predictions, spiking
 
@@ -49,7 +50,7 @@ class FloatEngine:
         values = self.values(x)
         output = values[self.network.readout.population]
         counts = output.sum(axis=1)
-        found = {"output": output, "counts": counts, "predictions": counts.reshape(len(counts), -1).argmax(axis=1)}
+        found = {"output": output, "counts": counts, "predictions": predict(counts)}
         if spikes:
             found |= {
                 f"spikes/{p.name}": values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR

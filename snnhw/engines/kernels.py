@@ -33,10 +33,10 @@ for _rule in (
 _RESETS = {Reset.ZERO: 0, Reset.SUBTRACT: 1, Reset.V_RESET: 2}
 
 
-def _compiled(contract):  # type: ignore[no-untyped-def]
+def _compiled(contract, cache):  # type: ignore[no-untyped-def]
     """The kernel. `contract` only enters numba's cache key: its disk cache does not see that `fixed.py` changed."""
 
-    @njit(parallel=True, nogil=True, cache=True)
+    @njit(parallel=True, nogil=True, cache=cache)
     def _steps(a, vth, bias, rule, s_out, u_out, v_out, wraps, clips):  # type: ignore[no-untyped-def]
         """T steps of every neuron of every sample; all arrays (B, T, N), `rule` the scalars of the neuron model."""
         _ = contract
@@ -73,8 +73,16 @@ def _compiled(contract):  # type: ignore[no-untyped-def]
     return _steps
 
 
-_contract = zlib.crc32(Path(fixed.__file__).read_bytes())
-_steps = _compiled(_contract)  # type: ignore[no-untyped-call]
+def _kernel() -> Any:
+    """Cached beside this file, else in the user's cache folder; not at all where numba can write to neither."""
+    contract = zlib.crc32(Path(fixed.__file__).read_bytes() + Path(__file__).read_bytes())
+    try:
+        return _compiled(contract, cache=True)  # type: ignore[no-untyped-call]
+    except RuntimeError:  # "no locator available": compiled again in every process, seconds
+        return _compiled(contract, cache=False)  # type: ignore[no-untyped-call]
+
+
+_steps = _kernel()
 
 
 def update(neuron: IntNeuron, fires: bool, a: Array) -> tuple[Array, Array, Array, int, int]:

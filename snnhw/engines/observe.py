@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from snnhw.engines.base import Record
@@ -30,7 +32,7 @@ def step_output(network: Network[IntNeuron], record: Record) -> Array:
 
 def predict(counts: Array) -> Array:
     """Class with the largest value of (samples, outputs…), int64 (samples,); ties go to the lowest class."""
-    classes: Array = np.argmax(counts.reshape(len(counts), -1), axis=1).astype(np.int64)
+    classes: Array = np.argmax(counts.reshape(len(counts), prod(counts.shape[1:])), axis=1).astype(np.int64)
     return classes
 
 

@@ -161,7 +161,7 @@ class _Reader:
         return made
 
     def ann_macs(self) -> int:
-        """Multiply-accumulates of one forward pass of the same layers as an ANN: the field's count, padding included."""
+        """Multiply-accumulates of one forward pass of the layers as an ANN: the field's count, padding included."""
         total = 0
         for name, node in self.graph.nodes.items():
             if isinstance(node, nir.Conv2d):

@@ -69,13 +69,15 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
     v_low = v_high = np.full_like(a_low, neuron.v_init)
     lowest_u = highest_u = lowest_v = highest_v = 0
     bias, vth = np.asarray(neuron.bias, np.int64), np.asarray(neuron.vth, np.int64)
-    for _ in range(steps):
+    late = kind is not Kind.ACCUMULATOR and neuron.reset_timing is ResetTiming.NEXT_STEP
+    for step in range(steps):
         u_low, u_high = (
             fixed.current(u, a, neuron.du, neuron.act_shift) for u, a in ((u_low, a_low), (u_high, a_high))
         )
-        v_low, v_high = (fixed.membrane(v, u, neuron.dv, bias, 0) for v, u in ((v_low, u_low), (v_high, u_high)))
-        if kind is not Kind.ACCUMULATOR and neuron.reset_timing is ResetTiming.NEXT_STEP:
-            v_low = v_low - vth * neuron.max_spikes  # the debt of the step before, at its largest
+        kept_low, kept_high = (fixed.decayed(v, neuron.dv) for v in (v_low, v_high))
+        if late and step > 0:
+            kept_low, kept_high = _after_debt(neuron, vth, v_high, kept_low, kept_high)
+        v_low, v_high = kept_low + u_low + bias, kept_high + u_high + bias
         lowest_u, highest_u = min(lowest_u, int(u_low.min())), max(highest_u, int(u_high.max()))
         lowest_v, highest_v = min(lowest_v, int(v_low.min())), max(highest_v, int(v_high.max()))
         if kind is not Kind.ACCUMULATOR:
@@ -83,23 +85,34 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
     return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps)
 
 
-def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[Array, Array]:
-    """Interval after firing and reset: silent membranes are at most vth, fired ones where the reset puts them."""
-    silent_high = np.minimum(v_high, vth)
+def _after_debt(neuron: IntNeuron, vth: Array, v_high: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Next-step reset: decayed membranes (low, high) less the debt of those that fired in the step before.
+
+    What fired s times was at least vth * s, so decay and debt leave no less than they leave of vth * max_spikes.
+    """
+    most = vth * neuron.max_spikes
     fires = v_high >= vth
-    if neuron.reset_timing is ResetTiming.NEXT_STEP:
-        return v_low, v_high
-    match neuron.reset:
-        case Reset.SUBTRACT:
-            left = v_high - np.minimum(np.maximum(v_high // np.maximum(vth, 1), 1), neuron.max_spikes) * vth
-            high = np.maximum(silent_high, np.maximum(left, vth))
-            low = np.minimum(v_low, 0)
-        case _:
-            to = neuron.v_reset if neuron.reset is Reset.V_RESET else 0
-            high, low = (
-                np.where(fires, np.maximum(silent_high, to), v_high),
-                np.where(fires, np.minimum(v_low, to), v_low),
-            )
+    low = np.where(fires, np.minimum(low, fixed.decayed(most, neuron.dv) - most), low)
+    return low, np.where(fires, np.maximum(high - _whole(neuron, vth, v_high) * vth, vth), high)
+
+
+def _whole(neuron: IntNeuron, vth: Array, v: Array) -> Array:
+    """Spikes of a membrane that fires."""
+    return np.asarray(np.minimum(np.maximum(v // np.maximum(vth, 1), 1), neuron.max_spikes))
+
+
+def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[Array, Array]:
+    """Interval after firing and reset: silent membranes stay at or below vth, fired ones are where the reset puts them.
+
+    With next-step reset nothing happens yet; the highest membrane may be one that has just come to the threshold.
+    """
+    low, high = v_low, v_high
+    if neuron.reset_timing is not ResetTiming.NEXT_STEP:
+        silent_high, fires = np.minimum(v_high, vth), v_high >= vth
+        to_low: Array | int = neuron.v_reset if neuron.reset is Reset.V_RESET else 0
+        to_high = v_high - _whole(neuron, vth, v_high) * vth if neuron.reset is Reset.SUBTRACT else to_low
+        high = np.where(fires, np.maximum(silent_high, to_high), v_high)
+        low = np.where(fires, np.minimum(v_low, to_low), v_low)
     if neuron.v_min is not None:
         low, high = np.maximum(low, neuron.v_min), np.maximum(high, neuron.v_min)
     return low, high

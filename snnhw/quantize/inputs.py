@@ -22,6 +22,8 @@ from snnhw.semantics import Deployment
 
 PIXEL_MAX = 255
 SIGNED_MAX = 127
+EVENT_ROOM = 2
+"""Event counts may be this many times those of the calibration data."""
 HOST_SHIFT = 16
 """Fraction bits of the host's integer weights."""
 
@@ -33,9 +35,13 @@ def input_spec(population: Population[FloatNeuron], deployment: Deployment, samp
         samples: real calibration input (B, T, ...), needed for analog input of unknown range.
     """
     name, shape = population.name, population.shape
-    if deployment.encoding in ("bernoulli", "spikes"):
+    if deployment.encoding == "bernoulli":
         return InputSpec(name, shape, deployment.encoding, seed=deployment.seed)
-    if deployment.preprocessing == "uint8/255":
+    if deployment.encoding == "spikes" and (samples is None or (samples == np.rint(samples)).all()):
+        fewest, most = (0, 1) if samples is None else (min(int(samples.min()), 0), max(int(samples.max()), 1))
+        room = 1 if (fewest, most) == (0, 1) else EVENT_ROOM
+        return InputSpec(name, shape, deployment.encoding, 1.0, room * fewest, room * most)
+    if deployment.encoding == "direct" and deployment.preprocessing == "uint8/255":
         return InputSpec(name, shape, "direct", 1.0 / PIXEL_MAX, 0, PIXEL_MAX)
     if samples is None:
         raise QuantizeError(
@@ -46,8 +52,9 @@ def input_spec(population: Population[FloatNeuron], deployment: Deployment, samp
         )
     low, high = float(samples.min()), float(samples.max())
     if low >= 0:
-        return InputSpec(name, shape, "direct", max(high, 1e-12) / PIXEL_MAX, 0, PIXEL_MAX)
-    return InputSpec(name, shape, "direct", max(-low, high) / SIGNED_MAX, -SIGNED_MAX, SIGNED_MAX)
+        return InputSpec(name, shape, deployment.encoding, max(high, 1e-12) / PIXEL_MAX, 0, PIXEL_MAX, exact=False)
+    scale = max(-low, high) / SIGNED_MAX
+    return InputSpec(name, shape, deployment.encoding, scale, -SIGNED_MAX, SIGNED_MAX, exact=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ def move_to_host(
 
     Returns the network and, by name of the new input population, the layer that the host computes for it.
     """
-    graded = {name for name, spec in specs.items() if max(abs(spec.low), abs(spec.high)) > formats.payload}
+    lowest = 0 if formats.stock else -formats.payload  # Loihi 1 spikes have no sign
+    graded = {name for name, spec in specs.items() if spec.high > formats.payload or spec.low < lowest}
     if not graded:
         return network, {}
     populations = [p for p in network.populations if p.name not in graded]

@@ -101,8 +101,10 @@ def random_module(seed: int, side: int = 9, most_groups: int = 2) -> tuple[nn.Mo
         channels = wider
         if rng.random() < 0.6:
             layers.append(_block(rng, channels))
-    x = torch.zeros(1, 1, *shape)
-    features = nn.Sequential(*layers).eval()(x)[0, 0].numel()
+        left = nn.Sequential(*layers).eval()(torch.zeros(1, 1, *shape))[0, 0].shape
+        if min(left[1:]) < 4:
+            break
+    features = left.numel()
     layers.append(PerStep(nn.AvgPool2d(1), nn.Flatten(), nn.Linear(features, 4, bias=bool(rng.integers(2)))))
     spiking = bool(rng.integers(2))
     return nn.Sequential(*layers, *([random_neuron(rng)] if spiking else [])), shape, "rate" if spiking else "mean"

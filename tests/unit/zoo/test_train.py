@@ -48,8 +48,18 @@ def test_the_checkpoint_rebuilds_the_network(name: str, tmp_path: Path) -> None:
     content = run(name, path)
     raw = torch.load(path, weights_only=True)
     assert set(raw) == {
-        "format", "version", "recipe", "network", "model", "deploy", "calibration", "seed", "epoch", "metrics", "history",
-    }  # fmt: skip
+        "format",
+        "version",
+        "recipe",
+        "network",
+        "model",
+        "deploy",
+        "calibration",
+        "seed",
+        "epoch",
+        "metrics",
+        "history",
+    }
     recipe = RECIPES[name]
     assert raw["deploy"] == {
         "steps": recipe.steps,

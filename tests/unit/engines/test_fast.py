@@ -1,0 +1,138 @@
+"""What only the fast engine does: float products that must stay exact, and summands added before one product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from snnhw.engines.fast import FLOAT32_EXACT, FLOAT64_EXACT, FastEngine, Plan
+from snnhw.engines.observe import Recorder
+from snnhw.engines.reference import ReferenceEngine
+from snnhw.errors import EngineError
+from snnhw.network import (
+    Array,
+    Conv,
+    Dense,
+    Inject,
+    IntNeuron,
+    Kind,
+    LinearOp,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    Shape,
+)
+from tests.generate import PROGRAMMABLE, artifact
+
+SILENT = IntNeuron(0, np.array((1 << 24) - 1), np.array(0), act_shift=0)
+Input = tuple[Shape, tuple[int, int]]
+
+
+def joined(
+    inputs: list[Input], op: LinearOp, weights: dict[str, Array], post: Shape, exp: int = 0
+) -> Network[IntNeuron]:
+    """Some inputs, all over the same operator into one population."""
+    cells = [Population(f"in{i}", shape, Kind.INPUT, payload=payload) for i, (shape, payload) in enumerate(inputs)]
+    links = [Projection(f"p{i}", f"in{i}", "n", op, 1, exp) for i in range(len(inputs))]
+    top = Population("n", post, Kind.NEURON, SILENT, 1)
+    return Network((*cells, top), tuple(links), weights, 2, Readout("rate", "n"))
+
+
+def states(network: Network[IntNeuron], stream: dict[str, Array]) -> tuple[Array, Array]:
+    """u of the population by fast and by reference."""
+    found = []
+    for engine in (FastEngine(), ReferenceEngine()):
+        recorder = Recorder(network, state=True)
+        engine.run(artifact(network, PROGRAMMABLE), [stream], [recorder])
+        found.append(recorder.arrays()["u/n"])
+    return found[0], found[1]
+
+
+def dtype_of(network: Network[IntNeuron]) -> torch.dtype:
+    return Plan(network).groups["n"][0].dtype
+
+
+@pytest.mark.parametrize(("exp", "groups"), [(0, 1), (2, 1), (-1, 2)])
+def test_summands_share_a_product_only_where_that_is_the_same(exp: int, groups: int) -> None:
+    """1 >> 1 twice is 0, 2 >> 1 is 1."""
+    network = joined([((1,), (0, 1))] * 2, Dense("w"), {"w": np.array([[1]])}, (1,), exp)
+    assert len(Plan(network).groups["n"]) == groups
+    ones = {f"in{i}": np.ones((1, 2, 1), np.int8) for i in range(2)}
+    fast, reference = states(network, ones)
+    np.testing.assert_array_equal(fast, reference)
+    assert reference.ravel().tolist() == [2 << exp if exp >= 0 else 0] * 2
+
+
+def test_summands_of_other_shapes_keep_apart() -> None:
+    network = joined(
+        [((1, 4, 4), (0, 1)), ((1, 5, 5), (0, 1))], Conv("w", (2, 2)), {"w": np.ones((1, 1, 2, 2), int)}, (1, 2, 2)
+    )
+    rng = np.random.default_rng(0)
+    stream = {p.name: rng.integers(0, 2, (2, 2, *p.shape)) for p in network.inputs}
+    np.testing.assert_array_equal(*states(network, stream))
+
+
+def test_small_integers_add_without_overflow() -> None:
+    network = joined([((1,), (0, 100))] * 3, Dense("w"), {"w": np.array([[1]])}, (1,))
+    fast, reference = states(network, {f"in{i}": np.full((1, 2, 1), 100, np.int8) for i in range(3)})
+    assert fast.ravel().tolist() == reference.ravel().tolist() == [300, 300]
+
+
+def test_injections_add_and_shift() -> None:
+    network = joined([((3,), (-9, 9))] * 2, Inject(), {}, (3,), -1)
+    stream = {f"in{i}": np.array([[[1, -1, 9], [3, -3, 0]]]) for i in range(2)}
+    np.testing.assert_array_equal(*states(network, stream))
+
+
+@pytest.mark.parametrize(
+    ("limit", "below", "from_it_on"),
+    [(FLOAT32_EXACT, torch.float32, torch.float64), (FLOAT64_EXACT, torch.float64, None)],
+)
+def test_float_type_at_the_limit_of_its_mantissa(
+    limit: int, below: torch.dtype, from_it_on: torch.dtype | None
+) -> None:
+    """|w| * payload adds to limit - 1 and to limit; signs do not matter, partial sums do."""
+    payload = (-(limit // 4), limit // 4)
+    weights = np.array([[-3, 1]])
+    assert dtype_of(joined([((2,), (0, limit // 4 - 1))], Dense("w"), {"w": weights}, (1,))) == below
+    at = joined([((2,), payload)], Dense("w"), {"w": weights}, (1,))
+    if from_it_on is not None:
+        assert dtype_of(at) == from_it_on
+        return
+    with pytest.raises(EngineError) as caught:
+        Plan(at)
+    assert str(caught.value) == (
+        "sum-too-large: a sum of synaptic inputs exceeds what 53 bit hold exactly\n  where: p0\n"
+        f"  needed: {limit}\n  limit: {limit}\n  hint: use --engine reference"
+    )
+
+
+@pytest.mark.parametrize("size", [FLOAT32_EXACT - 1, FLOAT32_EXACT + 1, (1 << 30) + 1])
+def test_sums_at_the_limit_are_exact(size: int) -> None:
+    """Odd sums that the next smaller float type could not hold; v wraps them the same in both engines."""
+    network = joined([((2,), (0, size // 2 + 1))], Dense("w"), {"w": np.array([[1, 1]])}, (1,))
+    stream = {"in0": np.array([[[size // 2, size - size // 2], [size // 2 + 1, 1]]])}
+    np.testing.assert_array_equal(*states(network, stream))
+
+
+def test_reduced_matmul_precision_of_the_user_is_not_used() -> None:
+    network = joined([((2,), (0, 1))], Dense("w"), {"w": np.array([[1, 1]])}, (1,))
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert dtype_of(network) == torch.float64
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert dtype_of(network) == torch.float32
+
+
+def test_reversed_and_empty_batches() -> None:
+    network = joined([((4,), (0, 9))], Dense("w"), {"w": np.arange(8).reshape(2, 4)}, (2,))
+    x = np.random.default_rng(0).integers(0, 10, (5, 2, 4))
+    fast, reference = states(network, {"in0": x[::-1]})
+    np.testing.assert_array_equal(fast, reference)
+    recorder = Recorder(network, spikes=True)
+    FastEngine().run(artifact(network, PROGRAMMABLE), [{"in0": x[:0]}], [recorder])
+    assert recorder.arrays()["spikes/n"].shape == (0, 2, 2)

@@ -1,0 +1,142 @@
+"""DATA.npz and recordings: what is read, what is refused, and that files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnhw import data
+from snnhw.data import load_recording, load_samples, save_arrays
+from snnhw.errors import DataError
+
+
+def saved(path: Path, **arrays: Any) -> Path:
+    np.savez(path / "d.npz", **arrays)
+    return path / "d.npz"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        load_samples(path)
+    return str(caught.value)
+
+
+def test_samples_and_labels(tmp_path: Path) -> None:
+    samples = load_samples(saved(tmp_path, x=np.arange(6).reshape(3, 2), y=np.array([1, 2, 3])))
+    assert samples.y is not None
+    assert (samples.x.shape, samples.y.tolist()) == ((3, 2), [1, 2, 3])
+    part = samples.first(2)
+    assert part.y is not None
+    assert (part.x.shape, part.y.tolist()) == ((2, 2), [1, 2])
+    assert samples.first(None) is samples
+
+
+def test_labels_are_optional(tmp_path: Path) -> None:
+    samples = load_samples(saved(tmp_path, x=np.zeros((3, 2))))
+    assert samples.y is None
+    assert samples.first(1).y is None
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"images": np.zeros((2, 2))},
+        "bad-data: the file holds no array named x\n  where: d.npz\n  needed: x\n  limit: has images",
+    ),
+    ({"x": np.array(["a", "b"])}, "bad-data: samples of type <U1 are not numbers\n  where: d.npz: x"),
+    ({"x": np.zeros((2, 2), complex)}, "bad-data: samples of type complex128 are not numbers\n  where: d.npz: x"),
+    (
+        {"x": np.zeros(3)},
+        "bad-shape: there are no samples\n  where: d.npz: x\n  needed: (samples, ...)\n  limit: got (3,)",
+    ),
+    ({"x": np.zeros((0, 3))}, "bad-shape: there are no samples\n"),
+    (
+        {"x": np.zeros((3, 2)), "y": np.zeros(2, int)},
+        "bad-labels: labels do not fit the samples\n  where: d.npz: y\n  needed: (3,) integers\n  limit: got (2,) int64",
+    ),
+    ({"x": np.zeros((3, 2)), "y": np.zeros(3)}, "bad-labels: labels do not fit the samples\n"),
+    ({"x": np.zeros((3, 2)), "y": np.zeros((3, 10), int)}, "bad-labels: labels do not fit the samples\n"),
+    ({"x": np.array([[None, 1]])}, "bad-data: not a readable .npz file: ValueError: Object arrays cannot be loaded"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "text"), REFUSED)
+def test_refused(arrays: dict[str, Any], text: str, tmp_path: Path) -> None:
+    assert refusal(saved(tmp_path, **arrays)).startswith(text)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "d.npz") == f"no-such-file: there is no such file\n  where: {tmp_path / 'd.npz'}"
+    assert refusal(tmp_path) == f"no-such-file: there is no such file\n  where: {tmp_path}"
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04broken"])
+def test_not_an_npz(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "d.npz").write_bytes(content)
+    text = refusal(tmp_path / "d.npz")
+    assert text.startswith("bad-data: not a readable .npz file: ")
+    assert text.endswith("  where: d.npz\n  hint: write it with numpy.savez(path, x=samples, y=labels)")
+
+
+def test_an_npy_is_no_npz(tmp_path: Path) -> None:
+    np.save(tmp_path / "d.npy", np.zeros((2, 2)))
+    assert refusal(tmp_path / "d.npy").startswith("bad-data: not a readable .npz file: BadZipFile: ")
+
+
+def test_truncated(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=np.zeros((30, 20)))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert refusal(path).startswith("bad-data: not a readable .npz file: ")
+
+
+def test_bombs_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "MAX_BYTES", 1000)
+    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((100, 100)))
+    assert refusal(tmp_path / "d.npz") == (
+        "too-big: the data unpack to too much\n  where: d.npz\n  needed: 80128 bytes\n  limit: 1000 bytes"
+    )
+
+
+def test_recordings_come_back(tmp_path: Path) -> None:
+    arrays = {"output": np.arange(6).reshape(1, 2, 3), "spikes/a.b": np.ones((1, 2), np.uint8)}
+    save_arrays(tmp_path / "run.npz", arrays)
+    back = load_recording(tmp_path / "run.npz")
+    assert back.keys() == arrays.keys()
+    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
+    assert os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_a_recording_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file") as caught:
+        load_recording(tmp_path / "run.npz")
+    assert caught.value.code == "no-such-file"
+    (tmp_path / "run.npz").write_text("hello")
+    with pytest.raises(DataError, match="not a readable .npz file: ") as caught:
+        load_recording(tmp_path / "run.npz")
+    assert caught.value.code == "bad-data"
+
+
+def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "missing" / "run.npz", tmp_path / "file" / "run.npz"):
+        with pytest.raises(DataError) as caught:
+            save_arrays(place, {"x": np.zeros(1)})
+        assert str(caught.value).startswith("cannot-write: the file cannot be written: ")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_arrays(tmp_path / "run.npz", {"x": np.zeros(1)})
+    before = (tmp_path / "run.npz").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        save_arrays(tmp_path / "run.npz", {"x": np.ones(1)})
+    assert (tmp_path / "run.npz").read_bytes() == before
+    assert os.listdir(tmp_path) == ["run.npz"]
