@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 from torch import Tensor, nn
 
@@ -21,12 +22,13 @@ from snnhw.errors import DataError, SourceError
 from snnhw.frontends import load_source
 from snnhw.frontends.check import Check, check_import, require_equal
 from snnhw.frontends.checkpoint import DEFAULT, import_module
-from snnhw.frontends.graph import validate
+from snnhw.frontends.graph import NEURONS, predecessors, validate
 from snnhw.frontends.source import Source
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower
 from snnhw.mapping.place import place
 from snnhw.network import Array, FloatNeuron, Network
+from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.semantics import Deployment, Semantics
 from snnhw.target import Target, load_target
@@ -115,16 +117,17 @@ def _imported(source: Any, example: Any, deployment: Deployment | None, semantic
                 hint="give example_input=, or deployment=",
             )
         shape = tuple(int(n) for n in example.shape)
-        deployment = Deployment(shape[0], "spikes", shape[2:], _readout_of(source))
+        deployment = Deployment(shape[0], "spikes", shape[2:], "rate")
+        graph = import_module(source, deployment, semantics).graph
+        deployment = replace(deployment, readout=_readout_of(graph))
     return import_module(source, deployment, semantics)
 
 
-def _readout_of(module: nn.Module) -> str:
-    """'rate' when the last leaf that computes is a neuron, else 'mean'."""
-    from snnhw.zoo.neurons import Neuron
-
-    leaves = [m for m in module.modules() if not list(m.children())]
-    return "rate" if leaves and isinstance(leaves[-1], Neuron) else "mean"
+def _readout_of(graph: nir.NIRGraph) -> str:
+    """'rate' when the output shows the spikes of one neuron node, else 'mean'."""
+    (output,) = (name for name, node in graph.nodes.items() if isinstance(node, nir.Output))
+    ends = predecessors(graph)[output]
+    return "rate" if len(ends) == 1 and isinstance(graph.nodes[ends[0]], NEURONS) else "mean"
 
 
 def _real(samples: Array, deployment: Deployment) -> Array:
@@ -168,13 +171,24 @@ def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed
     if steps is not None:
         if steps < 1:
             raise DataError("bad-steps", "a sample has at least one step", needed=steps, limit=1)
-        network = replace(artifact.network, steps=steps)
-        reference = replace(artifact.reference, steps=steps)
-        artifact = replace(
-            artifact, network=network, reference=reference, deployment=replace(artifact.deployment, steps=steps)
-        )
+        artifact = _with_steps(artifact, steps)
     inputs = tuple(replace(spec, **changes) for spec in artifact.inputs)
     return replace(artifact, inputs=inputs, deployment=replace(artifact.deployment, **changes))
+
+
+def _with_steps(artifact: Artifact, steps: int) -> Artifact:
+    """Another T: what was proven for the old one is proven anew, and the mean is over the new one."""
+    network = artifact.network
+    scale = network.readout.scale * (network.steps / steps if network.readout.kind == "mean" else 1.0)
+    network = replace(network, steps=steps, readout=replace(network.readout, scale=scale))
+    bounds = (bound(p.name, p.kind, p.model, *arriving_range(network, p), steps) for p in network.computed)
+    return replace(
+        artifact,
+        network=network,
+        reference=replace(artifact.reference, steps=steps),
+        deployment=replace(artifact.deployment, steps=steps),
+        bounds=tuple(b.to_dict() for b in bounds),
+    )
 
 
 def run(
@@ -237,14 +251,30 @@ def compare(
     deployment = replace(compiled.deployment, input_shape=imported.deployment.input_shape)
     network = lower(imported.graph, imported.semantics, imported.deployment, int(compiled.target["numeric.delay_max"]))
     network = replace(network, steps=compiled.steps)
-    ours, theirs = ({p.name: p.shape for p in n.computed} for n in (compiled.reference, network))
-    if ours != theirs:
-        odd = sorted(set(ours.items()) ^ set(theirs.items()))[:3]
+    odd = _odd_parts(compiled.reference, network)
+    if odd:
         raise DataError(
             "different-networks",
             "the artifact was not compiled from this source",
-            where=", ".join(name for name, _ in odd),
+            where=", ".join(odd[:3]),
             hint="compile the source again",
         )
     floats = FloatEngine(network, deployment, "float32")
     return compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=CHUNK, progress=progress)
+
+
+def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:
+    """Populations of different name or shape, else weight arrays and biases of different values."""
+    shapes = ({p.name: p.shape for p in n.computed} for n in (one, other))
+    left, right = shapes
+    if left != right:
+        return sorted({name for name, _ in set(left.items()) ^ set(right.items())})
+    names = sorted(set(one.weights) | set(other.weights))
+    weights = [name for name in names if not _same(one.weights.get(name), other.weights.get(name))]
+    return weights + [p.name for p in one.computed if not _same(p.model.bias, other[p.name].model.bias)]
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    if a is None or b is None or np.shape(a) != np.shape(b):
+        return False
+    return bool(np.allclose(a, b, rtol=1e-6, atol=1e-9))

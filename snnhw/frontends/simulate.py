@@ -142,7 +142,7 @@ def _repaired(x: Array, size: float, candidates: Callable[[float], list[float]])
 def squeeze(x: Array) -> Array:
     """An array that is one number everywhere, as that number."""
     x = np.asarray(x, np.float64)
-    return x.ravel()[0].reshape(()) if x.size and (x == x.ravel()[0]).all() else x
+    return np.asarray(x.ravel()[0]) if x.size and (x == x.ravel()[0]).all() else x
 
 
 def _one(x: Array, what: str) -> float:

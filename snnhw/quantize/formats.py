@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnhw.errors import QuantizeError
+from snnhw.fixed import STATE_MAX
 from snnhw.network import Array
 from snnhw.target import Target
 
@@ -21,7 +22,7 @@ class Formats:
         per_neuron_threshold: whether thresholds may differ inside a population.
         act_shifts: allowed left shifts of the synaptic sum.
         threshold_step: thresholds are multiples of this, in membrane units.
-        threshold_max: largest threshold, in membrane units.
+        threshold_max: largest threshold, in membrane units; never above what a membrane can hold.
         bias_bits: bits of a signed bias mantissa.
         bias_exponents: how many exponents a bias mantissa may have; 1 means none but 0.
         payload: largest value of a graded spike; 1 where there are none.
@@ -68,7 +69,7 @@ def formats_of(target: Target, weight_bits: int | None) -> Formats:
         per_neuron_threshold=not stock,
         act_shifts=tuple(range(high, low - 1, -1)),
         threshold_step=1 << int(target["numeric.vth_shift"]),
-        threshold_max=((1 << int(target["numeric.vth_bits"])) - 1) << int(target["numeric.vth_shift"]),
+        threshold_max=min(((1 << int(target["numeric.vth_bits"])) - 1) << int(target["numeric.vth_shift"]), STATE_MAX),
         bias_bits=int(target["numeric.bias_mant_bits"]),
         bias_exponents=1 << int(target["numeric.bias_exp_bits"]),
         payload=(1 << int(target["numeric.payload_bits"])) - 1,

@@ -125,6 +125,22 @@ def host_spec(name: str, layer: HostLayer, network: Network[FloatNeuron], scale:
     return replace(spec, population=name, host=host)
 
 
+def input_row(spec: InputSpec) -> dict[str, Any]:
+    """Rationale of an input's values."""
+    beyond = "refused" if spec.exact else "clipped: the range is that of the calibration data"
+    why = f"unit {spec.scale:.6g}; values beyond are {beyond}"
+    if spec.host is not None:
+        why += f"; the layer behind is computed by the host, weights of {spec.host.shift} fraction bits"
+    real = f"{spec.low * spec.scale:.6g} to {spec.high * spec.scale:.6g}"
+    return {
+        "population": spec.population,
+        "parameter": "values",
+        "integer": f"{spec.low} to {spec.high}",
+        "real": real,
+        "why": why,
+    }
+
+
 def current_max(formats: Formats) -> int:
     """Largest current a bias mantissa holds, in weight units."""
     return (1 << (formats.bias_bits - 1)) - 1

@@ -28,7 +28,7 @@ from snnhw.network import (
 )
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of, round_weights
-from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_spec, move_to_host, with_payload
+from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_row, input_spec, move_to_host, with_payload
 from snnhw.quantize.moments import Moments, moments_into
 from snnhw.quantize.neuron import bias_limit, fits, largest_bias, make_neuron, refuse_unsupported
 from snnhw.quantize.rounding import compensated
@@ -44,6 +44,10 @@ NOTHING = 1e-6
 
 PEAK_MARGIN = 2.0
 """Head room of accumulators over the largest value calibration data reached."""
+
+
+ACCUMULATOR_WEIGHT = 32
+"""An accumulator's largest weight keeps this many units even where 24 bit are then not proven (engines count)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def quantize(
         host_spec(name, layer, network, work.scales[layer.projection.post], formats) for name, layer in hosts.items()
     )
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
-    return Quantized(result, network, inputs, tuple(work.rationale), tuple(work.bounds))
+    rationale = (*(input_row(spec) for spec in inputs), *work.rationale)
+    return Quantized(result, network, inputs, rationale, tuple(work.bounds))
 
 
 def _activity(network: Network[FloatNeuron], samples: Array) -> dict[str, Array]:
@@ -157,19 +162,20 @@ class _Work:
         hosted = [self.hosts[p.pre] for p in self.placed.into(population.name) if p.pre in self.hosts]
         shared = not self.formats.per_neuron_threshold or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
         limit = bias_limit(n, self.formats.act_shifts[-1], self.formats)
+        largest = largest_weights(self.placed, population, shared)
         if hosted:
             limit = min(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
         if population.kind is Kind.ACCUMULATOR:
-            limit = min(limit, self._accumulator_limit(population))
-        largest = largest_weights(self.placed, population, shared)
+            limit = min(limit, self._accumulator_limit(population, float(largest.max())))
         trial = Trial(self.placed, population, self.moments) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
             largest = np.asarray(self.formats.largest / limit)
         return choose(largest, population, self.formats, trial, limit)
 
-    def _accumulator_limit(self, population: Population[FloatNeuron]) -> float:
+    def _accumulator_limit(self, population: Population[FloatNeuron], largest: float) -> float:
         """Largest scale at which a membrane that only ever adds stays inside 24 bit: twice what calibration reached,
-        or, without calibration data, what any input could reach."""
+        or, without calibration data, what any input could reach, so far as that leaves the weights enough units."""
+        finest = 0.0
         if self.activity is not None:
             driven = self.activity[population.name]
             peak = PEAK_MARGIN * float(max(np.abs(driven).max(), np.abs(driven.cumsum(axis=1)).max()))
@@ -177,7 +183,8 @@ class _Work:
             low, high = arriving_range(self.placed, population)
             bias = np.abs(np.broadcast_to(population.model.bias, population.shape)).max()
             peak = float(max(np.abs(low).max(), np.abs(high).max()) + bias) * self.placed.steps
-        return STATE_MAX / (max(peak, 1e-30) * (1 << self.formats.act_shifts[-1]))
+            finest = ACCUMULATOR_WEIGHT / max(largest, 1e-30)
+        return max(STATE_MAX / (max(peak, 1e-30) * (1 << self.formats.act_shifts[-1])), finest)
 
     def _projection(self, projection: Projection, population: Population[FloatNeuron], scale: Scale) -> Projection:
         """Integer weights, stored once for all projections that share them and their scale."""

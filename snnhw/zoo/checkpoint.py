@@ -84,5 +84,5 @@ def _refuse(path: str | Path, found: str, limit: str) -> SnnhwError:
         where=str(path),
         needed=found,
         limit=limit,
-        hint="train one with: snnhw train stbp_scnn --out model.pt",
+        hint="train one with: snnhw train stbp_scnn -o model.pt",
     )

@@ -55,7 +55,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"x": np.zeros((0, 3))}, "bad-shape: there are no samples\n"),
     (
         {"x": np.zeros((3, 2)), "y": np.zeros(2, int)},
-        "bad-labels: labels do not fit the samples\n  where: d.npz: y\n  needed: (3,) integers\n  limit: got (2,) int64",
+        "bad-labels: labels do not fit the samples\n"
+        "  where: d.npz: y\n  needed: (3,) integers\n  limit: got (2,) int64",
     ),
     ({"x": np.zeros((3, 2)), "y": np.zeros(3)}, "bad-labels: labels do not fit the samples\n"),
     ({"x": np.zeros((3, 2)), "y": np.zeros((3, 10), int)}, "bad-labels: labels do not fit the samples\n"),
@@ -114,7 +115,7 @@ def test_a_recording_that_is_none(tmp_path: Path) -> None:
         load_recording(tmp_path / "run.npz")
     assert caught.value.code == "no-such-file"
     (tmp_path / "run.npz").write_text("hello")
-    with pytest.raises(DataError, match="not a readable .npz file: ") as caught:
+    with pytest.raises(DataError, match=r"not a readable .npz file: ") as caught:
         load_recording(tmp_path / "run.npz")
     assert caught.value.code == "bad-data"
 

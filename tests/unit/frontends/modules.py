@@ -18,7 +18,7 @@ from snnhw.zoo.neurons import IF, LIF, PLIF, IterativeLIF, Neuron
 
 
 class Flow(nn.Module):
-    """A module whose forward is a function of its layers: `Flow(lambda m, x: m.neuron(m.conv(x)), conv=…, neuron=…)`."""
+    """A module whose forward is a function of its layers: `Flow(lambda m, x: m.neuron(m.conv(x)), conv=…)`."""
 
     def __init__(self, flow: Callable[[Any, Any], Any], **layers: nn.Module) -> None:
         super().__init__()

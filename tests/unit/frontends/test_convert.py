@@ -79,7 +79,12 @@ def test_named_padding(padding: str) -> None:
 
 
 REFUSED: list[tuple[nn.Module, tuple[int, ...], str, str]] = [
-    (nn.Conv2d(2, 2, 3, padding_mode="circular"), (2, 4, 4), "padding mode 'circular' is not supported", "use zero padding"),
+    (
+        nn.Conv2d(2, 2, 3, padding_mode="circular"),
+        (2, 4, 4),
+        "padding mode 'circular' is not supported",
+        "use zero padding",
+    ),
     (
         nn.Conv2d(2, 2, 2, padding="same"),
         (2, 4, 4),

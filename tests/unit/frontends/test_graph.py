@@ -158,9 +158,7 @@ def test_inputs_of_different_shapes() -> None:
     edges = [*EDGES, ("input", "neuron")]
     with pytest.raises(SourceError) as caught:
         lower(graph(edges=edges), semantics(), deployment(), 63)
-    assert str(caught.value) == (
-        "bad-shape: the inputs of the node have different shapes: (2,), (3,)\n  where: neuron"
-    )
+    assert str(caught.value) == ("bad-shape: the inputs of the node have different shapes: (2,), (3,)\n  where: neuron")
 
 
 def test_simulation_follows_the_written_equation() -> None:

@@ -38,7 +38,7 @@ def test_random_networks_spike_alike(seed: int) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        lambda **o: IF(**o),
+        IF,
         lambda **o: LIF(tau=3.0, decay_input=True, **o),
         lambda **o: LIF(tau=3.0, decay_input=False, **o),
         lambda **o: PLIF(init_tau=1.7, decay_input=True, **o),
@@ -145,7 +145,9 @@ def test_an_unused_default_argument_is_no_input() -> None:
 
 def test_names_are_module_paths() -> None:
     torch.manual_seed(0)
-    source = imported(build("sew_resnet", {"channels": [2, 4], "blocks": [1, 1], "image_size": 6}), (1, 6, 6), 2, "mean")
+    source = imported(
+        build("sew_resnet", {"channels": [2, 4], "blocks": [1, 1], "image_size": 6}), (1, 6, 6), 2, "mean"
+    )
     neurons = {name for name, node in source.graph.nodes.items() if isinstance(node, (nir.IF, nir.LIF))}
     modules = {name for name, layer in source.module.named_modules() if isinstance(layer, Neuron)}  # type: ignore[union-attr]
     assert neurons == modules

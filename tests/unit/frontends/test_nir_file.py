@@ -124,7 +124,9 @@ def test_nan_weight_in_the_file(tmp_path: Path) -> None:
 def test_unknown_node_in_the_file(tmp_path: Path) -> None:
     file = written(tmp_path)
     damage(file, replaced("nodes/neuron/type", b"MaxPool2d"))
-    assert refusal(file).startswith("unknown-node: nodes of type MaxPool2d are not supported\n  where: net.nir: neuron\n")
+    assert refusal(file).startswith(
+        "unknown-node: nodes of type MaxPool2d are not supported\n  where: net.nir: neuron\n"
+    )
 
 
 def test_missing_parameter_in_the_file(tmp_path: Path) -> None:

@@ -83,9 +83,7 @@ def test_a_bias_passes_padded_pools_with_its_borders() -> None:
     """Average pooling counts padding as zeros: the bias arrives weaker at the border."""
     layer = nn.Conv2d(1, 1, 1)
     nn.init.constant_(layer.bias, 1.0)  # type: ignore[arg-type]
-    source = imported(
-        Flow(lambda m, x: m.n(m.b(x)), b=PerStep(layer, nn.AvgPool2d(3, 2, 1)), n=IF()), (1, 5, 5)
-    )
+    source = imported(Flow(lambda m, x: m.n(m.b(x)), b=PerStep(layer, nn.AvgPool2d(3, 2, 1)), n=IF()), (1, 5, 5))
     bias = np.broadcast_to(lowered(source)["n"].model.bias, (1, 3, 3))[0]
     np.testing.assert_allclose(bias, [[4 / 9, 6 / 9, 4 / 9], [6 / 9, 1, 6 / 9], [4 / 9, 6 / 9, 4 / 9]])
     require_equal(check_lowering(source, lowered(source), values(source)))
@@ -145,7 +143,9 @@ def test_a_gain_per_channel_or_neuron_of_a_matrix() -> None:
     np.testing.assert_allclose(network.array(projection.op), [[1, 2, 3], [-3, 3, 1.5]])
 
 
-@pytest.mark.parametrize(("ends", "readout", "fits"), [("in spikes", "mean", "rate"), ("in a linear layer", "rate", "mean")])
+@pytest.mark.parametrize(
+    ("ends", "readout", "fits"), [("in spikes", "mean", "rate"), ("in a linear layer", "rate", "mean")]
+)
 def test_a_readout_that_does_not_fit(ends: str, readout: str, fits: str) -> None:
     tail = {"last": nir.Linear(weight=np.eye(2))}
     edges = [*EDGES[:2], ("neuron", "last"), ("last", "output")]

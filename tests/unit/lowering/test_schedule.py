@@ -126,6 +126,4 @@ def test_an_input_that_would_have_to_wait() -> None:
 def test_a_delay_below_one_step() -> None:
     with pytest.raises(LoweringError) as caught:
         schedule(lowered(small_sew(), 63), 0)
-    assert str(caught.value) == (
-        "bad-delay: the longest delay must be at least one step\n  needed: 0\n  limit: 1"
-    )
+    assert str(caught.value) == ("bad-delay: the longest delay must be at least one step\n  needed: 0\n  limit: 1")

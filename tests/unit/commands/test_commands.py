@@ -1,0 +1,191 @@
+"""Every command once, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snnhw.cli import COMMANDS
+from tests.unit.commands.line import Room, snnhw
+
+COMPARE_KEYS = {
+    *("float", "quantized", "agreement", "synops", "neuron_updates", "messages", "hops", "latency", "energy"),
+    *("ann_baseline", "saturations", "engine", "target", "cores_used"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(name: str) -> None:
+    done = snnhw(name, "--help")
+    assert done.code == 0
+    assert "Example:" in done.out
+    assert f"  snnhw {name}" in done.out
+    assert "--json" in done.out
+
+
+def test_help_lists_every_command_without_importing_torch() -> None:
+    code = "import sys; from snnhw.cli import main\ntry: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "snnhw.cli", "inspect", "nowhere.snnhw", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "no-such-file"
+    assert done.stderr == "error: no-such-file: there is no such file\n  where: nowhere.snnhw\n"
+
+
+def test_compile_says_what_it_made(stbp: Room, tmp_path: Path) -> None:
+    words = ("compile", stbp / "net.pt", "--target", "loihi1", "-o", tmp_path / "a.snnhw")
+    found = snnhw(*words, "--json").json
+    assert found["target"] == "loihi1"
+    assert (found["populations"], found["projections"], found["steps"], found["pipeline_fill"]) == (4, 4, 4, 4)
+    assert found["neurons"] == 2 * 64 + 3 * 16 + 5 + 4
+    assert found["checks"][:2] == ["source = NIR: equal", "NIR = lowered: equal"]
+    assert found["calibration"] == "4 samples"
+    people = snnhw(*words)
+    assert (people.code, people.err) == (0, "")
+    assert "target       loihi1\n" in people.out
+
+
+def test_the_same_input_gives_the_same_bytes(stbp: Room, tmp_path: Path) -> None:
+    assert snnhw("compile", stbp / "net.pt", "--target", "loihi2", "-o", tmp_path / "again.snnhw").code == 0
+    assert (tmp_path / "again.snnhw").read_bytes() == (stbp / "net.snnhw").read_bytes()
+
+
+def test_a_compiled_nir_file_is_the_same_network(sew: Room, tmp_path: Path) -> None:
+    done = snnhw("compile", sew / "net.nir", "--target", "loihi2", "-o", tmp_path / "a.snnhw", "--json")
+    assert done.json["checks"] == ["source = NIR: skipped", "NIR = lowered: equal"]
+    one, other = (
+        snnhw("inspect", path, "--json").json["network"] for path in (sew / "net.snnhw", tmp_path / "a.snnhw")
+    )
+    structure = [[line.split(" du=")[0] for line in text] for text in (one, other)]
+    assert structure[0] == structure[1]
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_run_and_diff(sew: Room, engine: str, tmp_path: Path) -> None:
+    words = ("run", sew / "net.snnhw", "--input", sew / "data.npz", "--record", "state", "--json")
+    done = snnhw(*words, "--engine", engine, "-o", tmp_path / "a.npz")
+    assert done.json["samples"] == len(done.json["predictions"]) == 6
+    assert 0 <= done.json["accuracy"] <= 1
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert {"counts", "output", "predictions", "spikes/stem_if", "u/stem_if", "v/stem_if"} <= set(arrays)
+        assert arrays["output"].shape == (6, 4, 4)
+    snnhw(*words, "--engine", "fast", "-o", tmp_path / "b.npz")
+    same = snnhw("diff", tmp_path / "a.npz", tmp_path / "b.npz", "--json")
+    assert (same.code, same.json) == (0, {"identical": True, "difference": None})
+
+
+def test_diff_of_different_runs_exits_1(sew: Room, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"spikes/n": np.zeros((2, 4, 3))})
+    np.savez(tmp_path / "b.npz", **{"spikes/n": np.ones((2, 4, 3))})
+    done = snnhw("diff", tmp_path / "a.npz", tmp_path / "b.npz", "--json")
+    assert done.code == 1
+    assert done.json["identical"] is False
+
+
+def test_run_in_floats(stbp: Room, tmp_path: Path) -> None:
+    done = snnhw(
+        *(
+            "run",
+            stbp / "net.pt",
+            "--engine",
+            "float",
+            "--input",
+            stbp / "data.npz",
+            "--samples",
+            2,
+            "--record",
+            "spikes",
+        ),
+        *("-o", tmp_path / "a.npz", "--json"),
+    )
+    assert done.json["samples"] == 2
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["spikes/lif1"].shape == (2, 4, 2, 8, 8)
+
+
+def test_run_with_another_number_of_steps(stbp: Room, tmp_path: Path) -> None:
+    """T of the run need not be T of training."""
+    words = ("run", stbp / "net.snnhw", "--input", stbp / "data.npz", "--steps", 7, "-o", tmp_path / "a.npz", "--json")
+    assert snnhw(*words).code == 0
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["output"].shape == (6, 7, 4)
+
+
+def test_compare_has_the_agreed_keys(sew: Room, tmp_path: Path) -> None:
+    report = tmp_path / "r.html"
+    done = snnhw("compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--html", report, "--json")
+    assert done.code == 0, done.err
+    assert set(done.json) >= COMPARE_KEYS
+    for side in ("float", "quantized"):
+        assert 0 <= done.json[side]["accuracy"] <= 1
+        assert {"name", "neurons", "spikes", "rate"} <= set(done.json[side]["layers"][0])
+    assert report.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
+
+
+def test_inspect_and_explain(sew: Room) -> None:
+    found = snnhw("inspect", sew / "net.snnhw", "--json").json
+    assert found["source"]["file"] == "net.pt"
+    assert found["network"][0] == "network steps=4 readout=mean(output)"
+    rows = snnhw("explain", sew / "net.snnhw", "--population", "stem_if", "--json").json["rationale"]
+    assert {"vth", "dv", "scale"} <= {row["parameter"] for row in rows}
+    assert {row["population"] for row in rows} == {"stem_if"}
+    assert "stem_if" in snnhw("explain", sew / "net.snnhw").out
+    assert "  core 0 (chip 0): " in snnhw("inspect", sew / "net.snnhw", "--cores").out
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net.nir", "net.snnhw"])
+def test_check(sew: Room, name: str) -> None:
+    done = snnhw("check", sew / name, "--target", "loihi2", "--json")
+    assert done.code == 0
+    assert done.json["fits"] is True
+    assert {"population", "resource", "needed", "limit", "slices", "fits"} <= set(done.json["rows"][0])
+
+
+def test_targets() -> None:
+    names = [row["name"] for row in snnhw("targets", "--json").json]
+    assert {"loihi1", "loihi2"} <= set(names)
+    shown = snnhw("targets", "loihi2", "--json").json
+    assert set(shown["core"]["neurons"]) == {"value", "unit", "grade", "source"}
+
+
+def test_recipes_are_listed() -> None:
+    assert {"stbp_scnn", "sew_resnet"} <= {row["recipe"] for row in snnhw("train", "--list", "--json").json}
+
+
+WRONG_USE: list[tuple[list[str], str]] = [
+    (["run", "net.snnhw", "--input", "d.npz", "--engine", "float"], "artifacts run in integer engines"),
+    (["run", "net.pt", "--input", "d.npz"], "sources with --engine float"),
+    (["run", "net.nir", "--input", "d.npz", "--engine", "lava"], "sources with --engine float"),
+    (["run", "net.pt", "--input", "d.npz", "--engine", "float", "--record", "state"], "--record state is for integer"),
+    (["run", "net.snnhw", "--input", "d.npz", "--engine", "spice"], "Invalid value for '--engine'"),
+    (["run", "net.snnhw"], "Missing option '--input'"),
+    (["run", "net.snnhw", "--input", "d.npz", "--samples", "0"], "Invalid value for '--samples'"),
+    (["compile", "net.pt"], "Missing option '--target'"),
+    (["check", "net.pt"], "--target is needed for a source"),
+    (["compare", "net.pt"], "Missing argument 'ARTIFACT'"),
+    (["train"], "name a recipe, or give --list"),
+    (["frobnicate"], "No such command 'frobnicate'"),
+    (["inspect", "a.snnhw", "--colour"], "No such option"),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), WRONG_USE)
+def test_wrong_use_exits_2(words: list[str], text: str) -> None:
+    done = snnhw(*words)
+    assert done.code == 2
+    assert text in done.err
+    assert done.out == ""

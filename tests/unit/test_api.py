@@ -1,0 +1,249 @@
+"""snnhw in Python: live modules, sources, artifacts; the same refusals as on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import snnhw
+from snnhw import api
+from snnhw.artifact import Artifact
+from snnhw.errors import DataError, EngineError, LoweringError, SnnhwError, SourceError
+from snnhw.evaluate import evaluate
+from snnhw.frontends import load_source
+from snnhw.semantics import Deployment
+from snnhw.zoo.containers import PerStep
+from snnhw.zoo.neurons import IF, LIF
+from tests.unit.frontends.checkpoints import content, saved
+from tests.unit.frontends.modules import Flow, settled
+
+
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    first, second = PerStep(nn.Linear(6, 5)), PerStep(nn.Linear(5, 3))
+    return Flow(lambda m, x: m.n2(m.f2(m.n1(m.f1(x)))), f1=first, n1=LIF(v_threshold=0.2), f2=second, n2=IF(0.2))
+
+
+def spikes(samples: int = 4, steps: int = 5) -> Any:
+    return (np.random.default_rng(0).random((samples, steps, 6)) < 0.5).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    return snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("api") / "net.pt", content("sew_resnet"))
+
+
+def refusal(kind: type[SnnhwError], call: Any) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_a_live_module(artifact: Artifact) -> None:
+    assert artifact.deployment == Deployment(5, "spikes", (6,), "rate")
+    assert artifact.source == {"module": "Flow"}
+    found = snnhw.run(artifact, spikes(), record="state")
+    assert found["counts"].shape == (4, 3)
+    assert found["spikes/n1"].any()
+    assert found["output"].sum() == found["counts"].sum()
+
+
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+def test_engines_agree(target: str) -> None:
+    compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target=target)
+    one, other = (snnhw.run(compiled, spikes(), engine, record="state") for engine in ("fast", "reference"))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_samples_do_not_depend_on_each_other(artifact: Artifact) -> None:
+    x = spikes(70)  # more than one chunk
+    whole = snnhw.run(artifact, x, record="state")
+    part = snnhw.run(artifact, x[::-1][:3], record="state")
+    assert all(np.array_equal(whole[name][::-1][:3], part[name]) for name in whole)
+
+
+def test_integers_follow_the_module(artifact: Artifact) -> None:
+    x = spikes(200)
+    with torch.no_grad():
+        counts = module()(torch.from_numpy(x.swapaxes(0, 1))).sum(0).numpy()
+    assert (snnhw.run(artifact, x)["counts"] == counts).mean() > 0.9
+
+
+def test_saving_and_loading(artifact: Artifact, tmp_path: Path) -> None:
+    snnhw.save(artifact, tmp_path / "a.snnhw")
+    back = snnhw.load(tmp_path / "a.snnhw")
+    one, other = snnhw.run(artifact, spikes()), snnhw.run(tmp_path / "a.snnhw", spikes())
+    assert np.array_equal(one["counts"], other["counts"])
+    assert back.deployment == artifact.deployment
+
+
+def test_the_float_reference_survives_the_file(artifact: Artifact, tmp_path: Path) -> None:
+    snnhw.save(artifact, tmp_path / "a.snnhw")
+    x = {"input": spikes().astype(float)}
+    one, other = (dict(evaluate(a.reference, x)) for a in (artifact, snnhw.load(tmp_path / "a.snnhw")))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.snnhw", "b.snnhw"):
+        snnhw.save(snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2"), tmp_path / name)
+    assert (tmp_path / "a.snnhw").read_bytes() == (tmp_path / "b.snnhw").read_bytes()
+
+
+def test_the_float_run_is_the_modules(checkpoint: Path) -> None:
+    source = load_source(checkpoint)
+    x = np.random.default_rng(0).random((3, 1, 8, 8))
+    found = api.run_float(checkpoint, x, record=True)
+    sequence = torch.from_numpy(x).unsqueeze(0).expand(4, *x.shape)
+    assert source.module is not None
+    with torch.no_grad():
+        want = source.module(sequence).numpy().swapaxes(0, 1)
+    np.testing.assert_allclose(found["output"], want, rtol=1e-12, atol=1e-12)
+    assert "spikes/stem_if" in found
+
+
+def test_zero_initialised_branches_compile() -> None:
+    """gamma = 0: a layer of zeros has no largest weight to scale by."""
+    norm = settled(nn.BatchNorm2d(2))
+    nn.init.zeros_(norm.weight)  # type: ignore[arg-type]
+    nn.init.zeros_(norm.bias)  # type: ignore[arg-type]
+    branch = PerStep(nn.Conv2d(2, 2, 3, padding=1, bias=False), norm)
+    layers = {"c": PerStep(nn.Conv2d(2, 2, 1)), "n": IF(0.1), "b": branch, "bn": IF()}
+    head = PerStep(nn.Flatten(), nn.Linear(32, 3))
+
+    def flow(m: Any, x: Any) -> Any:
+        s = m.n(m.c(x))
+        return m.head(m.bn(m.b(s)) + s)
+
+    for target in ("loihi1", "loihi2"):
+        compiled = snnhw.compile(Flow(flow, **layers, head=head), torch.zeros(3, 1, 2, 4, 4), target=target)
+        x = (np.random.default_rng(0).random((2, 3, 2, 4, 4)) < 0.5).astype(float)
+        found = snnhw.run(compiled, x, record="spikes")
+        assert not found["spikes/bn"].any()
+        assert found["spikes/n"].any()
+
+
+def test_a_module_without_an_example() -> None:
+    text = (
+        "needs-example: a live module needs an example input\n"
+        "  where: Flow\n  needed: (T, N, *input shape)\n  hint: give example_input=, or deployment="
+    )
+    assert refusal(SourceError, lambda: snnhw.compile(module(), target="loihi2")) == text
+    assert refusal(SourceError, lambda: snnhw.compile(module(), torch.zeros(5, 6), target="loihi2")) == text
+
+
+def test_a_stage_that_changes_spikes_is_a_refusal(checkpoint: Path) -> None:
+    source = load_source(checkpoint)
+    source.graph.nodes["stem.conv"].weight *= -1
+    text = refusal(LoweringError, lambda: snnhw.compile(source, target="loihi2"))
+    assert text.startswith("not-equal: two stages give different spikes (source = NIR)\n  where: ")
+    assert text.endswith("  hint: this is a defect of snnhw: please report it with the model")
+
+
+def test_steps_below_one(artifact: Artifact) -> None:
+    assert refusal(DataError, lambda: api.with_input(artifact, None, 0, None)) == (
+        "bad-steps: a sample has at least one step\n  needed: 0\n  limit: 1"
+    )
+
+
+def test_other_input_options(artifact: Artifact) -> None:
+    changed = api.with_input(artifact, "bernoulli", 9, 3)
+    assert (changed.steps, changed.deployment.encoding, changed.deployment.seed) == (9, "bernoulli", 3)
+    assert changed.inputs[0].seed == 3
+    assert {row["steps"] for row in changed.bounds} == {9}
+    x = np.random.default_rng(0).random((2, 6))
+    one, other = (snnhw.run(changed, x)["output"] for _ in range(2))
+    assert one.shape == (2, 9, 3)
+    assert np.array_equal(one, other), "Bernoulli draws are seeded"
+    assert api.with_input(artifact, None, None, None) == artifact
+
+
+def test_an_unknown_encoding(artifact: Artifact) -> None:
+    wrong = replace(artifact, inputs=tuple(replace(spec, encoding="morse") for spec in artifact.inputs))
+    text = refusal(DataError, lambda: snnhw.run(wrong, np.zeros((2, 6))))
+    assert text.startswith("bad-encoding: unknown encoding 'morse'\n  limit: ")
+
+
+def test_spikes_without_a_time_axis(artifact: Artifact) -> None:
+    assert refusal(DataError, lambda: snnhw.run(artifact, np.zeros((2, 6)))) == (
+        "bad-shape: this network takes spikes over time, the data have no time axis\n"
+        "  where: x\n  needed: (samples, 5, 6)\n  limit: (2, 6)\n"
+        "  hint: give --encode direct or bernoulli for static samples"
+    )
+
+
+def test_engines_that_are_none(artifact: Artifact) -> None:
+    text = refusal(EngineError, lambda: snnhw.run(artifact, spikes(), "spice"))
+    assert text == "unknown-engine: no engine named 'spice'\n  limit: fast, reference, lava, onnx, float"
+
+
+def test_networks_that_do_not_belong_together(artifact: Artifact, checkpoint: Path) -> None:
+    text = refusal(DataError, lambda: snnhw.compare(checkpoint, artifact, spikes()))
+    assert text.startswith("different-networks: the artifact was not compiled from this source\n  where: ")
+    assert text.endswith("  hint: compile the source again")
+
+
+def test_other_weights_are_another_network(checkpoint: Path, tmp_path: Path) -> None:
+    compiled = snnhw.compile(checkpoint, target="loihi2")
+    retrained = saved(tmp_path / "net.pt", content("sew_resnet", gain=2.9))
+    x = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
+    assert snnhw.compare(checkpoint, compiled, x).samples == 2
+    text = refusal(DataError, lambda: snnhw.compare(retrained, compiled, x))
+    assert "where: output<-fc.0, stages.0.0.if1<-" in text
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError):
+        _ = snnhw.deploy  # type: ignore[attr-defined]
+
+
+def test_an_engine_that_is_not_built_yet(artifact: Artifact) -> None:
+    assert refusal(EngineError, lambda: snnhw.run(artifact, spikes(), "onnx")) == (
+        "engine-not-there: the onnx engine is not built yet\n  limit: fast, reference, lava\n  hint: use --engine fast"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.0, "bad-range: the data leave the range the network was compiled for\n  where: x\n  needed: [0, 3]\n"),
+        (0.5, "bad-range: the data are not whole numbers of spikes\n  where: x\n  needed: 0.5\n"),
+    ],
+)
+def test_values_that_are_no_spikes_are_not_clipped(artifact: Artifact, value: float, text: str) -> None:
+    assert refusal(DataError, lambda: snnhw.run(artifact, value * spikes())).startswith(text)
+
+
+def test_spikes_may_be_of_any_number_type(artifact: Artifact) -> None:
+    """uint8 are pixels only where the network was deployed for pixels."""
+    counts = [snnhw.run(artifact, spikes().astype(kind))["counts"] for kind in (np.float64, np.uint8, np.int64, bool)]
+    assert counts[0].any()
+    assert all(np.array_equal(counts[0], other) for other in counts)
+
+
+def test_what_is_proven_holds_for_the_steps_that_run(checkpoint: Path) -> None:
+    """An accumulator adds up every step: a proof for 4 steps says nothing about a million."""
+    compiled = snnhw.compile(checkpoint, target="loihi2")
+    status = {row["population"]: row["status"] for row in compiled.bounds}
+    assert status["output"] == "proven"
+    longer = api.with_input(compiled, None, 2000, None)
+    assert {row["population"]: row["status"] for row in longer.bounds}["output"] != "proven"
+    assert longer.network.readout.scale == pytest.approx(compiled.network.readout.scale * 4 / 2000)
+
+
+def test_the_readout_of_a_live_module_is_told_from_its_end() -> None:
+    ends = {"n": IF(), "d": nn.Dropout(), "f": PerStep(nn.Linear(3, 2))}  # registered in another order than they run
+    compiled = snnhw.compile(Flow(lambda m, x: m.d(m.n(m.f(x))), **ends), torch.zeros(4, 1, 3), target="loihi2")
+    assert compiled.deployment.readout == "rate"

@@ -1,0 +1,224 @@
+"""The compiled file: the same bytes for the same network, nothing executable inside, refused when it is not itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickletools
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import snnhw
+from snnhw import artifact as module
+from snnhw.artifact import Artifact, load, save, to_bytes
+from snnhw.errors import ArtifactError
+from snnhw.zoo.neurons import IF
+
+COMPILE = """
+import sys, numpy as np, torch
+from torch import nn
+import snnhw
+from snnhw.zoo.neurons import IF
+from snnhw.artifact import to_bytes
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(6, 5), IF(), nn.Linear(5, 3))
+x = (np.random.default_rng(0).random((20, 4, 6)) < 0.5).astype(np.float64)
+out = snnhw.compile(net, torch.zeros(4, 1, 6), target="loihi2", calibrate=x)
+sys.stdout.buffer.write(to_bytes(out))
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Artifact:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), IF(), nn.Linear(5, 3))
+    return snnhw.compile(net, torch.zeros(4, 1, 6), target="loihi2")
+
+
+@pytest.fixture
+def path(compiled: Artifact, tmp_path: Path) -> Path:
+    found = tmp_path / "model.snnhw"
+    save(compiled, found)
+    return found
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ArtifactError) as caught:
+        load(path)
+    return str(caught.value)
+
+
+def test_same_input_same_bytes_in_other_processes() -> None:
+    """Other hash seeds, other numbers of threads: the same file."""
+    found = []
+    for seed, threads in (("0", "1"), ("1234", "2")):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
+        done = subprocess.run([sys.executable, "-c", COMPILE], env=env, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        found.append(done.stdout)
+    assert found[0] == found[1]
+    assert len(found[0]) > 2000
+
+
+def test_what_is_read_is_what_was_written(compiled: Artifact, path: Path) -> None:
+    again = load(path)
+    assert to_bytes(again) == path.read_bytes()
+    assert again.target.text == compiled.target.text
+    assert again.deployment == compiled.deployment
+    assert again.network.projections == compiled.network.projections
+    for name, w in compiled.network.weights.items():
+        np.testing.assert_array_equal(again.network.weights[name], w)
+        assert again.network.weights[name].dtype == w.dtype
+    x = (np.random.default_rng(1).random((7, 4, 6)) < 0.5).astype(np.int64)
+    np.testing.assert_array_equal(snnhw.run(again, x)["output"], snnhw.run(compiled, x)["output"])
+
+
+def test_no_pickle_and_one_date(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            assert info.date_time == (1980, 1, 1, 0, 0, 0)
+            blob = archive.read(info)
+            assert info.filename == "manifest.json" or blob[:6] == b"\x93NUMPY"
+            assert b"'O'" not in blob[:128], "an object array would be a pickle"
+            with pytest.raises(Exception):  # noqa: B017, PT011
+                list(pickletools.genops(blob))
+
+
+def edited(path: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None], *, resealed: bool = False) -> Path:
+    """The artifact with another manifest or arrays, with the hash made right again if asked for."""
+    with zipfile.ZipFile(path) as archive:
+        blobs = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(blobs.pop("manifest.json"))
+    change(manifest, blobs)
+    if resealed:
+        content = {key: value for key, value in manifest.items() if key not in ("schema", "hash")}
+        manifest["hash"] = module._hash(content, blobs)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, blob in blobs.items():
+            archive.writestr(name, blob)
+    return path
+
+
+CHANGED = (
+    "bad-hash: the artifact was changed after it was written\n  where: model.snnhw\n  hint: compile the source again"
+)
+
+
+def test_changed_number(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        manifest["network"]["steps"] += 1
+
+    assert refusal(edited(path, change)) == CHANGED
+
+
+def test_changed_array(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        name = next(iter(blobs))
+        blobs[name] = blobs[name][:-1] + bytes([blobs[name][-1] ^ 1])
+
+    assert refusal(edited(path, change)) == CHANGED
+
+
+def test_corrupted_byte_anywhere(path: Path) -> None:
+    """Damage is either found or harmless (names of the local headers are stored twice)."""
+    whole, wanted = path.read_bytes(), to_bytes(load(path))
+    codes = []
+    for at in range(0, len(whole), max(len(whole) // 60, 1)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            assert to_bytes(load(path)) == wanted
+        except ArtifactError as error:
+            codes.append(error.code)
+    assert len(codes) > 40
+    assert set(codes) <= {"bad-artifact", "bad-hash"}
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
+def test_not_an_artifact(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert refusal(path).startswith("bad-artifact: not a readable artifact: ")
+
+
+def test_truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+    assert refusal(path).startswith("bad-artifact: not a readable artifact: BadZipFile")
+
+
+def test_missing(tmp_path: Path) -> None:
+    text = refusal(tmp_path / "none.snnhw")
+    assert text == f"no-such-file: there is no such file\n  where: {tmp_path / 'none.snnhw'}"
+
+
+def test_other_schema(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        manifest["schema"] = 99
+
+    assert refusal(edited(path, change)) == (
+        "other-schema: the artifact was written by another version of snnhw\n  where: model.snnhw\n"
+        f"  needed: schema 99\n  limit: schema {module.SCHEMA}\n  hint: compile the source again"
+    )
+
+
+def test_zip_bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    text = refusal(path)
+    assert text.startswith("too-big: the artifact unpacks to too much\n  where: model.snnhw\n  needed: ")
+    assert text.endswith("limit: 1000 bytes")
+
+
+def test_unknown_class(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        manifest["network"]["$class"] = "Popen"
+
+    assert refusal(edited(path, change, resealed=True)).startswith(
+        "bad-artifact: not a readable artifact: KeyError: 'Popen'"
+    )
+
+
+def test_pickled_array(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        out = io.BytesIO()
+        np.save(out, np.array([{}], dtype=object), allow_pickle=True)
+        blobs[next(iter(blobs))] = out.getvalue()
+
+    assert "Object arrays cannot be loaded" in refusal(edited(path, change, resealed=True))
+
+
+@pytest.mark.parametrize("rule", [lambda m: m["network"].pop("steps"), lambda m: m["network"].update(projections=[])])
+def test_sealed_but_broken_network(path: Path, rule: Callable[[dict[str, Any]], Any]) -> None:
+    text = refusal(edited(path, lambda manifest, _: rule(manifest), resealed=True))
+    assert text.startswith("bad-artifact: not a readable artifact: ")
+
+
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_folder_that_cannot_be_written(compiled: Artifact, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ArtifactError) as caught:
+        save(compiled, tmp_path / folder / "model.snnhw")
+    first, where = str(caught.value).splitlines()
+    assert first.startswith("cannot-write: the artifact cannot be written: ")
+    assert where == f"  where: {tmp_path / folder / 'model.snnhw'}"
+
+
+def test_failed_write_leaves_the_old_file(compiled: Artifact, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ArtifactError, match="cannot-write: the artifact cannot be written: No space left on device"):
+        save(compiled, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["model.snnhw"]
