@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import emit, json_option, stages
+from snnhw.commands.common import emit, json_option, stages, writing
 from snnhw.demo import NETWORKS, Outcome, demonstrate
 
 
@@ -34,7 +34,8 @@ def command(target: str, lava_samples: int, output: Path, machine: bool) -> None
     Example:
       snnhw demo --target loihi1
     """
-    output.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for name in NETWORKS:
         with stages() as stage:

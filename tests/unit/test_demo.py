@@ -29,5 +29,6 @@ def test_a_missing_example_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(SourceError) as caught:
         shipped.example("x.pt")
     assert str(caught.value) == (
-        f"no-example: a file that ships with snnhw is missing\n  where: {tmp_path / 'x.pt'}\n  hint: install snnhw again"
+        f"no-example: a file that ships with snnhw is missing\n  where: {tmp_path / 'x.pt'}\n"
+        "  hint: install snnhw again"
     )
