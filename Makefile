@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow demo bench lint train clean
+.PHONY: help setup test test-slow demo bench results lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,14 +33,17 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 test: setup ## the tests, without the slow ones (ARGS="-k word" passes options on)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: setup ## all tests
-	$(PYTEST) $(ARGS)
+test-slow: setup ## the slow tests
+	$(PYTEST) -m slow $(ARGS)
 
 demo: setup ## compile, run and compare the shipped models
 	$(BIN)/snnhw demo $(ARGS)
 
 bench: setup ## time the engines
 	$(BIN)/python benchmarks/engines.py $(ARGS)
+
+results: setup ## docs/results.md again, on all 10,000 test images (about 12 minutes)
+	$(BIN)/python benchmarks/results.py $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
