@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,8 @@ def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array)
     integer_engine("fast").run(_Bare(quantized.network), [values], [said])  # type: ignore[arg-type]
     expected, _ = FloatEngine(quantized.reference, deployment, "float32").run(part)
     agree = int((expected == said.predictions).sum())
-    return Check("float ~ integer", len(part), len(part), 0, f"{agree} of {len(part)} calibration predictions agree")
+    detail = f"{agree} of {len(part)} calibration predictions agree"
+    return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True)
 
 
 class _Bare:
@@ -264,17 +265,29 @@ def compare(
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:
-    """Populations of different name or shape, else weight arrays and biases of different values."""
+    """What tells two networks apart: populations, projections, readout, weight arrays, neuron models."""
     shapes = ({p.name: p.shape for p in n.computed} for n in (one, other))
     left, right = shapes
     if left != right:
         return sorted({name for name, _ in set(left.items()) ^ set(right.items())})
     names = sorted(set(one.weights) | set(other.weights))
     weights = [name for name in names if not _same(one.weights.get(name), other.weights.get(name))]
-    return weights + [p.name for p in one.computed if not _same(p.model.bias, other[p.name].model.bias)]
+    routes = {(q.name, q.pre, q.post, q.op) for q in one.projections} ^ {
+        (q.name, q.pre, q.post, q.op) for q in other.projections
+    }
+    same_end = (one.readout.kind, one.readout.population) == (other.readout.kind, other.readout.population)
+    ends = [] if same_end else ["readout"]
+    models = [p.name for p in one.computed if not _same_model(p.model, other[p.name].model)]
+    return sorted(route[0] for route in routes) + ends + weights + models
 
 
-def _same(a: Array | None, b: Array | None) -> bool:
+def _same_model(a: FloatNeuron, b: FloatNeuron) -> bool:
+    """Whether two neuron models are the same, field by field."""
+    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
+    return all(_same(x, y) if isinstance(x, (np.ndarray, float)) else x == y for x, y in pairs)
+
+
+def _same(a: Any, b: Any) -> bool:
     if a is None or b is None or np.shape(a) != np.shape(b):
         return False
     return bool(np.allclose(a, b, rtol=1e-6, atol=1e-9))

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec
-from snnhw.errors import ArtifactError
+from snnhw.errors import ArtifactError, SnnhwError
+from snnhw.limits import require_small
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.network import (
     Array,
@@ -38,8 +39,6 @@ from snnhw.semantics import Deployment
 from snnhw.target import Target, parse_target
 
 SCHEMA = 1
-MAX_BYTES = 16 << 30
-"""Artifacts that would unpack to more than this are refused before they are read."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Every entry of the zip carries this date, so that the same network gives the same bytes."""
@@ -178,16 +177,8 @@ def load(path: str | Path) -> Artifact:
     if not path.is_file():
         raise ArtifactError("no-such-file", "there is no such file", where=str(path))
     try:
+        require_small(path)
         with zipfile.ZipFile(path) as archive:
-            total = sum(info.file_size for info in archive.infolist())
-            if total > MAX_BYTES:
-                raise ArtifactError(
-                    "too-big",
-                    "the artifact unpacks to too much",
-                    where=path.name,
-                    needed=f"{total} bytes",
-                    limit=f"{MAX_BYTES} bytes",
-                )
             manifest = json.loads(archive.read("manifest.json"))
             if manifest.get("schema") != SCHEMA:
                 raise ArtifactError(
@@ -200,15 +191,21 @@ def load(path: str | Path) -> Artifact:
                 )
             blobs = {name: archive.read(name) for name in manifest["arrays"].values()}
         return _restore(manifest, blobs, path.name)
-    except ArtifactError:
-        raise
+    except SnnhwError as error:
+        if isinstance(error, ArtifactError) or error.code == "too-big":
+            raise
+        raise _unreadable(error, path.name) from error
     except Exception as error:  # zip, JSON and numpy raise many kinds; all mean a damaged or foreign file
-        raise ArtifactError(
-            "bad-artifact",
-            f"not a readable artifact: {type(error).__name__}: {error}",
-            where=path.name,
-            hint="compile the source again",
-        ) from error
+        raise _unreadable(error, path.name) from error
+
+
+def _unreadable(error: Exception, where: str) -> ArtifactError:
+    return ArtifactError(
+        "bad-artifact",
+        f"not a readable artifact: {type(error).__name__}: {error}",
+        where=where,
+        hint="compile the source again",
+    )
 
 
 def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str) -> Artifact:
@@ -221,4 +218,33 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     target = parse_target(**content.pop("target"))
     artifact = Artifact(target=target, **{key: unpack(value, arrays, _CLASSES) for key, value in content.items()})
     verify(artifact.network)
+    verify(artifact.reference)
+    _check_mapping(artifact.mapping, artifact.network, where)
     return artifact
+
+
+def _check_mapping(mapping: Mapping, network: Network[IntNeuron], where: str) -> None:
+    """Every neuron of every computed population sits on exactly one core."""
+    placed = {p.name: np.zeros(p.shape, np.int32) for p in network.computed}
+    for part in mapping.slices:
+        count = placed.get(part.population)
+        if count is None:
+            raise _misplaced("a slice of a population that is not there", where, part.population)
+        inside = len(part.box) == count.ndim and all(
+            0 <= start < stop <= size for (start, stop), size in zip(part.box, count.shape, strict=True)
+        )
+        if not inside or part.core < 0:
+            raise _misplaced("a slice lies outside its population or the chip", where, part.population)
+        count[part.where] += 1
+    for name, count in placed.items():
+        if (count != 1).any():
+            raise _misplaced("not every neuron sits on exactly one core", where, name)
+
+
+def _misplaced(what: str, where: str, population: str) -> ArtifactError:
+    return ArtifactError(
+        "bad-artifact",
+        f"the artifact's mapping is wrong: {what}",
+        where=f"{where}: {population}",
+        hint="compile the source again",
+    )

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from snnhw.errors import DataError
+from snnhw.errors import DataError, SnnhwError
+from snnhw.limits import require_small
 from snnhw.network import Array
-
-MAX_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -35,20 +34,10 @@ def load_samples(path: str | Path) -> Samples:
     if not path.is_file():
         raise DataError("no-such-file", "there is no such file", where=str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > MAX_BYTES:
-            raise DataError(
-                "too-big",
-                "the data unpack to too much",
-                where=path.name,
-                needed=f"{size} bytes",
-                limit=f"{MAX_BYTES} bytes",
-            )
-        with np.load(path, allow_pickle=False) as content:
+        with _opened(path) as content:
             found = {name: content[name] for name in ("x", "y") if name in content}
             names = list(content)
-    except DataError:
+    except SnnhwError:
         raise
     except Exception as error:  # zip and numpy raise many kinds; all mean the same to the user
         raise DataError(
@@ -58,6 +47,13 @@ def load_samples(path: str | Path) -> Samples:
             hint="write it with numpy.savez(path, x=samples, y=labels)",
         ) from error
     return _checked(found, names, path.name)
+
+
+def _opened(path: Path) -> Any:
+    """An .npz file of bounded size, nothing of it unpacked yet."""
+    require_small(path)
+    with zipfile.ZipFile(path):  # numpy would read an .npy or a pickle as well
+        return np.load(path, allow_pickle=False)
 
 
 def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
@@ -107,8 +103,10 @@ def load_recording(path: str | Path) -> dict[str, Array]:
     if not path.is_file():
         raise DataError("no-such-file", "there is no such file", where=str(path))
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with _opened(path) as content:
             return {name: content[name] for name in content}
+    except SnnhwError:
+        raise
     except Exception as error:  # as above
         raise DataError(
             "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name

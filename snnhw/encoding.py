@@ -6,6 +6,7 @@ Stochastic draws are keyed by the seed and the sample's own bytes, so they do no
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,10 +154,27 @@ def quantized_steps(real: Array, spec: InputSpec) -> Array:
     units = np.rint(source / spec.scale)
     if spec.exact:
         _require_representable(source, units, spec)
+    else:
+        _warn_of_clipping(units, spec)
     values = np.clip(units, spec.low, spec.high).astype(np.int32)
     if spec.host is not None:
         values = _host(values, spec.host)
     return np.broadcast_to(values, (values.shape[0], real.shape[1], *values.shape[2:])) if static else values
+
+
+class ClippedInput(UserWarning):
+    """Input values lie outside the range that calibration data had."""
+
+
+def _warn_of_clipping(units: Array, spec: InputSpec) -> None:
+    outside = int(((units < spec.low) | (units > spec.high)).sum())
+    if outside:
+        warnings.warn(
+            f"{outside} of {units.size} values of {spec.population} lie outside the calibrated range "
+            f"[{spec.low * spec.scale:g}, {spec.high * spec.scale:g}] and were clipped",
+            ClippedInput,
+            stacklevel=4,
+        )
 
 
 def _require_representable(source: Array, units: Array, spec: InputSpec) -> None:

@@ -30,6 +30,7 @@ SHARED = {
     "pack",
     "shipped",
     "data",
+    "limits",
 }
 SURFACE = {"", "api", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""

@@ -14,7 +14,7 @@ from snnhw.chip.units import in_si
 from snnhw.chip.wiring import stored_synapses
 from snnhw.encoding import InputSpec
 from snnhw.lowering.lower import ANN_MACS
-from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Population, Projection
+from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Projection
 from snnhw.target import Constant
 
 
@@ -50,12 +50,11 @@ class Operations:
 def ann_macs(artifact: Artifact) -> int:
     """Multiply-accumulates of one forward pass of the ANN of the same topology.
 
-    Lowering counts them on the layers as the source has them. A network without that note (made by hand) is counted
-    by its stored synapses: projections into one population that share operator and weights count once (the ANN adds
-    their inputs first).
+    Lowering counts them on the layers as the source has them, padding included. A network without that note (made by
+    hand) is counted by its stored synapses, border aware: projections into one population that share operator and
+    weights count once (the ANN adds their inputs first).
     One-to-one projections are additions and relays are delays: neither is a multiply-accumulate. Counted on the
-    float network, where a first layer that the host computes is still a layer. Border aware: products with padding
-    do not count there.
+    float network, where a first layer that the host computes is still a layer.
     """
     network = artifact.reference
     if ANN_MACS in network.notes:
@@ -108,14 +107,18 @@ def float_operations(artifact: Artifact, events: Mapping[str, Array], samples: i
             continue
         reached = stored_synapses(q.op, network.weights, pre.shape, network[q.post].shape)
         operations = float(events[q.pre].ravel() @ reached) / samples
-        if _binary(artifact, pre):
+        if _binary(artifact, q.pre):
             acs += operations
         else:
             macs += operations
     return Operations(acs, macs)
 
 
-def _binary(artifact: Artifact, population: Population[Any]) -> bool:
-    """Whether events carry nothing but 1, by the declared payload of the integer network."""
-    low, high = artifact.network.by_name.get(population.name, population).payload
-    return low >= 0 and high <= 1
+def _binary(artifact: Artifact, name: str) -> bool:
+    """Whether events carry nothing but 1, by the declared payload of the integer network.
+
+    An input that the integer network lacks is read by layers on the host: the range of its values is in their specs.
+    """
+    found = artifact.network.by_name.get(name)
+    ranges = [found.payload] if found else [(s.low, s.high) for s in artifact.inputs if s.host is not None]
+    return all(low >= 0 and high <= 1 for low, high in ranges)

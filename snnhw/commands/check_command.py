@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -11,12 +13,20 @@ from rich.table import Table
 
 from snnhw.commands.common import emit, json_option, stages
 
+if TYPE_CHECKING:
+    from snnhw.network import IntNeuron, Network
+    from snnhw.target import Target
+
 
 @click.command("check")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--target", default=None, help="Name of a shipped target or a .toml file (an artifact knows its own).")
+@click.option(
+    "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
+)
+@click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
 @json_option
-def command(source: Path, target: str | None, machine: bool) -> None:
+def command(source: Path, target: str | None, calibrate: Path | None, weight_bits: int | None, machine: bool) -> None:
     """Does SOURCE (.pt, .nir, or a compiled .snnhw) fit? Each resource of each population: needed, limit, slices.
 
     Exits 1 when it does not fit.
@@ -26,14 +36,13 @@ def command(source: Path, target: str | None, machine: bool) -> None:
       snnhw check examples/sew_resnet.pt --target loihi1
     """
     from snnhw.artifact import load
-    from snnhw.frontends import load_source
-    from snnhw.lowering.lower import lower
     from snnhw.mapping.place import check_fit
-    from snnhw.quantize.quantize import quantize
     from snnhw.target import load_target
 
     with stages() as stage:
         if source.suffix == ".snnhw":
+            if calibrate is not None or weight_bits is not None:
+                raise click.UsageError("--calibrate and --weight-bits are for a source")
             artifact = load(source)
             chip = artifact.target if target is None else load_target(target)
             network = artifact.network
@@ -41,12 +50,7 @@ def command(source: Path, target: str | None, machine: bool) -> None:
             if target is None:
                 raise click.UsageError("--target is needed for a source")
             chip = load_target(target)
-            stage("read")
-            imported = load_source(source)
-            stage("lower")
-            lowered = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
-            stage("quantise")
-            network = quantize(lowered, chip, imported.deployment, None).network
+            network = _quantized(source, chip, calibrate, weight_bits, stage)
         rows = check_fit(network, chip)
     fits = all(row["fits"] for row in rows)
     if machine:
@@ -54,6 +58,26 @@ def command(source: Path, target: str | None, machine: bool) -> None:
     else:
         _show(rows, fits, chip.name)
     sys.exit(0 if fits else 1)
+
+
+def _quantized(
+    source: Path, chip: Target, calibrate: Path | None, weight_bits: int | None, stage: Callable[[str], None]
+) -> Network[IntNeuron]:
+    """The integers that `snnhw compile` makes with the same options."""
+    from snnhw import api
+    from snnhw.data import load_samples
+    from snnhw.frontends import load_source
+    from snnhw.lowering.lower import lower
+    from snnhw.quantize.quantize import quantize
+
+    stage("read")
+    imported = load_source(source)
+    samples = imported.calibration if calibrate is None else load_samples(calibrate).x
+    stage("lower")
+    lowered = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
+    real = None if samples is None else api._real(samples, imported.deployment)
+    stage("quantise")
+    return quantize(lowered, chip, imported.deployment, real, weight_bits).network
 
 
 def _show(rows: list[dict[str, object]], fits: bool, target: str) -> None:

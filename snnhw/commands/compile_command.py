@@ -76,8 +76,15 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
         "range_proof": "24 bit proven for every input" if not unproven else "unproven for " + ", ".join(unproven),
+        "approximate": approximations(artifact),
         "checks": [
             f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks
         ],
         "calibration": None if artifact.calibration is None else f"{artifact.calibration['samples']} samples",
     }
+
+
+def approximations(artifact: Any) -> str:
+    """Populations whose threshold rule the target can only approximate; `explain` says why."""
+    rows = [row for row in artifact.rationale if row["parameter"] == "vth" and "approximate" in row["why"]]
+    return ", ".join(str(row["population"]) for row in rows) or "no threshold rule"

@@ -48,7 +48,7 @@ def compare(
     """
     _check(x, y)
     chip, said, pictures = ChipObserver(artifact), Predictions(artifact.network), RasterObserver(artifact.network)
-    floats, static = FloatCounts(artifact.reference), dict[str, bool]()
+    floats, static = FloatCounts(artifact), dict[str, bool]()
     chunks = _chunks(float_run, artifact, x, chunk, floats, static, progress)
     engine.run(artifact, chunks, [chip, said, pictures])
     measured = Measured(

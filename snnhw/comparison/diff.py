@@ -12,6 +12,7 @@ from snnhw.errors import DataError
 from snnhw.network import Array
 
 KINDS = ("spikes", "u", "v")
+RESULTS = ("output", "counts", "predictions")
 Arrays = Mapping[str, Array]
 
 
@@ -20,7 +21,9 @@ class Difference:
     """First neuron that differs, and what all recorded quantities were there.
 
     Args:
-        quantity: 'spikes', 'u' or 'v'.
+        population: its name; '(output)', '(counts)' or '(predictions)' where only that result differs.
+        quantity: 'spikes', 'u' or 'v', or the name of the result.
+        step: None for counts and predictions, which have no steps.
         neuron: index into the population's shape.
         values: quantity -> (first run, second run) at that place, for everything both runs recorded.
         differing: entries of this population and quantity that differ in all.
@@ -29,9 +32,9 @@ class Difference:
     population: str
     quantity: str
     sample: int
-    step: int
+    step: int | None
     neuron: tuple[int, ...]
-    values: Mapping[str, tuple[int, int]]
+    values: Mapping[str, tuple[float, float]]
     differing: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,43 +44,67 @@ class Difference:
 
     def __str__(self) -> str:
         pairs = ", ".join(f"{name} {a} != {b}" if a != b else f"{name} {a}" for name, (a, b) in self.values.items())
-        where = f"{self.population}[{', '.join(map(str, self.neuron))}]"
-        more = f"{self.differing} {self.quantity} differ in this population"
-        return f"{where}, sample {self.sample}, step {self.step}: {pairs} ({more})"
+        where = self.population + (f"[{', '.join(map(str, self.neuron))}]" if self.neuron else "")
+        when = f"sample {self.sample}" + ("" if self.step is None else f", step {self.step}")
+        more = f"{self.differing} {self.quantity} differ" + ("" if self.quantity in RESULTS else " in this population")
+        return f"{where}, {when}: {pairs} ({more})"
 
 
 def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference | None:
     """The first difference of two runs, or None where they agree.
 
     Populations are taken in topological order; within the first that differs, the earliest sample and step; there
-    spikes before u before v, and the lowest neuron.
+    spikes before u before v, and the lowest neuron. Where all populations agree, `output`, `counts` and
+    `predictions` are compared, each if both runs have it.
 
     Args:
         a, b: arrays as a `Recorder` gives them ('spikes/NAME', 'u/NAME', 'v/NAME').
-        order: population names in topological order; the order of `a` if not given.
+        order: population names in topological order; others follow in the order of `a`.
+
+    Raises:
+        DataError: nothing in common, other populations or quantities, or arrays of another shape.
     """
-    names = list(order) if order is not None else list(dict.fromkeys(key.partition("/")[2] for key in a if "/" in key))
+    names = list(dict.fromkeys([*(order or ()), *(key.partition("/")[2] for key in a if "/" in key)]))
     shared = {(kind, name) for name in names for kind in KINDS if f"{kind}/{name}" in a and f"{kind}/{name}" in b}
     if not shared:
         hint = "record both with --record spikes or --record state"
         raise DataError("nothing-recorded", "the two runs recorded nothing in common", hint=hint)
+    odd = sorted(key for key in a.keys() ^ b.keys() if "/" in key)
+    if odd:
+        raise DataError(
+            "different-recordings",
+            "the two runs did not record the same populations and quantities",
+            where=", ".join(odd[:3]),
+            hint="record both from the same artifact with the same --record",
+        )
     for name in names:
-        found = [(kind, *_first(a, b, kind, name)) for kind in KINDS if (kind, name) in shared]
+        found = [(kind, *_first(a, b, f"{kind}/{name}")) for kind in KINDS if (kind, name) in shared]
         different = [(index[:2], KINDS.index(kind), kind, index, count) for kind, index, count in found if index]
         if different:
             _, _, kind, index, count = min(different)
             return Difference(name, kind, index[0], index[1], index[2:], _values(a, b, name, index), count)
+    return _result(a, b)
+
+
+def _result(a: Arrays, b: Arrays) -> Difference | None:
+    """The first result that differs although all populations agree: a fault of who wrote it."""
+    for key in RESULTS:
+        index, count = _first(a, b, key) if key in a and key in b else ((), 0)
+        if index:
+            step, neuron = (index[1], index[2:]) if key == "output" else (None, index[1:])
+            values = {key: (a[key][index].item(), b[key][index].item())}
+            return Difference(f"({key})", key, index[0], step, neuron, values, count)
     return None
 
 
-def _first(a: Arrays, b: Arrays, kind: str, name: str) -> tuple[tuple[int, ...], int]:
+def _first(a: Arrays, b: Arrays, key: str) -> tuple[tuple[int, ...], int]:
     """Index (sample, step, neuron…) of the first entry that differs (empty if none does), and how many do."""
-    left, right = a[f"{kind}/{name}"], b[f"{kind}/{name}"]
+    left, right = a[key], b[key]
     if left.shape != right.shape:
         raise DataError(
             "shapes-differ",
             "the two runs recorded arrays of different shape",
-            where=f"{kind}/{name}",
+            where=key,
             needed=left.shape,
             limit=right.shape,
         )
@@ -88,7 +115,7 @@ def _first(a: Arrays, b: Arrays, kind: str, name: str) -> tuple[tuple[int, ...],
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(unequal)), unequal.shape)), count
 
 
-def _values(a: Arrays, b: Arrays, name: str, index: tuple[int, ...]) -> dict[str, tuple[int, int]]:
+def _values(a: Arrays, b: Arrays, name: str, index: tuple[int, ...]) -> dict[str, tuple[float, float]]:
     """Both runs at one place: everything that both recorded."""
     keys = {kind: f"{kind}/{name}" for kind in KINDS}
-    return {kind: (int(a[key][index]), int(b[key][index])) for kind, key in keys.items() if key in a and key in b}
+    return {kind: (a[key][index].item(), b[key][index].item()) for kind, key in keys.items() if key in a and key in b}

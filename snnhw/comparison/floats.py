@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from snnhw.artifact import Artifact
 from snnhw.errors import DataError
-from snnhw.network import Array, FloatNeuron, Kind, Network
+from snnhw.network import Array, Kind
 
 
 class FloatRun(Protocol):
@@ -17,7 +18,8 @@ class FloatRun(Protocol):
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted classes, int (B,), and spikes of populations by name, (B, T, *population shape).
 
-        Every NEURON and RELAY population of `artifact.reference` must be among them; others are ignored.
+        Every NEURON and RELAY population of `artifact.reference` must be among them, and its INPUT populations
+        unless they are directly encoded; others are ignored.
         """
         ...
 
@@ -25,9 +27,9 @@ class FloatRun(Protocol):
 class FloatCounts:
     """Predictions and per-neuron events of a float run, chunk by chunk."""
 
-    def __init__(self, network: Network[FloatNeuron]) -> None:
-        self.wanted = [p.name for p in network.populations if p.kind in (Kind.NEURON, Kind.RELAY)]
-        self.steps = network.steps
+    def __init__(self, artifact: Artifact) -> None:
+        events = {Kind.NEURON, Kind.RELAY} | ({Kind.INPUT} if artifact.deployment.encoding != "direct" else set())
+        self.wanted = [p.name for p in artifact.reference.populations if p.kind in events]
         self.events: dict[str, Array] = {}
         self._predictions: list[Array] = []
 

@@ -172,8 +172,7 @@ def _drift(m: Measured) -> tuple[Drift, ...]:
 
 def _convention(m: Measured) -> Convention45nm:
     prices = convention()
-    events = {**m.counts.events, **m.float_events}
-    float_ops = float_operations(m.artifact, events, m.samples, all(m.static.values()))
+    float_ops = float_operations(m.artifact, m.float_events, m.samples, all(m.static.values()))
     macs = ann_macs(m.artifact)
     return Convention45nm(
         label=prices.label,

@@ -60,8 +60,6 @@ class Plan:
 
     def __init__(self, network: Network[IntNeuron]) -> None:
         self.network = network
-        # Winograd kernels would round; oneDNN's direct ones do not, NNPACK may choose them
-        torch.backends.nnpack.set_flags(False)  # type: ignore[no-untyped-call]
         self.groups = {p.name: _groups(network, p) for p in network.computed}
         order = {p.name: i for i, p in enumerate(network.populations)}
         self.last_use = {
@@ -109,7 +107,9 @@ class Plan:
         if group.weight is None:  # injected by the host
             return np.asarray(fixed.shifted(np.asarray(spikes, np.int64), group.projection.weight_exp))
         x = torch.tensor(np.ascontiguousarray(spikes.reshape(batch * steps, *spikes.shape[2:])), dtype=group.dtype)
-        y = product(group.projection.op, group.weight, x, post.shape).reshape(batch, steps, *post.shape)
+        # Winograd kernels would round; oneDNN's direct ones do not, NNPACK may choose them
+        with torch.backends.nnpack.flags(enabled=False):
+            y = product(group.projection.op, group.weight, x, post.shape).reshape(batch, steps, *post.shape)
         return np.asarray(fixed.shifted(y.numpy().astype(np.int64), group.projection.weight_exp))
 
 

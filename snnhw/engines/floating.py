@@ -38,11 +38,11 @@ class FloatEngine:
         return dict(evaluate(self.network, {p.name: real for p in self.network.inputs}))
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
-        """Predicted class of each sample (lowest class on ties) and the spikes of populations by name."""
+        """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""
         values = self.values(x)
         counts = values[self.network.readout.population].sum(axis=1)
         predictions = predict(counts)
-        spiking = {p.name: values[p.name] for p in self.network.computed if p.kind is not Kind.ACCUMULATOR}
+        spiking = {p.name: values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
         return predictions, spiking
 
     def record(self, x: Array, spikes: bool) -> dict[str, Array]:

@@ -78,7 +78,10 @@ def _kernel() -> Any:
     contract = zlib.crc32(Path(fixed.__file__).read_bytes() + Path(__file__).read_bytes())
     try:
         return _compiled(contract, cache=True)  # type: ignore[no-untyped-call]
-    except RuntimeError:  # "no locator available": compiled again in every process, seconds
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        # compiled again in every process, seconds
         return _compiled(contract, cache=False)  # type: ignore[no-untyped-call]
 
 

@@ -28,7 +28,8 @@ class Check:
         samples: samples compared; 0 when the check could not run.
         compared: spiking decisions compared.
         different: decisions that differ.
-        detail: first difference, or why the check did not run.
+        detail: first difference, how many populations were silent, or why the check did not run.
+        measured: a measurement, not a condition: differences are reported and refuse nothing.
     """
 
     stage: str
@@ -36,10 +37,12 @@ class Check:
     compared: int
     different: int
     detail: str = ""
+    measured: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""
-        status = "skipped" if not self.samples else "failed" if self.different else "equal"
+        status = "failed" if self.different else "equal"
+        status = "measured" if self.measured else status if self.samples else "skipped"
         return {
             "stage": self.stage,
             "status": status,
@@ -110,4 +113,6 @@ def compared(stage: str, want: Mapping[str, Array], have: Mapping[str, Array]) -
         different += int(wrong.sum())
         if wrong.any() and not first:
             first = f"{name}, index (sample, step, neuron...) {tuple(int(i) for i in np.argwhere(wrong)[0])}"
-    return Check(stage, samples, total, different, first)
+    quiet = sum(not values.any() for values in want.values())
+    silent = f"{quiet} of {len(want)} populations silent on these samples" if quiet else ""
+    return Check(stage, samples, total, different, first or silent)

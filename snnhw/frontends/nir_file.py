@@ -14,10 +14,8 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import LINEAR, NEURONS, unknown_node, validate
 from snnhw.frontends.source import Source
+from snnhw.limits import MAX_BYTES
 from snnhw.semantics import from_metadata
-
-MAX_BYTES = 4 << 30
-"""Arrays larger than this in total are refused before they are read."""
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
@@ -53,7 +51,7 @@ def load_nir(path: str | Path) -> Source:
 def _read(path: Path) -> nir.NIRGraph:
     try:
         with h5py.File(path, "r") as file:
-            size = _bytes(file)
+            size = _bytes(file, path.name)
             _known_types(file["node/nodes"], path.name)
         if size > MAX_BYTES:
             raise SourceError(
@@ -84,12 +82,27 @@ def _known_types(nodes: h5py.Group, where: str) -> None:
             raise unknown_node(f"{where}: {name}", kind)
 
 
-def _bytes(group: h5py.Group) -> int:
+def _bytes(group: h5py.Group, where: str) -> int:
+    """Size of all arrays, none of which is read; refuses what lies outside the file."""
     total = 0
-    for item in group.values():
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise _elsewhere(where, f"{group.name}/{name}")
+        item = group[name]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            raise _elsewhere(where, item.name)
         total += (
-            _bytes(item)
+            _bytes(item, where)
             if isinstance(item, h5py.Group)
             else int(np.prod(item.shape, dtype=object)) * max(item.dtype.itemsize, 1)
         )
     return total
+
+
+def _elsewhere(where: str, name: str) -> SourceError:
+    return SourceError(
+        "bad-nir",
+        "the file links to data outside it, which are not followed",
+        where=f"{where}: {name.replace('//', '/')}",
+        hint="give an HDF5 file written by nir.write",
+    )

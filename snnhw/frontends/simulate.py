@@ -101,7 +101,8 @@ def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeu
         ratio = rule.dt / np.asarray(node.tau, np.float64)
         lam = tidy(ratio) if rule.integrator == "euler" else 1 - np.exp(-ratio)
         keep, gain, rest = decimal(1 - lam), tidy(np.asarray(node.r) * lam), tidy(lam * (node.v_leak - offset))
-    v_init = 0.0 if rule.v_init == "v_reset" else float(rule.v_init) - _one(offset, "v_reset")
+    start = _one(v_reset, "v_reset") if rule.v_init == "v_reset" else float(rule.v_init)
+    v_init = start - _one(offset, "v_reset")
     return FloatNeuron(
         v_keep=_one(keep, "decay"),
         threshold=squeeze(threshold - offset),

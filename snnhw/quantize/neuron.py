@@ -16,6 +16,9 @@ from snnhw.target import Target
 STOCK_DECAY_MAX = 4095
 """Lava's LIF keeps dv in 12 bit; 4095 forgets all but 1/4096, which rounds to 0 below 4096."""
 
+RESIDUE_FREE = 1 << 18
+"""Below this |v| what a decay of 4095/4096 leaves is less than 64 and decides nothing on the grain below."""
+
 MEMORYLESS_GRAIN = 128
 """Even weights << 6: without memory, the membrane of a stock LIF is a multiple of this, but for what 1/4096 leaves."""
 
@@ -155,7 +158,8 @@ def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where:
         elif n.comparison is Comparison.GE and grain == step:
             vth, why = vth - step, why + "; >= becomes > one mantissa lower: exact, v is always a multiple of it"
         elif n.comparison is Comparison.GE:
-            why += "; >= becomes >: differs where v meets the threshold exactly"
+            vth = np.maximum(vth - step, 0)
+            why += "; >= becomes > one mantissa lower: approximate, a leaking v less than 64 below the threshold fires"
     lowest = 1 if n.max_spikes > 1 else 0  # whole thresholds are counted
     if vth.max() > formats.threshold_max or vth.min() < lowest:
         raise QuantizeError(

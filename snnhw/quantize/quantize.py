@@ -30,7 +30,15 @@ from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of, round_weights
 from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_row, input_spec, move_to_host, with_payload
 from snnhw.quantize.moments import Moments, moments_into
-from snnhw.quantize.neuron import bias_limit, fits, largest_bias, make_neuron, refuse_unsupported
+from snnhw.quantize.neuron import (
+    RESIDUE_FREE,
+    STOCK_DECAY_MAX,
+    bias_limit,
+    fits,
+    largest_bias,
+    make_neuron,
+    refuse_unsupported,
+)
 from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, largest_weights, parts
 from snnhw.semantics import Deployment
@@ -106,6 +114,10 @@ def _activity(network: Network[FloatNeuron], samples: Array) -> dict[str, Array]
     static = samples.strides[1] == 0
     x = np.broadcast_to(samples[:, :1].astype(np.float32), samples.shape) if static else samples.astype(np.float32)
     return dict(evaluate(network, {p.name: x for p in network.inputs}))
+
+
+def _noted(row: dict[str, Any], text: str) -> dict[str, Any]:
+    return {**row, "why": f"{row['why']}; {text}"} if row["parameter"] == "vth" else row
 
 
 class _Work:
@@ -262,6 +274,11 @@ class _Work:
                 break
         assert made is not None
         assert limit is not None
+        reached = max(-limit.v_low, limit.v_high)
+        spiking = population.kind is not Kind.ACCUMULATOR
+        if spiking and self.formats.stock and made.neuron.dv == STOCK_DECAY_MAX and reached >= RESIDUE_FREE:
+            text = f"approximate: |v| can reach {reached}, of which 1/4096 stays"
+            made = replace(made, rows=tuple(_noted(row, text) for row in made.rows))
         return made, limit
 
     def _so_far(self, population: Population[FloatNeuron]) -> Network[IntNeuron]:

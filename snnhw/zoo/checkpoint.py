@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from snnhw.errors import SnnhwError
+from snnhw.limits import require_small
 from snnhw.zoo.datasets import Split
 from snnhw.zoo.registry import Recipe, build
 
@@ -59,9 +60,12 @@ def write(path: str | Path, content: dict[str, Any]) -> None:
 def read(path: str | Path) -> dict[str, Any]:
     """The checkpoint's content; refuses another format or version and anything but plain data."""
     try:
+        require_small(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise _refuse(path, "no such file", "a checkpoint written by snnhw train") from error
+    except SnnhwError:
+        raise
     except Exception as error:  # torch raises many kinds; all mean the same to the user
         raise _refuse(path, f"{type(error).__name__}", "a torch zip file of tensors and plain containers") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:

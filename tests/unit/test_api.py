@@ -247,3 +247,38 @@ def test_the_readout_of_a_live_module_is_told_from_its_end() -> None:
     ends = {"n": IF(), "d": nn.Dropout(), "f": PerStep(nn.Linear(3, 2))}  # registered in another order than they run
     compiled = snnhw.compile(Flow(lambda m, x: m.d(m.n(m.f(x))), **ends), torch.zeros(4, 1, 3), target="loihi2")
     assert compiled.deployment.readout == "rate"
+
+
+def test_another_threshold_is_another_network(artifact: Artifact) -> None:
+    """seeds.md N5: thresholds differ between clones of one network; that is no loss of quantisation."""
+    from snnhw.frontends.checkpoint import import_module
+
+    other = module()
+    other.n1 = LIF(v_threshold=0.5, comparison="gt")
+    source = import_module(other, artifact.deployment)
+    text = refusal(DataError, lambda: api.compare(source, artifact, spikes()))
+    assert text.startswith("different-networks: the artifact was not compiled from this source\n  where: n1\n")
+
+
+def test_agreement_is_measured_not_equal() -> None:
+    compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(16), weight_bits=2)
+    last = compiled.checks[-1]
+    assert last["status"] == "measured"
+    agree = int(str(last["detail"]).split()[0])
+    assert last["different"] == last["samples"] - agree
+
+
+def test_silent_populations_are_named_in_the_check() -> None:
+    quiet = Flow(lambda m, x: m.n(m.f(x)), f=PerStep(nn.Linear(6, 5)), n=IF(1e6))
+    compiled = snnhw.compile(quiet, torch.zeros(5, 1, 6), target="loihi2")
+    assert "silent on these samples" in compiled.checks[0]["detail"]
+
+
+def test_a_leaking_tie_on_loihi1_fires_and_is_called_approximate() -> None:
+    """The review's case: every input meets the threshold exactly; `>` alone would halve the rate."""
+    layer = nn.Linear(6, 6, bias=False)
+    layer.weight.data = torch.eye(6)
+    tied = Flow(lambda m, x: m.n(m.f(x)), f=PerStep(layer), n=LIF(tau=2.0, decay_input=False))
+    compiled = snnhw.compile(tied, torch.zeros(5, 1, 6), target="loihi1")
+    assert snnhw.run(compiled, np.ones((1, 5, 6), np.float32))["output"].all()
+    assert any(row["parameter"] == "vth" and "approximate" in row["why"] for row in compiled.rationale)

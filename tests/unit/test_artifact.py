@@ -20,8 +20,9 @@ from torch import nn
 
 import snnhw
 from snnhw import artifact as module
+from snnhw import limits
 from snnhw.artifact import Artifact, load, save, to_bytes
-from snnhw.errors import ArtifactError
+from snnhw.errors import ArtifactError, SnnhwError
 from snnhw.zoo.neurons import IF
 
 COMPILE = """
@@ -171,9 +172,11 @@ def test_other_schema(path: Path) -> None:
 
 
 def test_zip_bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", 1000)
-    text = refusal(path)
-    assert text.startswith("too-big: the artifact unpacks to too much\n  where: model.snnhw\n  needed: ")
+    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
+    with pytest.raises(SnnhwError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert text.startswith("too-big: the file unpacks to too much\n  where: model.snnhw\n  needed: ")
     assert text.endswith("limit: 1000 bytes")
 
 
@@ -199,6 +202,29 @@ def test_pickled_array(path: Path) -> None:
 def test_sealed_but_broken_network(path: Path, rule: Callable[[dict[str, Any]], Any]) -> None:
     text = refusal(edited(path, lambda manifest, _: rule(manifest), resealed=True))
     assert text.startswith("bad-artifact: not a readable artifact: ")
+
+
+def test_sealed_but_broken_reference(path: Path) -> None:
+    text = refusal(edited(path, lambda manifest, _: manifest["reference"].update(projections=[]), resealed=True))
+    assert text.startswith("bad-artifact: not a readable artifact: LoweringError: ")
+
+
+Slices = list[dict[str, Any]]
+
+MISPLACED: list[tuple[Callable[[Slices], Any], str]] = [
+    (lambda slices: slices[0].update(population="ghost"), "a slice of a population that is not there"),
+    (lambda slices: slices[0].update(core=-1), "a slice lies outside its population or the chip"),
+    (lambda slices: slices[0].update(box=[[0, 99]]), "a slice lies outside its population or the chip"),
+    (lambda slices: slices[0].update(box=[[0, 1], [0, 1]]), "a slice lies outside its population or the chip"),
+    (lambda slices: slices.pop(), "not every neuron sits on exactly one core"),
+    (lambda slices: slices.append(slices[0]), "not every neuron sits on exactly one core"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), MISPLACED)
+def test_sealed_but_broken_mapping(path: Path, change: Callable[[Slices], Any], text: str) -> None:
+    found = refusal(edited(path, lambda manifest, _: change(manifest["mapping"]["slices"]), resealed=True))
+    assert found.startswith(f"bad-artifact: the artifact's mapping is wrong: {text}\n  where: model.snnhw: ")
 
 
 @pytest.mark.parametrize("folder", ["missing", "file"])

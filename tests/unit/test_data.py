@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from snnhw import data
+from snnhw import limits
 from snnhw.data import load_recording, load_samples, save_arrays
-from snnhw.errors import DataError
+from snnhw.errors import DataError, SnnhwError
+from snnhw.zoo import checkpoint
 
 
 def saved(path: Path, **arrays: Any) -> Path:
@@ -94,11 +96,22 @@ def test_truncated(tmp_path: Path) -> None:
 
 
 def test_bombs_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "MAX_BYTES", 1000)
+    """A zip by what it unpacks to, any other file by its size."""
+    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
     np.savez_compressed(tmp_path / "d.npz", x=np.zeros((100, 100)))
-    assert refusal(tmp_path / "d.npz") == (
-        "too-big: the data unpack to too much\n  where: d.npz\n  needed: 80128 bytes\n  limit: 1000 bytes"
-    )
+    (tmp_path / "plain").write_bytes(bytes(1001))
+    readers: list[Callable[[Path], Any]] = [load_samples, load_recording, checkpoint.read]
+    for reader in readers:
+        for name, size in (("d.npz", 80128), ("plain", 1001)):
+            with pytest.raises(SnnhwError) as caught:
+                reader(tmp_path / name)
+            assert str(caught.value) == (
+                f"too-big: the file unpacks to too much\n  where: {name}\n  needed: {size} bytes\n  limit: 1000 bytes"
+            )
+
+
+def test_the_limit() -> None:
+    assert limits.MAX_BYTES == 4 << 30
 
 
 def test_recordings_come_back(tmp_path: Path) -> None:

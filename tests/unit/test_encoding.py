@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnhw.encoding import InputSpec, data_hash, encode, quantized_steps, real_steps, spikes_only, to_real
+from snnhw.encoding import ClippedInput, InputSpec, data_hash, encode, quantized_steps, real_steps, spikes_only, to_real
 from snnhw.errors import DataError
 
 SHAPE, STEPS = (2, 3), 4
@@ -148,7 +148,8 @@ def test_fractions_are_no_spikes() -> None:
 
 def test_a_calibrated_range_clips() -> None:
     spec = replace(PIXELS, exact=False)
-    assert quantized_steps(np.full((1, STEPS, *SHAPE), 2.0), spec).max() == 255
+    with pytest.warns(ClippedInput, match=r"values of .* lie outside the calibrated range \[0, 1\] and were clipped"):
+        assert quantized_steps(np.full((1, STEPS, *SHAPE), 2.0), spec).max() == 255
 
 
 def test_data_hash_and_spikes_only() -> None:

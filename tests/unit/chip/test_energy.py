@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +114,15 @@ def test_units() -> None:
 def test_wrong_unit_is_refused() -> None:
     with pytest.raises(TargetError, match="bad-unit: the unit 'fortnight' is no multiple of s"):
         in_si(Constant(1, "fortnight", "assumed", ""), "s", "toy.toml, time.access")
+
+
+def test_keys_called_informative_are_those_no_code_reads() -> None:
+    root = Path(__file__).resolve().parents[3]
+    text = (root / "docs" / "targets.md").read_text(encoding="utf-8")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (root / "snnhw").rglob("*.py"))
+    listed = set(re.findall(r"`(\w+\.\w+)`", text.partition("- Informative")[2].partition("The ranges")[0]))
+    documented = re.findall(r"^\| `(\w+)\.(\w+)` \|", text, re.MULTILINE)
+    assert {f"{s}.{k}" for s, k in documented if s == "numeric" and f'"numeric.{k}"' not in source} == {
+        key for key in listed if key.startswith("numeric.")
+    }
+    assert not [key for key in listed if f'"{key}"' in source]

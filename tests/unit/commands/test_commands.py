@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnhw.artifact import load
 from snnhw.cli import COMMANDS
+from snnhw.mapping import place
+from snnhw.network import IntNeuron, Network, format_network
+from snnhw.target import Target
 from tests.unit.commands.line import Room, snnhw
 
 COMPARE_KEYS = {
@@ -155,6 +159,26 @@ def test_check(sew: Room, name: str) -> None:
     assert {"population", "resource", "needed", "limit", "slices", "fits"} <= set(done.json["rows"][0])
 
 
+@pytest.mark.parametrize("options", [(), ("--weight-bits", 4), ("--calibrate", "data.npz")])
+def test_check_asks_about_the_network_that_compile_builds(
+    options: tuple[object, ...], sew: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Network[IntNeuron]] = []
+
+    def spy(network: Network[IntNeuron], chip: Target) -> list[dict[str, object]]:
+        asked.append(network)
+        return []
+
+    monkeypatch.setattr(place, "check_fit", spy)
+    words = [sew / "data.npz" if word == "data.npz" else word for word in options]
+    assert snnhw("check", sew / "net.pt", "--target", "loihi2", *words).code == 0
+    done = snnhw("compile", sew / "net.pt", "--target", "loihi2", *words, "-o", tmp_path / "a.snnhw")
+    assert done.code == 0, done.err
+    built = load(tmp_path / "a.snnhw").network
+    assert format_network(asked[0]) == format_network(built)
+    assert all(np.array_equal(asked[0].weights[name], w) for name, w in built.weights.items())
+
+
 def test_targets() -> None:
     names = [row["name"] for row in snnhw("targets", "--json").json]
     assert {"loihi1", "loihi2"} <= set(names)
@@ -176,6 +200,7 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["run", "net.snnhw", "--input", "d.npz", "--samples", "0"], "Invalid value for '--samples'"),
     (["compile", "net.pt"], "Missing option '--target'"),
     (["check", "net.pt"], "--target is needed for a source"),
+    (["check", "a.snnhw", "--weight-bits", "4"], "--calibrate and --weight-bits are for a source"),
     (["compare", "net.pt"], "Missing argument 'ARTIFACT'"),
     (["train"], "name a recipe, or give --list"),
     (["frobnicate"], "No such command 'frobnicate'"),

@@ -11,9 +11,10 @@ import pytest
 from snnhw.artifact import Artifact
 from snnhw.comparison import Comparison, compare
 from snnhw.encoding import HostOp, InputSpec
+from snnhw.engines.floating import FloatEngine
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import DataError
-from snnhw.network import Conv, Inject, Kind, Network, Population, Projection, Readout
+from snnhw.network import Conv, Diagonal, FloatNeuron, Inject, Kind, Network, Population, Projection, Readout
 from snnhw.semantics import Deployment
 from tests.unit.chip.nets import CHAIN_INPUT, chain, integrator, mapped, residual, residual_input
 from tests.unit.comparison.sides import Twin
@@ -164,6 +165,37 @@ def test_first_layer_on_the_host() -> None:
     assert not any("graded" in note for note in host.notes)
 
 
+@pytest.mark.parametrize(("high", "kind"), [(3, "macs"), (1, "acs")])
+def test_events_into_a_first_layer_on_the_host(high: int, kind: str) -> None:
+    """Event counts are multiply-accumulates of the float network, one per event and synapse; plain spikes add."""
+    x = np.random.default_rng(1).integers(0, high + 1, (3, 2, 1, 4, 4))
+    _, direct = hosted()
+    spec = replace(direct.inputs[0], encoding="spikes", high=high)
+    artifact = replace(direct, inputs=(spec,), deployment=replace(direct.deployment, encoding="spikes"))
+
+    class Float(Twin):
+        def run(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            predictions, spikes = super().run(x)
+            return predictions, {**spikes, "x": x}
+
+    found = compare(Float(artifact), artifact, x, None, ReferenceEngine(), chunk=2).convention_45nm.float_snn
+    reached = np.outer(edge := np.array([2, 3, 3, 2]), edge) * 2
+    assert getattr(found, kind) == pytest.approx(((x != 0) * reached).sum() / 3, rel=1e-12)
+    assert found.acs * found.macs == 0
+    with pytest.raises(
+        DataError, match="float-run-incomplete: the float run gave no spikes of a population\n  where: x"
+    ):
+        compare(Twin(artifact), artifact, x, None, ReferenceEngine())
+
+
+def test_the_float_engine_gives_its_inputs() -> None:
+    resting = FloatNeuron(1.0, np.ones(()), np.zeros(()))
+    cells = (Population("x", (1,), Kind.INPUT), Population("n", (1,), Kind.NEURON, resting, 1))
+    network = Network(cells, (Projection("x-n", "x", "n", Diagonal("w")),), {"w": np.ones(1)}, 2, Readout("rate", "n"))
+    _, found = FloatEngine(network, Deployment(2, "spikes", (1,), "rate")).run(np.array([[[3], [0]]]))
+    assert found["x"].tolist() == [[[3.0], [0.0]]]
+
+
 def test_first_layer_once_a_step_for_sequences() -> None:
     x = np.random.default_rng(1).integers(0, 3, (3, 2, 1, 4, 4))
     _, on_host = hosted()
@@ -183,7 +215,7 @@ def test_labels_that_do_not_fit() -> None:
 def test_float_side_without_a_population() -> None:
     class Poor:
         def run(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            return np.zeros(len(x), np.int64), {"h": np.zeros((len(x), 2, 4))}
+            return np.zeros(len(x), np.int64), {"x": x, "h": np.zeros((len(x), 2, 4))}
 
     with pytest.raises(
         DataError, match="float-run-incomplete: the float run gave no spikes of a population\n  where: y"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,39 @@ def test_shapes_differ() -> None:
     other["spikes/a"] = other["spikes/a"][:1]
     with pytest.raises(DataError, match="shapes-differ: the two runs recorded arrays of different shape"):
         diff(run(), other)
+
+
+def test_different_recordings() -> None:
+    other = run()
+    del other["u/b"], other["v/a"]
+    other["spikes/c"] = other["spikes/d"] = other.pop("spikes/b")
+    message = (
+        "different-recordings: the two runs did not record the same populations and quantities\n"
+        "  where: spikes/b, spikes/c, spikes/d\n"
+        "  hint: record both from the same artifact with the same --record"
+    )
+    for one, two in ((run(), other), (other, run())):
+        with pytest.raises(DataError) as refused:
+            diff(one, two, ["a"])
+        assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "index", "step", "neuron", "text"),
+    [
+        ("output", (1, 2, 1), 2, (1,), "(output)[1], sample 1, step 2: output 0 != 3 (1 output differ)"),
+        ("counts", (1, 0), None, (0,), "(counts)[0], sample 1: counts 0 != 3 (1 counts differ)"),
+        ("predictions", (1,), None, (), "(predictions), sample 1: predictions 0 != 3 (1 predictions differ)"),
+    ],
+)
+def test_results_differ(key: str, index: tuple[int, ...], step: int | None, neuron: tuple[int, ...], text: str) -> None:
+    results = {"counts": np.zeros((2, 2), np.int64), "predictions": np.zeros(2, np.int64)}
+    one, other = run() | results, run() | {name: array.copy() for name, array in results.items()}
+    other[key][index] = 3
+    found = diff(one, other, ["a", "b"])
+    assert found is not None
+    assert (found.population, found.sample, found.step, found.neuron) == (f"({key})", 1, step, neuron)
+    assert str(found) == text
+    assert json.loads(json.dumps(found.to_dict()))["values"] == {key: [0, 3]}
+    other["spikes/b"][0, 0, 0, 0] = 1  # populations come first
+    assert (diff(one, other) or found).population == "b"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from snnhw.engines import fast
 from snnhw.engines.fast import FLOAT32_EXACT, FLOAT64_EXACT, FastEngine, Plan
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
@@ -24,6 +27,7 @@ from snnhw.network import (
     Readout,
     Shape,
 )
+from snnhw.torch_ops import product
 from tests.generate import PROGRAMMABLE, artifact
 
 SILENT = IntNeuron(0, np.array((1 << 24) - 1), np.array(0), act_shift=0)
@@ -136,3 +140,20 @@ def test_reversed_and_empty_batches() -> None:
     recorder = Recorder(network, spikes=True)
     FastEngine().run(artifact(network, PROGRAMMABLE), [{"in0": x[:0]}], [recorder])
     assert recorder.arrays()["spikes/n"].shape == (0, 2, 2)
+
+
+def test_nnpack_is_off_only_while_a_product_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own torch code keeps its setting."""
+    seen: list[bool] = []
+
+    def spy(*given: Any) -> torch.Tensor:
+        seen.append(torch._C._get_nnpack_enabled())
+        return product(*given)
+
+    monkeypatch.setattr(fast, "product", spy)
+    network = joined([((3,), (0, 1))], Dense("w"), {"w": np.ones((2, 3), np.int64)}, (2,))
+    with torch.backends.nnpack.flags(enabled=True):  # type: ignore[no-untyped-call]
+        plan = Plan(network)
+        for _ in plan.run({"in0": np.ones((1, 2, 3), np.int64)}):
+            assert torch._C._get_nnpack_enabled()
+    assert seen == [False]

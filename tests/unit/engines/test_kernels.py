@@ -73,3 +73,12 @@ def test_one_neuron_gives_many_parameters() -> None:
     assert not spikes.any()
     assert u.tolist() == [[[2, 4], [6, 8]]]
     assert v.tolist() == [[[4, 6], [12, 16]]]
+
+
+def test_other_errors_of_numba_are_not_taken_for_a_missing_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(contract: int, cache: bool) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(kernels, "_compiled", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        kernels._kernel()

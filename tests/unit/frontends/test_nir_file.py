@@ -182,6 +182,43 @@ def test_files_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.Monke
     assert text.endswith(" bytes\n  limit: 64 bytes")
 
 
+def external(file: Path, nodes: h5py.Group) -> None:
+    with h5py.File(file.with_name("other.h5"), "w") as other:
+        other["weight"] = np.ones((2, 3))
+    nodes["fc/weight"] = h5py.ExternalLink("other.h5", "weight")
+
+
+def soft(file: Path, nodes: h5py.Group) -> None:
+    nodes["fc/weight"] = h5py.SoftLink("/node/nodes/fc/bias")
+
+
+def raw(file: Path, nodes: h5py.Group) -> None:
+    other = file.with_name("other.raw")
+    other.write_bytes(bytes(48))
+    nodes["fc"].create_dataset("weight", (2, 3), "f8", external=[(str(other), 0, 48)])
+
+
+def virtual(file: Path, nodes: h5py.Group) -> None:
+    layout = h5py.VirtualLayout((2, 3), "f8")
+    layout[:] = h5py.VirtualSource(str(file.with_name("other.h5")), "weight", (2, 3))
+    nodes["fc"].create_virtual_dataset("weight", layout)
+
+
+@pytest.mark.parametrize("link", [external, soft, raw, virtual])
+def test_data_outside_the_file(link: Callable[[Path, h5py.Group], None], tmp_path: Path) -> None:
+    file = written(tmp_path)
+
+    def change(node: h5py.Group) -> None:
+        del node["nodes/fc/weight"]
+        link(file, node["nodes"])
+
+    damage(file, change)
+    assert refusal(file) == (
+        "bad-nir: the file links to data outside it, which are not followed\n"
+        "  where: net.nir: /node/nodes/fc/weight\n  hint: give an HDF5 file written by nir.write"
+    )
+
+
 def test_a_slash_in_a_name_is_refused() -> None:
     from snnhw.frontends.module import _Builder
 

@@ -22,7 +22,7 @@ def made(target: str, scale: float, shift: int = 6, even: bool = True, **more: A
 def test_ge_becomes_gt_one_mantissa_lower_where_v_is_a_multiple_of_it() -> None:
     assert made("loihi1", 100.0).vth == 99 << 6
     assert made("loihi1", 100.0, comparison=Comparison.GT).vth == 100 << 6
-    assert made("loihi1", 100.0, keep=0.9).vth == 100 << 6  # a leak: v takes any value, the tie stays open
+    assert made("loihi1", 100.0, keep=0.9).vth == 99 << 6  # a leak: sums from rest still meet the threshold
     assert made("loihi2", 100.0).vth == 100 << 6
     assert made("loihi2", 100.0).comparison is Comparison.GE
 
@@ -45,7 +45,8 @@ def test_memoryless_stock_neuron_separates_multiples_of_128(threshold: float, co
 
 
 def test_injected_currents_are_not_even() -> None:
-    assert made("loihi1", 1.0, even=False, threshold=2.0, keep=0.0).vth == 128
+    assert made("loihi1", 1.0, even=False, threshold=2.0, keep=0.0).vth == 64
+    assert made("loihi1", 1.0, even=False, threshold=2.0, keep=0.0, comparison=Comparison.GT).vth == 128
 
 
 @pytest.mark.parametrize(
