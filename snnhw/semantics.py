@@ -76,6 +76,9 @@ class Semantics:
         return replace(self, nodes={}, **self.nodes.get(node, {}))
 
 
+PREPROCESSING = ("uint8/255", "none")
+
+
 @dataclass(frozen=True)
 class Deployment:
     """How samples go in and predictions come out.
@@ -102,6 +105,8 @@ class Deployment:
         _require(_whole(self.steps), "steps", self.steps, "a whole number >= 1")
         shape = tuple(self.input_shape)
         _require(len(shape) > 0 and all(map(_whole, shape)), "input_shape", shape, "whole numbers >= 1")
+        limit = ", ".join(PREPROCESSING) + " (do other preprocessing before the samples are given to snnhw)"
+        _require(self.preprocessing in PREPROCESSING, "preprocessing", self.preprocessing, limit)
 
 
 def _require(holds: bool, name: str, value: object, limit: str) -> None:

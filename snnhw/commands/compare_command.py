@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import bar, emit, input_options, json_option, writing
+from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, writing
 
 
 @click.command("compare")
@@ -47,6 +47,7 @@ def command(
     from snnhw.report.markdown import write_markdown
     from snnhw.report.terminal import show
 
+    require_outputs((html, markdown), (source, artifact, data))
     compiled = api.with_input(load(artifact), encode, steps, seed)
     given = load_samples(data).first(samples)
     with bar("compare") as progress:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from snnhw.commands.common import emit, json_option, stages, writing
+from snnhw.commands.common import emit, json_option, require_outputs, stages, writing
 
 
 @click.command("compile")
@@ -43,12 +43,13 @@ def command(
     from snnhw.frontends import load_source
     from snnhw.frontends.nir_file import write_nir
 
+    path = output if output is not None else Path(source.with_suffix(".snnhw").name)
+    require_outputs((path, emit_nir), (source, calibrate, Path(target)))
     samples = None if calibrate is None else load_samples(calibrate).x
     with stages() as stage:
         stage("read")
         imported = load_source(source)
         artifact = api.compile(imported, target=target, calibrate=samples, weight_bits=weight_bits, stage=stage)
-        path = output if output is not None else Path(source.with_suffix(".snnhw").name)
         if emit_nir is not None:
             write_nir(imported.graph, emit_nir)
         with writing(path):

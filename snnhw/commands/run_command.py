@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from snnhw.commands.common import bar, emit, input_options, json_option, writing
+from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, writing
 
 ENGINES = ("fast", "reference", "lava", "onnx", "float")
 
@@ -49,6 +49,7 @@ def command(
         raise click.UsageError("artifacts run in integer engines, sources with --engine float")
     if engine == "float" and record == "state":
         raise click.UsageError("--record state is for integer engines")
+    require_outputs((output,), (model, data))
     given = load_samples(data).first(samples)
     if compiled:
         arrays = _integers(model, given.x, engine, record, encode, steps, seed)

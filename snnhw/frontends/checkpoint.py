@@ -58,7 +58,8 @@ def load_checkpoint(path: str | Path) -> Source:
 def _calibration(content: Mapping[str, Any], where: str) -> Array | None:
     """Training samples inside the checkpoint, if there are any."""
     try:
-        return None if content.get("calibration") is None else np.asarray(content["calibration"]["x"])
+        samples = None if content.get("calibration") is None else np.asarray(content["calibration"]["x"])
+        return samples if samples is not None and len(samples) else None
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(
             "bad-checkpoint", f"the checkpoint's calibration samples cannot be read: {error!r}", where=where
@@ -111,7 +112,8 @@ def _module(content: Mapping[str, Any], where: str) -> nn.Module:
 
 
 def _check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where: str) -> None:
-    missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    missing = sorted(set(expected) - set(found))
+    unknown = sorted(set(found) - set(expected), key=str)
     if missing or unknown:
         parts = [f"{len(missing)} missing ({_some(missing)})"] * bool(missing) + [
             f"{len(unknown)} unknown ({_some(unknown)})"
@@ -145,4 +147,4 @@ def _check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where:
 
 
 def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    return ", ".join(map(str, keys[:3])) + (", …" if len(keys) > 3 else "")

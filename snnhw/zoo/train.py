@@ -161,7 +161,14 @@ def _resume(
     """Loads model and optimizer in place and returns the history; empty when there is no state to resume."""
     if not path.is_file():
         return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = checkpoint.read_plain(path)
+    if not {"recipe", "seed", "model", "optimizer", "history"} <= set(state):
+        raise SnnhwError(
+            "bad-resume",
+            "the saved training state is damaged or of another version",
+            where=str(path),
+            hint="delete the file to start anew",
+        )
     if state["recipe"] != repr(recipe) or state["seed"] != seed:
         raise SnnhwError(
             "resume-mismatch",
