@@ -76,7 +76,7 @@ def compile(
     stage("lower")
     network = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
     samples = calibrate if calibrate is not None else imported.calibration
-    real = None if samples is None else _real(samples, imported.deployment)
+    real = None if samples is None else real_input(samples, imported.deployment)
     stage("check")
     checks = stage_checks(imported, network, real)
     stage("quantise")
@@ -130,7 +130,8 @@ def _readout_of(graph: nir.NIRGraph) -> str:
     return "rate" if len(ends) == 1 and isinstance(graph.nodes[ends[0]], NEURONS) else "mean"
 
 
-def _real(samples: Array, deployment: Deployment) -> Array:
+def real_input(samples: Array, deployment: Deployment) -> Array:
+    """Samples as the float network reads them, (B, T, *input shape)."""
     return real_steps(samples, deployment.input_shape, deployment.encoding, deployment.steps, deployment.seed)
 
 

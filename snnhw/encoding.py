@@ -9,7 +9,6 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -219,8 +218,3 @@ def data_hash(x: Array) -> str:
     """SHA-256 of samples: type, shape and bytes."""
     head = f"{x.dtype.str}{x.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(x).tobytes()).hexdigest()
-
-
-def spikes_only(values: Mapping[str, Any]) -> bool:
-    """Whether all values are 0 or 1."""
-    return all(bool(np.isin(array, (0, 1)).all()) for array in values.values())

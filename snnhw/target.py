@@ -68,11 +68,6 @@ class Target:
         found = self.sections.get(section, {}).get(name)
         return default if found is None else found.value
 
-    def worst_grade(self, section: str) -> str:
-        """The least certain grade among a section's numbers."""
-        order = ("definition", "published", "measured-fit", "simulated", "scaled", "inherited", "assumed")
-        return max((c.grade for c in self.sections[section].values()), key=order.index)
-
 
 def available() -> list[str]:
     """Names of the shipped targets."""

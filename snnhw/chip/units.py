@@ -9,7 +9,7 @@ from snnhw.errors import TargetError
 from snnhw.target import Constant, Target
 
 CERTAINTY = ("definition", "published", "measured-fit", "simulated", "scaled", "inherited", "assumed")
-"""Grades from the most to the least certain; the same order as `Target.worst_grade`."""
+"""Grades from the most to the least certain."""
 
 _PREFIX = {"": 0, "m": -3, "u": -6, "µ": -6, "n": -9, "p": -12, "f": -15}
 

@@ -75,7 +75,7 @@ def _quantized(
     samples = imported.calibration if calibrate is None else load_samples(calibrate).x
     stage("lower")
     lowered = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
-    real = None if samples is None else api._real(samples, imported.deployment)
+    real = None if samples is None else api.real_input(samples, imported.deployment)
     stage("quantise")
     return quantize(lowered, chip, imported.deployment, real, weight_bits).network
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnhw.encoding import ClippedInput, InputSpec, data_hash, encode, quantized_steps, real_steps, spikes_only, to_real
+from snnhw.encoding import ClippedInput, InputSpec, data_hash, encode, quantized_steps, real_steps, to_real
 from snnhw.errors import DataError
 
 SHAPE, STEPS = (2, 3), 4
@@ -152,12 +152,10 @@ def test_a_calibrated_range_clips() -> None:
         assert quantized_steps(np.full((1, STEPS, *SHAPE), 2.0), spec).max() == 255
 
 
-def test_data_hash_and_spikes_only() -> None:
+def test_data_hash() -> None:
     x = np.arange(6).reshape(2, 3)
     assert data_hash(x) == data_hash(x.copy()) == data_hash(np.asfortranarray(x))
     assert len({data_hash(x), data_hash(x.reshape(3, 2)), data_hash(x.astype(np.int32)), data_hash(x + 1)}) == 4
-    assert spikes_only({"a": x % 2})
-    assert not spikes_only({"a": x % 2, "b": x})
 
 
 GOLDEN = "fd4e186d76c3019e1d1f8ba7624cfb38c12ae103ae78a77cc5d8d6168edcc414"

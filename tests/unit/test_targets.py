@@ -68,8 +68,9 @@ def test_waiting_for_all_tiles_never_gets_shorter(name: str) -> None:
 def test_no_loihi2_joule_is_called_measured() -> None:
     energies = load_target("loihi2").sections["energy"].values()
     assert {c.grade for c in energies} <= {"inherited", "assumed", "definition"}
-    assert load_target("loihi2").worst_grade("energy") == "inherited"
-    assert load_target("loihi2").worst_grade("time") == "inherited"
+    times = {c.grade for c in load_target("loihi2").sections["time"].values()}
+    assert "inherited" in times
+    assert not times & {"measured-fit", "assumed"}
 
 
 def test_the_two_loihi1_files_differ_in_time_and_energy_only() -> None:

@@ -137,7 +137,7 @@ def test_nothing_between_two_neurons_is_the_identity() -> None:
 
 def test_several_hundred_inputs_are_probed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROBE_BATCH", 7)
-    composed([conv(2, 3, 2), conv(3, 2, 2)], (2, 5, 5))
+    composed([conv(2, 3, 2), conv(3, 2, 2)], (2, 5, 5))  # `composed` compares with torch
     composed([pool(2), flatten(), dense(8, 10)], (2, 4, 4))
 
 
