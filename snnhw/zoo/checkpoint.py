@@ -12,7 +12,8 @@ from torch import nn
 from snnhw.errors import SnnhwError
 from snnhw.limits import require_small
 from snnhw.zoo.datasets import Split
-from snnhw.zoo.registry import Recipe, build
+from snnhw.zoo.recipe import Recipe
+from snnhw.zoo.registry import build
 
 FORMAT, VERSION = "snnhw-checkpoint", 1
 
@@ -33,9 +34,9 @@ def pack(recipe: Recipe, model: nn.Module, data: Split, seed: int, history: list
             "steps": recipe.steps,
             "encoding": recipe.encoding,
             "readout": recipe.readout,
-            "input_shape": list(data.x_train.shape[1:]),
+            "input_shape": list(data.input_shape),
             "classes": data.classes,
-            "preprocessing": "uint8/255",
+            "preprocessing": "none" if data.sequence else "uint8/255",
         },
         "calibration": {"x": data.x_train[:CALIBRATION].clone()},
         "seed": seed,

@@ -1,9 +1,9 @@
-"""Training and test images as tensors, by the name a recipe gives."""
+"""Training and test samples as tensors, by the name a recipe gives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,33 +18,31 @@ SHIPPED = shipped_folder("examples") / "fashion_mnist_500.npz"
 
 @dataclass(frozen=True)
 class Split:
-    """uint8 images ``[n, C, H, W]`` and int64 labels ``[n]``."""
+    """uint8 images ``[n, C, H, W]`` or, where ``sequence``, integers ``[n, T, ...]``; int64 labels ``[n]``."""
 
     x_train: Tensor
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
     classes: int = 10
+    sequence: bool = False
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample at one step."""
+        return tuple(self.x_train.shape[2 if self.sequence else 1 :])
 
 
-def dataset_of(name: str) -> Split:
-    """``fashion_mnist``: the whole of it; ``examples``: the 500 shipped images, 100 of them to test."""
-    if name == "fashion_mnist":
-        (x, y), (x_test, y_test) = load_fashion_mnist("train"), load_fashion_mnist("test")
-        return Split(torch.tensor(x), torch.tensor(y), torch.tensor(x_test), torch.tensor(y_test))
-    if name == "examples":
-        return _shipped(SHIPPED)
-    raise SnnhwError(
-        "unknown-dataset",
-        "no data set of that name",
-        where="recipe",
-        needed=repr(name),
-        limit="fashion_mnist, examples",
-        hint="pick one of these, or pass data= to train",
-    )
+def fashion_mnist(training: int = 60_000) -> Split:
+    """Fashion-MNIST with the first so many training images."""
+    (x, y), (x_test, y_test) = load_fashion_mnist("train"), load_fashion_mnist("test")
+    train = torch.tensor(x[:training]), torch.tensor(y[:training])
+    return Split(*train, torch.tensor(x_test), torch.tensor(y_test))
 
 
-def _shipped(path: Path) -> Split:
+def examples() -> Split:
+    """The 500 shipped images of Fashion-MNIST, 100 of them to test."""
+    path = SHIPPED
     if not path.is_file():
         raise SnnhwError(
             "dataset-missing",
@@ -56,3 +54,24 @@ def _shipped(path: Path) -> Split:
     with np.load(path) as file:
         x, y = torch.tensor(file["x"]), torch.tensor(file["y"])
     return Split(x[:400], y[:400], x[400:], y[400:])
+
+
+DATASETS: dict[str, Callable[[], Split]] = {
+    "fashion_mnist": fashion_mnist,
+    "fashion_mnist_10k": lambda: fashion_mnist(10_000),
+    "examples": examples,
+}
+
+
+def dataset_of(name: str) -> Split:
+    """The data set of that name."""
+    if name not in DATASETS:
+        raise SnnhwError(
+            "unknown-dataset",
+            "no data set of that name",
+            where="recipe",
+            needed=repr(name),
+            limit=", ".join(sorted(DATASETS)),
+            hint="pick one of these, or pass data= to train",
+        )
+    return DATASETS[name]()

@@ -1,4 +1,4 @@
-"""Accuracy of a float network on images."""
+"""Accuracy of a float network on samples."""
 
 from __future__ import annotations
 
@@ -6,22 +6,42 @@ import torch
 from torch import Tensor, nn
 
 from snnhw.zoo.encode import encode, scale
+from snnhw.zoo.objectives import decode
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, *, encoding: str, steps: int, seed: int = 0, batch: int = 250) -> Tensor:
-    """Classes int64 ``[n]`` of uint8 images ``[n, ...]``: argmax of the mean over T, first on ties."""
+def predict(
+    model: nn.Module,
+    samples: Tensor,
+    *,
+    encoding: str,
+    steps: int,
+    readout: str = "rate",
+    seed: int = 0,
+    batch: int = 250,
+) -> Tensor:
+    """Classes int64 ``[n]`` of uint8 images ``[n, ...]`` or sequences ``[n, T, ...]``; lowest class on ties."""
     training = model.training
     model.eval()
     generator = torch.Generator().manual_seed(seed)
-    found = [
-        model(encode(scale(part), encoding, steps, generator)).mean(0).argmax(1) for part in torch.split(images, batch)
-    ]
+    found = []
+    for part in torch.split(samples, batch):
+        values = part if encoding == "spikes" else scale(part)
+        found.append(decode(model(encode(values, encoding, steps, generator)), readout))
     model.train(training)
     return torch.cat(found)
 
 
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, encoding: str, steps: int, seed: int = 0) -> float:
+def accuracy(
+    model: nn.Module,
+    samples: Tensor,
+    labels: Tensor,
+    *,
+    encoding: str,
+    steps: int,
+    readout: str = "rate",
+    seed: int = 0,
+) -> float:
     """Share of right predictions, 0..1."""
-    found = predict(model, images, encoding=encoding, steps=steps, seed=seed)
+    found = predict(model, samples, encoding=encoding, steps=steps, readout=readout, seed=seed)
     return float((found == labels).double().mean())

@@ -13,14 +13,15 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from snnhw.errors import SnnhwError
 from snnhw.zoo import checkpoint
 from snnhw.zoo.datasets import Split, dataset_of
-from snnhw.zoo.encode import augment, encode, scale
+from snnhw.zoo.encode import augment, delete_steps, encode, scale
 from snnhw.zoo.evaluate import accuracy
-from snnhw.zoo.registry import Recipe, build, recipe_of
+from snnhw.zoo.objectives import decode, loss_of
+from snnhw.zoo.recipe import Recipe
+from snnhw.zoo.registry import build, recipe_of
 
 Log = Callable[[str], None]
 PROBE = 1000
@@ -92,27 +93,24 @@ def _epoch(
         for index, rows in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr_at((epoch + index / len(batches)) / recipe.epochs)
-            x = augment(scale(data.x_train[rows]), recipe.flip, recipe.shift, generator)
             y = data.y_train[rows]
-            mean = model(encode(x, recipe.encoding, steps, generator)).mean(0)
-            loss = loss_of(recipe, mean, y)
+            output = model(_input(recipe, data.x_train[rows], steps, generator))
+            loss = loss_of(recipe, model, output, y)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             loss_sum += float(loss.detach()) * len(rows)
-            right += int((mean.argmax(1) == y).sum())
+            right += int((decode(output.detach(), recipe.readout) == y).sum())
             advance()
     return {"steps": steps, "train_loss": loss_sum / len(order), "train_accuracy": right / len(order)}
 
 
-def loss_of(recipe: Recipe, mean: Tensor, y: Tensor) -> Tensor:
-    """Loss of outputs averaged over T ``[N, classes]``: STBP's rate MSE (mean over N), or cross-entropy."""
-    if recipe.loss == "rate_mse":
-        target = functional.one_hot(y, mean.shape[1]).to(mean.dtype)
-        return 0.5 * (target - mean).square().sum(1).mean()
-    if recipe.loss == "cross_entropy":
-        return functional.cross_entropy(mean, y, label_smoothing=recipe.label_smoothing)
-    raise _unknown("loss", recipe.loss, "rate_mse, cross_entropy")
+def _input(recipe: Recipe, samples: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """Training samples as the network reads them, ``[T, N, ...]``."""
+    if recipe.encoding == "spikes":
+        return delete_steps(encode(samples, "spikes", steps, generator), recipe.train_steps, generator)
+    x = augment(scale(samples), recipe.flip, recipe.shift, generator)
+    return encode(x, recipe.encoding, steps, generator)
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -132,7 +130,7 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 def _accuracy(recipe: Recipe, model: nn.Module, data: Split, samples: int) -> float:
     x, y = data.x_test[:samples], data.y_test[:samples]
-    return accuracy(model, x, y, encoding=recipe.encoding, steps=recipe.steps)
+    return accuracy(model, x, y, encoding=recipe.encoding, steps=recipe.steps, readout=recipe.readout)
 
 
 def _state_file(out: Path) -> Path:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from snnhw.errors import SnnhwError
 from snnhw.zoo import checkpoint, datasets
 from snnhw.zoo.encode import augment, encode
 from snnhw.zoo.evaluate import accuracy
+from snnhw.zoo.objectives import loss_of
 from snnhw.zoo.registry import RECIPES, recipe_of
-from snnhw.zoo.train import loss_of, train
+from snnhw.zoo.train import train
 
 SMOKE = ["stbp_scnn_smoke", "sew_resnet_smoke"]
 
@@ -128,9 +130,9 @@ def test_unreadable_checkpoints_are_refused(tmp_path: Path, content: bytes | Non
 
 def test_losses() -> None:
     mean, y = torch.tensor([[0.5, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
-    assert float(loss_of(RECIPES["stbp_scnn"], mean, y)) == pytest.approx(0.5 * 0.25 / 2)
+    assert float(loss_of(RECIPES["stbp_scnn"], nn.Identity(), mean[None], y)) == pytest.approx(0.5 * 0.25 / 2)
     wanted = float(-torch.log_softmax(mean, 1)[torch.arange(2), y].mean())
-    assert float(loss_of(RECIPES["sew_resnet"], mean, y)) == pytest.approx(wanted)
+    assert float(loss_of(RECIPES["sew_resnet"], nn.Identity(), mean[None], y)) == pytest.approx(wanted)
 
 
 def test_schedule() -> None:

@@ -1,0 +1,1 @@
+"""One file a family of networks: its kinds (`KINDS`, name -> constructor) and its `RECIPES`."""
