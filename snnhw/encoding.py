@@ -16,7 +16,7 @@ from snnhw.errors import DataError
 from snnhw.linear import apply
 from snnhw.network import Array, LinearOp, Shape
 
-ENCODINGS = ("direct", "bernoulli", "spikes")
+ENCODINGS = ("direct", "bernoulli", "latency", "spikes")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class InputSpec:
     Args:
         population: name of the input population.
         shape: shape of one sample.
-        encoding: 'direct' (the same values at every step), 'bernoulli' (spikes drawn from values in [0, 1]) or
-            'spikes' (data already come as (T, ...)).
+        encoding: 'direct' (the same values at every step), 'bernoulli' (spikes drawn from values in [0, 1]),
+            'latency' (one spike, the earlier the larger the value) or 'spikes' (data already come as (T, ...)).
         scale: real value of one unit of the quantised value (1 for spikes).
         low, high: range of the quantised value.
         seed: of the Bernoulli draws.
@@ -96,6 +96,8 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> 
             return np.broadcast_to(real[:, None], (real.shape[0], steps, *shape))
         case "bernoulli":
             return _bernoulli(real, steps, seed)
+        case "latency":
+            return _latency(real, steps)
         case "spikes":
             raise DataError(
                 "bad-shape",
@@ -103,7 +105,7 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> 
                 where="x",
                 needed=f"(samples, {steps}, {', '.join(map(str, shape))})",
                 limit=x.shape,
-                hint="give --encode direct or bernoulli for static samples",
+                hint="give --encode direct, bernoulli or latency for static samples",
             )
         case _:
             raise DataError("bad-encoding", f"unknown encoding {encoding!r}", limit=", ".join(ENCODINGS))
@@ -125,16 +127,29 @@ def _is_sequence(x: Array, shape: Shape, steps: int) -> bool:
     )
 
 
-def _bernoulli(real: Array, steps: int, seed: int) -> Array:
+def _within_one(real: Array, encoding: str) -> None:
     if real.size and (real.min() < 0 or real.max() > 1):
         raise DataError(
             "bad-range",
-            "Bernoulli encoding needs values in [0, 1]",
+            f"{encoding} encoding needs values in [0, 1]",
             where="x",
             needed=f"[{real.min():g}, {real.max():g}]",
             limit="[0, 1]",
             hint="scale the data, or give uint8 pixels",
         )
+
+
+def _latency(real: Array, steps: int) -> Array:
+    """One spike a value at step rint((1 - x)(W - 1)) of the first W = ceil(T / 2); 0 never spikes."""
+    _within_one(real, "Latency")
+    values = real.astype(np.float32)  # as bernoulli: uint8, float32 and float64 of an image spike alike
+    times = np.rint((np.float32(1.0) - values) * np.float32(-(-steps // 2) - 1))
+    at = np.arange(steps, dtype=np.float32).reshape(steps, *[1] * (real.ndim - 1))
+    return ((times[:, None] == at) & (values > 0)[:, None]).astype(np.float64)
+
+
+def _bernoulli(real: Array, steps: int, seed: int) -> Array:
+    _within_one(real, "Bernoulli")
     out = np.empty((real.shape[0], steps, *real.shape[1:]))
     for i, sample in enumerate(real.astype(np.float32)):  # uint8, float32 and float64 of an image draw the same
         out[i] = sample > _generator(sample, seed).random((steps, *sample.shape))

@@ -68,17 +68,26 @@ def current_into(
 
     Summands that share weights are added first.
     """
-    grouped: dict[tuple[LinearOp, Shape], Array] = {}
+    grouped: dict[tuple[LinearOp, Shape, int], Array] = {}
     for projection in network.into(population.name):
         pre = values[projection.pre]
-        key = (projection.op, pre.shape[2:])
+        key = (projection.op, pre.shape[2:], projection.lag)
         grouped[key] = grouped[key] + pre if key in grouped else pre
     total: Array | None = None
-    for (op, _), pre in grouped.items():
-        arrived = _arrived(op, network, pre, population)
+    for (op, _, lag), pre in grouped.items():
+        arrived = _arrived(op, network, late(pre, lag), population)
         total = arrived if total is None else total + arrived
     assert total is not None
     return total
+
+
+def late(x: Array, lag: int) -> Array:
+    """Values (B, T, ...) that many steps later; zeros come in, the last ones fall out of the sample."""
+    if lag == 0:
+        return x
+    out = np.zeros_like(x)
+    out[:, lag:] = x[:, :-lag]
+    return out
 
 
 def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Population[FloatNeuron]) -> Array:

@@ -50,7 +50,8 @@ class Kind(StrEnum):
     INPUT = "input"  # values given from outside, one array per sample step
     NEURON = "neuron"  # spiking
     ACCUMULATOR = "accumulator"  # never fires; its membrane is the result
-    RELAY = "relay"  # hands spikes on one step later, where a delay exceeds the target's maximum
+    RELAY = "relay"  # hands on what arrives one step later: over long delays, or sums of spikes as graded spikes
+    GATE = "gate"  # memoryless logic of spikes (AND, IAND, OR, levels of a sum) and latches; never trained
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class Projection:
 
     Args:
         delay: chip steps from spike to arrival, at least 1 (every hop costs one step).
+        lag: sample steps by which it arrives late (synaptic delay); what would arrive in the next sample is lost.
         weight_exp: the sum over synapses is scaled by 2**weight_exp (integers only).
     """
 
@@ -190,14 +192,15 @@ class Projection:
     op: LinearOp
     delay: int = 1
     weight_exp: int = 0
+    lag: int = 0
 
 
 @dataclass(frozen=True)
 class Readout:
     """How a prediction is read from `population`.
 
-    kind 'rate': class with most spikes over T; 'mean': class with the largest accumulated value (mean over T).
-    Ties go to the lowest class index. `scale` is the real value of one output unit.
+    kind 'rate': class with most spikes over T; 'mean': class with the largest accumulated value (mean over T);
+    'first': class with the earliest spike, a silent class counts as step T. Ties go to the lowest class index. `scale` is the real value of one output unit.
     """
 
     kind: str
@@ -279,8 +282,8 @@ def verify(network: Network[Any]) -> None:
         pre, post = network[projection.pre], network[projection.post]
         if projection.delay < 1:
             _broken("every hop costs at least one step", projection.name)
-        if pre.start + projection.delay != post.start:
-            _broken("a projection's delay is the difference of the start steps", projection.name)
+        if projection.lag < 0 or pre.start + projection.delay - projection.lag != post.start:
+            _broken("a projection's delay is the difference of the start steps and its lag", projection.name)
         if not isinstance(projection.op, Inject) and projection.op.weight not in network.weights:
             _broken("every operator's weights exist", projection.name)
         if not _fits(network.weights, projection.op, pre.shape, post.shape):
@@ -330,7 +333,9 @@ def format_network(network: Network[Any]) -> str:
         lines.append(f"  {p.kind:<11} {p.name} {_shape(p.shape)} start={p.start}{_model(p.neuron)}")
     for q in network.projections:
         lines.append(
-            f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}" + (f" exp={q.weight_exp}" if q.weight_exp else "")
+            f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}"
+            + (f" lag={q.lag}" if q.lag else "")
+            + (f" exp={q.weight_exp}" if q.weight_exp else "")
         )
     return "\n".join(lines) + "\n"
 
@@ -353,7 +358,8 @@ def _model(neuron: FloatNeuron | IntNeuron | None) -> str:
             f" du={neuron.du} dv={neuron.dv} v{sign}{_range(np.asarray(neuron.vth))}"
             f" bias={_range(np.asarray(neuron.bias))} reset={neuron.reset} shift={neuron.act_shift}"
         )
-    return f" keep={neuron.v_keep:g} v{sign}{_range(np.asarray(neuron.threshold))} reset={neuron.reset}"
+    current = f" u_keep={neuron.u_keep:g}" if neuron.u_keep else ""
+    return f"{current} keep={neuron.v_keep:g} v{sign}{_range(np.asarray(neuron.threshold))} reset={neuron.reset}"
 
 
 def _op(op: LinearOp) -> str:

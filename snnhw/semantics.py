@@ -85,9 +85,9 @@ class Deployment:
 
     Args:
         steps: T.
-        encoding: 'direct', 'bernoulli' or 'spikes'.
+        encoding: 'direct', 'bernoulli', 'latency' or 'spikes'.
         input_shape: shape of one sample.
-        readout: 'rate' (spike counts) or 'mean' (of the last linear layer over T).
+        readout: 'rate' (spike counts), 'first' (earliest spike) or 'mean' (of the last linear layer over T).
         preprocessing: 'uint8/255' (analog input is pixels in [0, 1], in units of 1/255) or 'none' (its range is
             told by calibration data). Static uint8 samples count as pixels / 255 either way.
         seed: of a stochastic encoding.

@@ -18,7 +18,7 @@ class FloatRun(Protocol):
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted classes, int (B,), and spikes of populations by name, (B, T, *population shape).
 
-        Every NEURON and RELAY population of `artifact.reference` must be among them, and its INPUT populations
+        Every NEURON, GATE and RELAY population of `artifact.reference` must be among them, and its INPUT populations
         unless they are directly encoded; others are ignored.
         """
         ...
@@ -28,7 +28,7 @@ class FloatCounts:
     """Predictions and per-neuron events of a float run, chunk by chunk."""
 
     def __init__(self, artifact: Artifact) -> None:
-        events = {Kind.NEURON, Kind.RELAY} | ({Kind.INPUT} if artifact.deployment.encoding != "direct" else set())
+        events = {Kind.NEURON, Kind.GATE, Kind.RELAY} | ({Kind.INPUT} if artifact.deployment.encoding != "direct" else set())
         self.wanted = [p.name for p in artifact.reference.populations if p.kind in events]
         self.events: dict[str, Array] = {}
         self._predictions: list[Array] = []

@@ -128,7 +128,7 @@ def comparison(m: Measured) -> Comparison:
 def _side(m: Measured, events: Mapping[str, Array], predictions: Array) -> Side:
     layers = []
     for p in m.artifact.network.populations:
-        if p.kind is Kind.NEURON:
+        if p.kind in (Kind.NEURON, Kind.GATE):
             spikes = int(events[p.name].sum())
             rate = spikes / (p.size * m.artifact.network.steps * m.samples)
             layers.append(Layer(p.name, p.size, spikes / m.samples, rate))
@@ -166,7 +166,7 @@ def _projections(total: Tally) -> tuple[ProjectionRow, ...]:
 
 def _drift(m: Measured) -> tuple[Drift, ...]:
     slots = m.samples * m.artifact.network.steps
-    spiking = [p.name for p in m.artifact.network.populations if p.kind is Kind.NEURON]
+    spiking = [p.name for p in m.artifact.network.populations if p.kind in (Kind.NEURON, Kind.GATE)]
     return tuple(Drift(name, rate_distance(m.float_events[name], m.counts.events[name], slots)) for name in spiking)
 
 

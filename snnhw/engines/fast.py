@@ -18,6 +18,7 @@ from snnhw.artifact import Artifact
 from snnhw.engines.base import Observer, Record
 from snnhw.engines.kernels import update
 from snnhw.errors import EngineError
+from snnhw.evaluate import late
 from snnhw.linear import reach
 from snnhw.network import Array, Inject, IntNeuron, Kind, Network, Population, Projection
 from snnhw.torch_ops import product, weight_tensor
@@ -96,6 +97,7 @@ class Plan:
         spikes = values[group.pres[0]]
         for name in group.pres[1:]:
             spikes = np.add(spikes, values[name], dtype=np.result_type(spikes, values[name], np.int32))
+        spikes = late(spikes, group.projection.lag)
         steps = spikes.shape[1]
         if steps > 1 and spikes.strides[1] == 0:  # a static input: once is enough
             summed = self._synapses(group, spikes[:, :1], post)
@@ -117,7 +119,7 @@ def _groups(network: Network[IntNeuron], population: Population[IntNeuron]) -> t
     found: dict[tuple[object, ...], list[Projection]] = {}
     for projection in network.into(population.name):
         alone = projection.name if projection.weight_exp < 0 else ""
-        key = (projection.op, projection.weight_exp, network[projection.pre].shape, alone)
+        key = (projection.op, projection.weight_exp, network[projection.pre].shape, projection.lag, alone)
         found.setdefault(key, []).append(projection)
     return tuple(_synapses(network, population, members) for members in found.values())
 

@@ -40,17 +40,17 @@ class FloatEngine:
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""
         values = self.values(x)
-        counts = values[self.network.readout.population].sum(axis=1)
-        predictions = predict(counts)
+        readout = self.network.readout
+        predictions = predict(readout.kind, values[readout.population])
         spiking = {p.name: values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
         return predictions, spiking
 
     def record(self, x: Array, spikes: bool) -> dict[str, Array]:
         """`output`, `counts`, `predictions` and, if asked for, `spikes/NAME`, as the integer engines name them."""
         values = self.values(x)
-        output = values[self.network.readout.population]
-        counts = output.sum(axis=1)
-        found = {"output": output, "counts": counts, "predictions": predict(counts)}
+        readout = self.network.readout
+        output = values[readout.population]
+        found = {"output": output, "counts": output.sum(axis=1), "predictions": predict(readout.kind, output)}
         if spikes:
             found |= {
                 f"spikes/{p.name}": values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR

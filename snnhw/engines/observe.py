@@ -14,11 +14,11 @@ from snnhw.network import Array, IntNeuron, Kind, Network
 def step_output(network: Network[IntNeuron], record: Record) -> Array:
     """Output of the readout population at every sample step, int64 (B, T, ...).
 
-    'rate': its spikes; 'mean': what its membrane gained in the step, v[t] - v[t-1] with v[-1] = v_init.
+    'rate' and 'first': its spikes; 'mean': what its membrane gained in the step, v[t] - v[t-1] with v[-1] = v_init.
     """
     readout = network.readout
     match readout.kind:
-        case "rate":
+        case "rate" | "first":
             return record.spikes.astype(np.int64)
         case "mean":
             if record.v is None:
@@ -27,13 +27,23 @@ def step_output(network: Network[IntNeuron], record: Record) -> Array:
             return np.diff(v, axis=1, prepend=np.full_like(v[:, :1], network[readout.population].model.v_init))
         case _:
             where = readout.population
-            raise EngineError("bad-readout", f"unknown readout {readout.kind!r}", where=where, limit="rate, mean")
+            raise EngineError(
+                "bad-readout", f"unknown readout {readout.kind!r}", where=where, limit="rate, first, mean"
+            )
 
 
-def predict(counts: Array) -> Array:
-    """Class with the largest value of (samples, outputs…), int64 (samples,); ties go to the lowest class."""
-    classes: Array = np.argmax(counts.reshape(len(counts), prod(counts.shape[1:])), axis=1).astype(np.int64)
-    return classes
+def predict(kind: str, output: Array) -> Array:
+    """Predicted classes int64 (samples,) of outputs (samples, T, outputs…); ties go to the lowest class.
+
+    'rate' and 'mean': largest sum over T; 'first': earliest spike, where silence counts as step T.
+    """
+    samples, steps, outputs = len(output), output.shape[1], prod(output.shape[2:])
+    flat = output.reshape(samples, steps, outputs)
+    if kind == "first":
+        fired = flat > 0
+        times = np.where(fired.any(axis=1), fired.argmax(axis=1), steps)
+        return np.asarray(times.argmin(axis=1), np.int64)
+    return np.asarray(flat.sum(axis=1).argmax(axis=1), np.int64)
 
 
 class Predictions:
@@ -46,7 +56,7 @@ class Predictions:
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         """Keep the predictions of one chunk."""
         if population == self.network.readout.population:
-            self._found[first_sample] = predict(step_output(self.network, record).sum(axis=1))
+            self._found[first_sample] = predict(self.network.readout.kind, step_output(self.network, record))
 
     @property
     def predictions(self) -> Array:
@@ -86,8 +96,9 @@ class Recorder:
     def arrays(self) -> dict[str, Array]:
         """`output` (samples, T, outputs…), `counts` (its sum over T), `predictions`, and what else was recorded."""
         found = {name: np.concatenate([parts[i] for i in sorted(parts)]) for name, parts in self._parts.items()}
-        counts = found["output"].sum(axis=1)
-        return {"output": found.pop("output"), "counts": counts, "predictions": predict(counts), **found}
+        output = found.pop("output")
+        said = predict(self.network.readout.kind, output)
+        return {"output": output, "counts": output.sum(axis=1), "predictions": said, **found}
 
 
 def _small(values: Array, payload: tuple[int, int]) -> Array:

@@ -97,7 +97,8 @@ def arriving(
     total = np.zeros(post.shape, np.int64)
     for projection in network.into(post.name):
         sent = history[projection.pre].at(step - projection.delay)
-        if sent is not None:
+        into_sample = (step - post.start) % network.steps
+        if sent is not None and into_sample >= projection.lag:  # else it was sent in the sample before
             arrived = apply(projection.op, network.weights, sent[None], post.shape)[0]
             total = total + fixed.shifted(arrived, projection.weight_exp)
     return total

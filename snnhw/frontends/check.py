@@ -14,6 +14,7 @@ from snnhw.frontends.simulate import run as run_graph
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.zoo.neurons import Neuron
+from snnhw.zoo.timed import FirstSpike
 
 TOLERANCE = 1e-9
 """Relative tolerance of values that are not spikes (outputs of a last linear layer), in float64."""
@@ -59,7 +60,7 @@ def run_module(source: Source, x: Array) -> dict[str, Array]:
     found: dict[str, Array] = {}
     hooks = []
     for name, layer in source.module.named_modules():
-        if isinstance(layer, Neuron):
+        if isinstance(layer, (Neuron, FirstSpike)):
 
             def note(_m: Any, _i: Any, out: torch.Tensor, name: str = name) -> None:
                 found[name] = out.numpy().swapaxes(0, 1).copy()  # `out += x` may change it later

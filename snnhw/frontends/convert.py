@@ -108,12 +108,16 @@ LINEAR_CONVERTERS: dict[type[nn.Module], Callable[..., nir.NIRNode]] = {
 
 
 def fold_batchnorm(node: nir.Conv2d | nir.Affine | nir.Linear, layer: Any, where: str) -> nir.Conv2d | nir.Affine:
-    """W' = g W, b' = g (b - mean) + beta with g = gamma / sqrt(var + eps), running statistics (Ioffe, Szegedy 2015)."""
+    """W' = g W, b' = g (b - mean) + beta with g = gamma / sqrt(var + eps), running statistics (Ioffe, Szegedy 2015).
+
+    A BatchNorm with an attribute `factor` (threshold-dependent, Zheng et al. 2021) has g = factor * gamma / sqrt(...).
+    """
     if layer.running_mean is None or layer.running_var is None:
         raise _refuse(
             where, "BatchNorm without running statistics cannot be folded", "train with track_running_stats=True"
         )
     gamma = _array(layer.weight) if layer.affine else np.ones(layer.num_features)
+    gamma = gamma * float(getattr(layer, "factor", 1.0))  # tdBN: alpha * Vth, where it is not in gamma already
     beta = _array(layer.bias) if layer.affine else np.zeros(layer.num_features)
     variance = _array(layer.running_var)
     if (variance + layer.eps <= 0).any():

@@ -10,8 +10,14 @@ import numpy as np
 
 from snnhw.errors import SourceError
 
-NEURONS = (nir.IF, nir.LIF)
-LINEAR = (nir.Affine, nir.Linear, nir.Conv2d, nir.AvgPool2d, nir.SumPool2d, nir.Flatten, nir.Scale)
+NEURONS = (nir.IF, nir.LIF, nir.Threshold)
+"""Nodes that spike; a Threshold has no memory: it is a gate."""
+
+FILTERS = (nir.I, nir.LI)
+"""Synaptic filters: each feeds one neuron, which has no other input, and becomes its current."""
+
+LINEAR = (nir.Affine, nir.Linear, nir.Conv2d, nir.AvgPool2d, nir.SumPool2d, nir.Flatten, nir.Scale, nir.Delay)
+"""Nodes without state between neurons; a Delay shifts in time."""
 
 
 def predecessors(graph: nir.NIRGraph) -> dict[str, list[str]]:
@@ -44,7 +50,7 @@ def unknown_node(where: str, kind: str) -> SourceError:
         "unknown-node",
         f"nodes of type {kind} are not supported",
         where=where,
-        limit=", ".join(sorted(known.__name__ for known in (*NEURONS, *LINEAR))),
+        limit=", ".join(sorted(known.__name__ for known in (*NEURONS, *FILTERS, *LINEAR))),
         hint="replace the node by supported ones",
     )
 
@@ -52,10 +58,10 @@ def unknown_node(where: str, kind: str) -> SourceError:
 def validate(graph: nir.NIRGraph) -> None:
     """What `nir.read` does not check: known nodes, finite parameters, positive time constants, one way in and out."""
     for name, node in sorted(graph.nodes.items()):
-        if not isinstance(node, (*NEURONS, *LINEAR, nir.Input, nir.Output)):
+        if not isinstance(node, (*NEURONS, *FILTERS, *LINEAR, nir.Input, nir.Output)):
             raise unknown_node(name, type(node).__name__)
         _finite(name, node)
-        if isinstance(node, nir.LIF) and (np.asarray(node.tau) <= 0).any():
+        if isinstance(node, (nir.LIF, nir.LI)) and (np.asarray(node.tau) <= 0).any():
             raise SourceError("bad-parameter", "a time constant is not positive", where=f"{name}.tau", limit="tau > 0")
         if isinstance(node, (nir.Affine, nir.Conv2d)) and np.shape(node.bias) != (len(node.weight),):
             raise SourceError(
@@ -76,10 +82,34 @@ def validate(graph: nir.NIRGraph) -> None:
                 hint="export one input and one output",
             )
     _edges(graph)
+    _filters(graph)
+
+
+def filter_of(graph: nir.NIRGraph, name: str) -> str | None:
+    """The synaptic filter in front of a neuron node, if there is one."""
+    before = predecessors(graph)[name]
+    return before[0] if len(before) == 1 and isinstance(graph.nodes[before[0]], FILTERS) else None
+
+
+def _filters(graph: nir.NIRGraph) -> None:
+    before = predecessors(graph)
+    readers = Counter(pre for names in before.values() for pre in names)
+    for name, names in before.items():
+        for pre in names:
+            if not isinstance(graph.nodes[pre], FILTERS):
+                continue
+            if len(names) > 1 or readers[pre] > 1 or not isinstance(graph.nodes[name], NEURONS):
+                raise SourceError(
+                    "filter-place",
+                    f"a node of type {type(graph.nodes[pre]).__name__} must feed one neuron and be its only input",
+                    where=f"{pre} -> {name}",
+                    limit=", ".join(kind.__name__ for kind in NEURONS),
+                    hint="give every neuron its own filter, in front of all its inputs",
+                )
 
 
 def _finite(name: str, node: nir.NIRNode) -> None:
-    for field in ("weight", "bias", "tau", "r", "v_leak", "v_reset", "v_threshold", "scale"):
+    for field in ("weight", "bias", "tau", "r", "v_leak", "v_reset", "v_threshold", "threshold", "scale", "delay"):
         value = getattr(node, field, None)
         if value is None:
             continue

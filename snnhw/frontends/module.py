@@ -19,18 +19,23 @@ from torch import Tensor, fx, nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.convert import LINEAR_CONVERTERS, fold_batchnorm, neuron_node, node_semantics
+from snnhw.frontends.gates import OneMinus, max_pool, product, require_spikes
+from snnhw.frontends.timed import crossing_semantics, delayed, first_spike
 from snnhw.semantics import Deployment, Semantics, to_metadata
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import Neuron
+from snnhw.zoo.timed import Delayed, FirstSpike
 
 _ADD = {operator.add, operator.iadd, torch.add}
+_MULTIPLY = {operator.mul, torch.mul, torch.multiply}
+_SUBTRACT = {operator.sub, torch.sub, torch.subtract}
 _IN_PLACE = {operator.iadd, "add_"}
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (PerStep, Neuron)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (PerStep, Neuron, FirstSpike, Delayed)) or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass
@@ -85,7 +90,7 @@ def to_nir(
     traced = _trace(module)
     shapes = _shapes(module, example)
     builder = _Builder()
-    values: dict[fx.Node, list[str]] = {}
+    values: dict[fx.Node, list[str] | OneMinus] = {}
     for node in traced.nodes:
         values[node] = _visit(node, module, values, builder, shapes, semantics, deployment)
     semantics = Semantics(**{**semantics.__dict__, "nodes": builder.overrides})
@@ -141,12 +146,12 @@ def _parents(name: str) -> list[str]:
 def _visit(
     node: fx.Node,
     module: nn.Module,
-    values: dict[fx.Node, list[str]],
+    values: dict[fx.Node, list[str] | OneMinus],
     builder: _Builder,
     shapes: dict[str, tuple[int, ...]],
     semantics: Semantics,
     deployment: Deployment,
-) -> list[str]:
+) -> list[str] | OneMinus:
     shape = deployment.input_shape
     if node.op == "placeholder":
         if builder.nodes:
@@ -157,7 +162,11 @@ def _visit(
             )
         return builder.add("input", nir.Input({"input": np.array(shape)}), [], shape)
     tensors = all(isinstance(arg, fx.Node) for arg in node.args) and not node.kwargs
-    sources = [source for arg in node.args if isinstance(arg, fx.Node) for source in values[arg]]
+    if _is(node, _MULTIPLY, "mul", "multiply") and len(node.args) == 2 and tensors:
+        return _product(node, values, builder)
+    if _is_one_minus(node):
+        return OneMinus(tuple(_plain(node, values[node.args[1]])))  # type: ignore[index]
+    sources = [source for arg in node.args if isinstance(arg, fx.Node) for source in _plain(node, values[arg])]
     if node.op == "output":
         if not tensors:
             raise SourceError(
@@ -191,14 +200,51 @@ def _visit(
         "unknown-operation",
         f"the operation {node.target} in forward is not supported",
         where=node.name,
-        limit="torch.nn layers inside PerStep, snnhw neurons, and + of two tensors",
+        limit="torch.nn layers inside PerStep, snnhw neurons, + of two tensors, a * s and s * (1 - a) of spikes",
         hint="express it by these",
     )
 
 
+def _is(node: fx.Node, functions: set[Any], *methods: str) -> bool:
+    """Whether a node calls one of these functions or tensor methods."""
+    return (node.op == "call_function" and node.target in functions) or (
+        node.op == "call_method" and node.target in methods
+    )
+
+
 def _is_sum(node: fx.Node) -> bool:
-    functions, methods = node.op == "call_function", node.op == "call_method"
-    return (functions and node.target in _ADD) or (methods and node.target in ("add", "add_"))
+    return _is(node, _ADD, "add", "add_")
+
+
+def _is_one_minus(node: fx.Node) -> bool:
+    if not _is(node, _SUBTRACT) or len(node.args) != 2 or node.kwargs:
+        return False
+    one, other = node.args
+    return isinstance(one, (int, float)) and one == 1 and isinstance(other, fx.Node)
+
+
+def _plain(node: fx.Node, value: list[str] | OneMinus) -> list[str]:
+    if isinstance(value, OneMinus):
+        raise SourceError(
+            "product",
+            "1 - a is only supported as a factor, s * (1 - a)",
+            where=node.name,
+            hint="write IAND as s * (1 - a)",
+        )
+    return value
+
+
+def _product(node: fx.Node, values: dict[fx.Node, list[str] | OneMinus], builder: _Builder) -> list[str]:
+    """Gates named after the module whose forward multiplies."""
+    left, right = (values[arg] for arg in node.args)  # type: ignore[index]
+    inverted = isinstance(left, OneMinus) or isinstance(right, OneMinus)
+    path = ".".join([*list(node.meta.get("nn_module_stack") or {})[-1:], "iand" if inverted else "and"])
+    again = sum(name == path or name.startswith(f"{path}.") for name in builder.nodes)
+    name = f"{path}{again + 1}" if again else path
+    for value in (left, right):
+        sources = value.sources if isinstance(value, OneMinus) else value
+        require_spikes(name, sources, builder.nodes, "a product")
+    return product(name, left, right, builder.add, builder.shapes.__getitem__)
 
 
 def _private(node: fx.Node, module: nn.Module) -> bool:
@@ -238,6 +284,14 @@ def _layer(
         return builder.add(name, neuron_node(layer, shapes[name], semantics.dt), sources, shapes[name])
     if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
         return _batchnorm(name, layer, sources, builder)
+    if type(layer) is nn.MaxPool2d:
+        require_spikes(name, sources, builder.nodes, "the maximum")
+        return max_pool(name, layer, sources, builder.shapes[sources[0]], shapes[name], builder.add)
+    if isinstance(layer, Delayed):
+        return delayed(name, layer, sources, builder.shapes[sources[0]], shapes[name], semantics.dt, builder.add)
+    if isinstance(layer, FirstSpike):
+        builder.overrides[f"{name}.any"] = crossing_semantics(layer, semantics)
+        return first_spike(name, layer, sources, shapes[name], semantics.dt, builder.add)
     converter: Callable[..., nir.NIRNode] | None = LINEAR_CONVERTERS.get(type(layer))
     if converter is None:
         raise SourceError(

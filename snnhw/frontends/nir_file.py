@@ -12,7 +12,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import LINEAR, NEURONS, unknown_node, validate
+from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, unknown_node, validate
 from snnhw.frontends.source import Source
 from snnhw.limits import MAX_BYTES
 from snnhw.semantics import from_metadata
@@ -75,7 +75,7 @@ def _read(path: Path) -> nir.NIRGraph:
 
 def _known_types(nodes: h5py.Group, where: str) -> None:
     """Name the node that `nir.read` would only stumble over."""
-    known = {kind.__name__ for kind in (*NEURONS, *LINEAR, nir.Input, nir.Output)}
+    known = {kind.__name__ for kind in (*NEURONS, *FILTERS, *LINEAR, nir.Input, nir.Output)}
     for name, node in nodes.items():
         kind = node["type"][()].decode()
         if kind not in known:

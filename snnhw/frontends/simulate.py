@@ -6,6 +6,7 @@ Linear nodes are torch functions of (B, ...); several edges into a node sum.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnhw.errors import SourceError
-from snnhw.evaluate import fire
-from snnhw.frontends.graph import LINEAR, NEURONS, predecessors, topological
+from snnhw.evaluate import current, fire, late
+from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, filter_of, predecessors, topological
 from snnhw.network import Array, FloatNeuron, Reset
 from snnhw.semantics import Semantics
 
@@ -58,6 +59,8 @@ def _linear(node: Any, x: Tensor) -> Tensor:
             return flatten(node, x)
         case nir.Scale():
             return x * _tensor(node.scale)
+        case nir.Delay():
+            return x  # the shift in time is taken where time is known
         case _:
             raise TypeError(type(node).__name__)
 
@@ -82,7 +85,47 @@ def _padding(node: nir.Conv2d) -> Any:
     return node.padding if isinstance(node.padding, str) else _pair(node.padding)
 
 
-def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeuron, Array]:
+def lag_of(node: nir.Delay, semantics: Semantics) -> int:
+    """A Delay node in whole steps; raises SourceError for anything else."""
+    steps = np.asarray(node.delay, np.float64) / semantics.dt
+    whole = np.rint(steps)
+    if steps.size == 0 or (whole != whole.ravel()[0]).any() or np.abs(steps - whole).max() > WHOLE or whole.min() < 0:
+        raise SourceError(
+            "bad-delay",
+            "a delay is not one whole number of steps",
+            needed=f"{steps.min():g} to {steps.max():g} steps" if steps.size else "nothing",
+            limit=f"one multiple of dt = {semantics.dt:g} s, 0 or more, for all neurons",
+            hint="one Delay node per delay, rounded to steps",
+        )
+    return int(whole.ravel()[0])
+
+
+def filter_model(node: nir.I | nir.LI, semantics: Semantics) -> tuple[float, Array]:
+    """Decay factor of a synaptic filter's current and the gain of its input: u[t] = keep * u[t-1] + gain * x[t]."""
+    if isinstance(node, nir.I):
+        return 1.0, squeeze(tidy(np.asarray(node.r) * semantics.dt))
+    if np.asarray(node.v_leak).any():
+        raise SourceError("bad-semantics", "a synaptic filter rests at a value other than 0", hint="v_leak = 0")
+    ratio = semantics.dt / np.asarray(node.tau, np.float64)
+    lam = tidy(ratio) if semantics.integrator == "euler" else 1 - np.exp(-ratio)
+    return _one(decimal(1 - lam), "decay"), squeeze(tidy(np.asarray(node.r) * lam))
+
+
+def gate_model(node: nir.Threshold) -> FloatNeuron:
+    """A neuron without memory: fires while its input is above the threshold (strict, as NIR has it)."""
+    return FloatNeuron(v_keep=0.0, threshold=squeeze(np.asarray(node.threshold)), bias=np.zeros(()))
+
+
+def neuron_model(node: nir.NIRNode, semantics: Semantics, before: nir.NIRNode | None) -> tuple[FloatNeuron, Array]:
+    """The neuron of a node with the synaptic filter `before` it, and the gain of its input."""
+    neuron, gain = (gate_model(node), np.ones(())) if isinstance(node, nir.Threshold) else _membrane(node, semantics)
+    if before is None:
+        return neuron, gain
+    keep, current = filter_model(before, semantics)
+    return replace(neuron, u_keep=keep), squeeze(gain * current)
+
+
+def _membrane(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeuron, Array]:
     """Discrete neuron and the gain of its input; the membrane is counted from v_reset, so that reset is to zero.
 
     v[t] = keep * v[t-1] + gain * x[t] + rest, with lam = dt / tau (Euler) or 1 - exp(-dt / tau); Pedersen et al. 2024
@@ -115,6 +158,9 @@ def neuron_model(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeu
         max_spikes=rule.max_spikes,
     ), squeeze(gain)
 
+
+WHOLE = 1e-6
+"""Steps that a delay may miss a whole number by: files hold it in seconds."""
 
 ULPS = 8
 """Rounding errors that division by dt and multiplication with it again can leave, in units of the last place."""
@@ -170,11 +216,16 @@ def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]
             values[name] = torch.from_numpy(np.array(x, np.float64)).flatten(0, 1)
             continue
         total = sum_of(name, [values[pre] for pre in before[name]])
-        if isinstance(node, NEURONS):
-            neuron, gain = neuron_model(node, semantics.at(name))
-            current = total.reshape(*x.shape[:2], *total.shape[1:]).numpy() * gain + neuron.bias
-            spikes[name] = fire(neuron, current)
+        over_time = total.reshape(*x.shape[:2], *total.shape[1:])
+        if isinstance(node, FILTERS):  # part of the neuron behind it
+            values[name] = total
+        elif isinstance(node, NEURONS):
+            front = filter_of(graph, name)
+            neuron, gain = neuron_model(node, semantics.at(name), graph.nodes[front] if front else None)
+            spikes[name] = fire(neuron, current(neuron, over_time.numpy() * gain) + neuron.bias)
             values[name] = torch.from_numpy(spikes[name]).flatten(0, 1)
+        elif isinstance(node, nir.Delay):
+            values[name] = torch.from_numpy(late(over_time.numpy(), lag_of(node, semantics))).flatten(0, 1)
         elif isinstance(node, LINEAR):
             values[name] = linear(node, total, name)
         else:

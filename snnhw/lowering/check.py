@@ -14,5 +14,7 @@ def check_lowering(source: Source, network: Network[FloatNeuron], x: Array) -> C
     lowered = dict(evaluate(network, {p.name: x for p in network.inputs}))
     graph = run_graph(source.graph, source.semantics, x)
     kinds = {p.name: p.kind for p in network.computed}
-    shared = {name: values for name, values in graph.items() if kinds.get(name) in (Kind.NEURON, Kind.ACCUMULATOR)}
+    shared = {
+        name: values for name, values in graph.items() if kinds.get(name) in (Kind.NEURON, Kind.GATE, Kind.ACCUMULATOR)
+    }
     return compared("NIR = lowered", shared, lowered)

@@ -11,9 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from snnhw.errors import LoweringError
-from snnhw.network import Comparison, Diagonal, FloatNeuron, Kind, Network, Population, Projection
-
-RELAY_WEIGHT = "relay"
+from snnhw.lowering.relay import RELAY_WEIGHT, relay_model
+from snnhw.network import Diagonal, FloatNeuron, Kind, Network, Population, Projection
 
 
 def schedule(network: Network[FloatNeuron], max_delay: int) -> Network[FloatNeuron]:
@@ -51,12 +50,26 @@ class _Relays:
         """The projection with its delay, starting from a relay when the delay would be too long."""
         post = self.start[projection.post]
         source, begin = projection.pre, self.start[projection.pre]
+        if projection.lag:
+            return replace(projection, delay=self._late(projection, post - begin + projection.lag))
         hop = 0
         while post - begin > self.max_delay:
             source = self._relay(projection.pre, hop)
             begin += self.max_delay
             hop += 1
         return replace(projection, pre=source, delay=post - begin)
+
+    def _late(self, projection: Projection, delay: int) -> int:
+        if delay > self.max_delay:
+            raise LoweringError(
+                "delay-range",
+                "a synaptic delay is longer than the target allows",
+                where=projection.name,
+                needed=f"{delay} steps ({projection.lag} of them synaptic)",
+                limit=f"{self.max_delay} steps",
+                hint="train with shorter delays or fewer steps, or choose a target with longer delays",
+            )
+        return delay
 
     def _relay(self, origin: str, hop: int) -> str:
         chain = self.chains.setdefault(origin, [])
@@ -74,15 +87,10 @@ class _Relays:
                 hint="connect the input nearer to its consumer, or choose a target with longer delays",
             )
         begin = self.start[origin] + (hop + 1) * self.max_delay
-        # v = what arrives, s = v >= 1: hands a spike on unchanged and forgets everything
-        model = FloatNeuron(
-            v_keep=0.0,
-            threshold=np.ones(()),
-            bias=np.zeros(()),
-            comparison=Comparison.GE,
-            max_spikes=source.model.max_spikes,
+        model = relay_model(source.model.max_spikes)
+        self.populations.append(
+            Population(name, source.shape, Kind.RELAY, model, start=begin, payload=(0, model.max_spikes))
         )
-        self.populations.append(Population(name, source.shape, Kind.RELAY, model, start=begin))
         self.projections.append(Projection(f"{before}->{name}", before, name, Diagonal(RELAY_WEIGHT), self.max_delay))
         chain.append(name)
         return name

@@ -35,7 +35,7 @@ def input_spec(population: Population[FloatNeuron], deployment: Deployment, samp
         samples: real calibration input (B, T, ...), needed for analog input of unknown range.
     """
     name, shape = population.name, population.shape
-    if deployment.encoding == "bernoulli":
+    if deployment.encoding in ("bernoulli", "latency"):
         return InputSpec(name, shape, deployment.encoding, seed=deployment.seed)
     if deployment.encoding == "spikes" and (samples is None or (samples == np.rint(samples)).all()):
         fewest, most = (0, 1) if samples is None else (min(int(samples.min()), 0), max(int(samples.max()), 1))

@@ -50,7 +50,7 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
         raise _unsupported(population.name, "lower clip of v", n.v_min, "none", target)
     if n.v_init and target.profile == "lava-lif":
         raise _unsupported(population.name, "initial v", n.v_init, 0, target)
-    if population.kind is Kind.NEURON and np.min(n.threshold) < 0:
+    if population.kind in (Kind.NEURON, Kind.GATE) and np.min(n.threshold) < 0:
         raise QuantizeError(
             "bad-threshold",
             "a threshold is negative",
@@ -88,11 +88,14 @@ def decay(keep: float, what: str, where: str) -> int:
     return round(DECAY_ONE * (1.0 - keep))
 
 
-def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, formats: Formats, even: bool) -> Made:
+def make_neuron(
+    population: Population[FloatNeuron], scale: Array, shift: int, formats: Formats, even: bool, exact: bool = False
+) -> Made:
     """Integers of one neuron model; `scale` is weight units per real unit, membrane units are 2**shift times that.
 
     Args:
         even: all that arrives is a sum of even weights (stock LIF without injected currents).
+        exact: all that arrives are whole numbers of `scale` (relays and gates that count spikes).
     """
     n, name = population.model, population.name
     unit = scale * (1 << shift)
@@ -112,7 +115,10 @@ def make_neuron(population: Population[FloatNeuron], scale: Array, shift: int, f
         vth: Array = np.asarray(formats.threshold_max, np.int64)
         neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift)
         return Made(neuron, (*rows, _row(name, "vth", int(vth), None, "never reached: the membrane is the result")))
-    vth, comparison, why = _threshold(n, unit, formats, grain, name)
+    if exact and not formats.stock and n.max_spikes == 1:
+        vth, comparison, why = _counted(n, scale, shift, formats)
+    else:
+        vth, comparison, why = _threshold(n, unit, formats, grain, name)
     rows.append(_row(name, "vth", _text(vth), _text(n.threshold), why))
     neuron = IntNeuron(
         dv=dv,
@@ -140,9 +146,10 @@ def _levels(n: FloatNeuron, unit: float, name: str, rows: list[dict[str, Any]]) 
 
 def _grain(n: FloatNeuron, even: bool) -> int:
     """What the membrane of a stock LIF is always a multiple of, so that >= is > a little lower; 1 if nothing."""
-    if n.v_keep == 1.0 and n.u_keep == 0.0 and n.comparison is Comparison.GE:
+    lasting = n.u_keep in (0.0, 1.0)  # the current only ever adds, or is forgotten: nothing rounds
+    if n.v_keep == 1.0 and lasting and n.comparison is Comparison.GE:
         return 64
-    return MEMORYLESS_GRAIN if even and n.v_keep == 0.0 and n.u_keep == 0.0 else 1
+    return MEMORYLESS_GRAIN if even and n.v_keep == 0.0 and lasting else 1
 
 
 def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str) -> tuple[Array, Comparison, str]:
@@ -171,6 +178,14 @@ def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where:
             hint="rescale the layer: threshold and weights are too far apart",
         )
     return vth, comparison, why
+
+
+def _counted(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> tuple[Array, Comparison, str]:
+    """Threshold of a membrane that only ever is a multiple of 2**shift: the last one that does not fire."""
+    units = n.threshold * scale
+    last = np.floor(units + NEARLY_WHOLE) if n.comparison is Comparison.GT else np.ceil(units - NEARLY_WHOLE) - 1
+    vth = np.clip(last, 0, formats.threshold_max >> shift).astype(np.int64) << shift
+    return vth, Comparison.GT, "exact: between the two counts that the threshold separates"
 
 
 def _between(want: Array, comparison: Comparison, grain: int) -> Array:

@@ -12,6 +12,8 @@ from snnhw.encoding import InputSpec
 from snnhw.evaluate import evaluate
 from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
+from snnhw.lowering.relay import RELAY_WEIGHT
+from snnhw.lowering.sums import FORMS
 from snnhw.network import (
     Array,
     Conv,
@@ -105,7 +107,7 @@ def quantize(
         host_spec(name, layer, network, work.scales[layer.projection.post], formats) for name, layer in hosts.items()
     )
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
-    rationale = (*(input_row(spec) for spec in inputs), *work.rationale)
+    rationale = (*(input_row(spec) for spec in inputs), *network.notes.get(FORMS, ()), *work.rationale)
     return Quantized(result, network, inputs, rationale, tuple(work.bounds))
 
 
@@ -151,11 +153,14 @@ class _Work:
             self.populations.append(shell)
             return
         self.moments = {} if self.activity is None else moments_into(self.placed, population, self.activity)
-        scale = self._relay_scale() if population.kind is Kind.RELAY else self._scale(population)
+        exact = population.kind is Kind.RELAY or self._counts(population)
+        if exact:
+            self.moments = {}
+        scale = self._unit_scale() if exact else self._scale(population)
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
-        made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale)
+        made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale, exact)
         self.rationale += [
             {**row, "why": f"{row['why']}; {scale.why}"} if row["parameter"] == "scale" else row for row in made.rows
         ]
@@ -165,8 +170,19 @@ class _Work:
         if population.name == self.placed.readout.population and population.kind is Kind.ACCUMULATOR:
             self.readout_scale = 1.0 / (float(scale.value) * (1 << made.neuron.act_shift) * self.placed.steps)
 
-    def _relay_scale(self) -> Scale:
-        return Scale(np.asarray(float(self.formats.step)), "a relay needs one weight unit")
+    def _unit_scale(self) -> Scale:
+        return Scale(np.asarray(float(self.formats.step)), "exact: relays and gates count spikes")
+
+    def _counts(self, population: Population[FloatNeuron]) -> bool:
+        """Whether a gate only ever adds whole numbers of spikes, so that its integers are exact."""
+        if population.kind is not Kind.GATE or population.model.bias.any():
+            return False
+        projections = self.placed.into(population.name)
+        if any(isinstance(p.op, Inject) or self.placed[p.pre].payload_scale != 1.0 for p in projections):
+            return False
+        weights = [self.placed.array(p.op) for p in projections]
+        most = self.formats.largest // self.formats.step
+        return all((w == np.rint(w)).all() and np.abs(w).max(initial=0) <= most for w in weights)
 
     def _scale(self, population: Population[FloatNeuron]) -> Scale:
         n = population.model
@@ -205,7 +221,7 @@ class _Work:
             return projection
         payload = self.placed[projection.pre].payload_scale
         label = op.weight if payload == 1.0 else f"{op.weight}*{payload:g}"
-        if population.kind is Kind.RELAY:
+        if population.kind is Kind.RELAY and op.weight == RELAY_WEIGHT:
             label = f"{label}@{self.formats.step}"
         factor = np.asarray(scale.value * payload)
         if label in self.weights and not np.array_equal(self.factors[label], factor):
@@ -256,10 +272,10 @@ class _Work:
         most = largest_bias(self.formats) / (float(scale.value.max()) * (1 << self.formats.act_shifts[-1]))
         return replace(population, neuron=replace(n, bias=np.clip(n.bias + change, -most, most)))
 
-    def _neuron(self, population: Population[FloatNeuron], scale: Scale) -> tuple[Any, Bound]:
+    def _neuron(self, population: Population[FloatNeuron], scale: Scale, exact: bool) -> tuple[Any, Bound]:
         """The integer neuron at the largest shift that interval analysis proves, else at the smallest."""
         shifts = self.formats.act_shifts
-        if population.kind is Kind.RELAY and not self.formats.stock:
+        if exact and not self.formats.stock:
             shifts = shifts[-1:]
         network = self._so_far(population)
         low, high = arriving_range(network, network[population.name])
@@ -268,7 +284,7 @@ class _Work:
         for shift in shifts:
             if shift != shifts[-1] and not fits(population.model, scale.value, shift, self.formats):
                 continue
-            made = make_neuron(population, scale.value, shift, self.formats, even)
+            made = make_neuron(population, scale.value, shift, self.formats, even, exact)
             limit = bound(population.name, population.kind, made.neuron, low, high, self.placed.steps)
             if limit.proven:
                 break

@@ -141,7 +141,7 @@ class Trial:
             rows = self.moments[projection.op].variance(errors)
             shape = (-1, 1, 1) if isinstance(projection.op, Conv) else self.population.shape
             total = total + rows.reshape(shape) / scale**2
-        if self.population.kind is Kind.NEURON:
+        if self.population.kind is not Kind.ACCUMULATOR:
             units = self.population.model.threshold * scale
             grain = formats.threshold_step / (1 << formats.act_shifts[0])
             total = total + ((np.rint(units / grain) * grain - units) / scale) ** 2
@@ -168,7 +168,7 @@ def choose(
     """
     neuron = population.model
     base = np.minimum(base_scale(largest, population, formats), limit)
-    spiking = population.kind is Kind.NEURON
+    spiking = population.kind is not Kind.ACCUMULATOR
 
     def candidate(factor: float) -> Array:
         value = np.minimum(base * factor, limit)

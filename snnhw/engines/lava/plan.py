@@ -110,7 +110,7 @@ def make_plan(job: Job) -> Plan:
             wires.append(Wire(CLOCK, "tick", population.name, "tick"))
         else:
             nodes.append(_neuron(job, population, index))
-    lines: dict[tuple[str, int], str] = {}
+    lines: dict[tuple[str, int, int], str] = {}
     for i, projection in enumerate(job.network.projections):
         unique = replace(projection, name=f"{projection.name}#{i}")
         for part in _connect(job, unique, lines):
@@ -153,21 +153,27 @@ def _spread(values: Array, shape: Shape, lava: Shape) -> Array:
     return np.ascontiguousarray(to_lava(np.broadcast_to(np.asarray(values, np.int64), shape), lava))
 
 
-def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int], str]) -> Iterator[Node | Wire]:
+def _line(job: Job, name: str, projection: Projection, delay: int) -> Node:
+    """A delay line behind the pre population of a projection."""
+    sample = {"start": job.network[projection.pre].start, "interval": job.network.steps, "lag": projection.lag}
+    return Node("Delay", name, {"shape": job.shape(projection.pre), "delay": delay, **sample})
+
+
+def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int, int], str]) -> Iterator[Node | Wire]:
     """Processes and wires of one projection; delay lines are shared by projections of one pre population."""
     if isinstance(projection.op, Inject):
         line = f"{projection.name}#inject"  # not shared: one port pair can be joined only once
-        yield Node("Delay", line, {"shape": job.shape(projection.pre), "delay": projection.delay})
+        yield _line(job, line, projection, projection.delay)
         yield Wire(projection.pre, "s_out", line, "s_in")
         yield Wire(line, "s_out", projection.post, "a_in")
         return
     source, extra = projection.pre, projection.delay - 1
     if extra:
-        key = (projection.pre, extra)
-        source = lines.get(key, f"{projection.pre}#+{extra}")
+        key = (projection.pre, extra, projection.lag)
+        source = lines.get(key, f"{projection.pre}#+{extra}" + (f"-{projection.lag}" if projection.lag else ""))
         if key not in lines:
             lines[key] = source
-            yield Node("Delay", source, {"shape": job.shape(projection.pre), "delay": extra})
+            yield _line(job, source, projection, extra)
             yield Wire(projection.pre, "s_out", source, "s_in")
     if not job.stock(projection):
         yield _synapses(job, projection)

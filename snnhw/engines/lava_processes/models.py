@@ -66,7 +66,7 @@ class SourceModel(PyLoihiProcessModel):
 @requires(CPU)
 @tag("fixed_pt")
 class DelayModel(PyLoihiProcessModel):
-    """A ring buffer."""
+    """A ring buffer. What a synaptic delay would carry into the next sample is dropped as it comes in."""
 
     s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
@@ -75,12 +75,15 @@ class DelayModel(PyLoihiProcessModel):
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.ring = np.zeros((proc_params["delay"], *proc_params["shape"]), np.int32)
+        self.sample = tuple(int(proc_params[key]) for key in ("start", "interval", "lag"))
 
     @guarded
     def run_spk(self) -> None:
         at = self.time_step % len(self.ring)
         self.s_out.send(self.ring[at])
-        self.ring[at] = self.s_in.recv()
+        arrived = self.s_in.recv()
+        start, interval, lag = self.sample
+        self.ring[at] = arrived if (self.time_step - 1 - start) % interval < interval - lag else 0
 
 
 @implements(proc=Synapses, protocol=LoihiProtocol)

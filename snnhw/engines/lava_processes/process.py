@@ -30,10 +30,13 @@ class Source(AbstractProcess):
 
 
 class Delay(AbstractProcess):
-    """Hands every value on `delay` steps later (Lava has no delayed Conv, and its DelayDense is per synapse)."""
+    """Hands every value on `delay` steps later (Lava has no delayed Conv, and its DelayDense is per synapse).
 
-    def __init__(self, *, name: str, shape: Shape, delay: int) -> None:
-        super().__init__(name=name, shape=shape, delay=delay)
+    `lag` of these steps are synaptic delay; samples take `interval` steps, the first begins at chip step `start`.
+    """
+
+    def __init__(self, *, name: str, shape: Shape, delay: int, start: int, interval: int, lag: int) -> None:
+        super().__init__(name=name, shape=shape, delay=delay, start=start, interval=interval, lag=lag)
         self.s_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
 
