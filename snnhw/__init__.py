@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from snnhw.api import compare, compile, run, run_float
     from snnhw.artifact import load, save
     from snnhw.errors import SnnhwError
+    from snnhw.frontends.options import SourceOptions
 
-__all__ = ["SnnhwError", "compare", "compile", "load", "run", "run_float", "save"]
+__all__ = ["SnnhwError", "SourceOptions", "compare", "compile", "load", "run", "run_float", "save"]
 
 _HOME = {
     "compare": "snnhw.api",
@@ -20,6 +21,7 @@ _HOME = {
     "load": "snnhw.artifact",
     "save": "snnhw.artifact",
     "SnnhwError": "snnhw.errors",
+    "SourceOptions": "snnhw.frontends.options",
 }
 
 

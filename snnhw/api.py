@@ -20,12 +20,15 @@ from snnhw.engines.floating import FloatEngine
 from snnhw.engines.observe import Predictions, Recorder
 from snnhw.errors import DataError, SourceError
 from snnhw.frontends import load_source
-from snnhw.frontends.check import Check, check_import, require_equal
+from snnhw.frontends.check import Check, check_import, require_equal, run_graph
 from snnhw.frontends.checkpoint import DEFAULT, import_module
 from snnhw.frontends.graph import NEURONS, predecessors, validate
+from snnhw.frontends.options import SourceOptions, refuse_unused
 from snnhw.frontends.source import Source
+from snnhw.limits import samples_at_once
 from snnhw.lowering.check import check_lowering
-from snnhw.lowering.lower import lower
+from snnhw.lowering.lower import SUMS, lower, lower_for
+from snnhw.lowering.sums import Sums
 from snnhw.mapping.place import place
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.quantize.bounds import arriving_range, bound
@@ -35,6 +38,12 @@ from snnhw.target import Target, load_target
 
 CHECK_SAMPLES = 2
 """Samples on which stages are compared; every layer, neuron and step of each is."""
+
+CHECK_VALUES = 1 << 25
+"""Spiking decisions (neurons x steps) a sample from which on stages are compared on one sample only."""
+
+AGREEMENT_VALUES = 1 << 31
+"""Neuron updates spent on comparing predictions of the float and the integer network on calibration samples."""
 
 CHUNK = 32
 """Samples in memory at once."""
@@ -52,35 +61,40 @@ def compile(
     weight_bits: int | None = None,
     deployment: Deployment | None = None,
     semantics: Semantics = DEFAULT,
+    sums: str = Sums.CHEAPEST,
+    hard_reset: bool = False,
+    options: SourceOptions | None = None,
     stage: Stage = lambda name: None,
 ) -> Artifact:
     """Compile a trained network for a chip.
 
     Args:
-        source: a checkpoint or NIR file, an imported `Source`, or a live module of snnhw's neurons that takes
-            (T, N, *input shape).
+        source: a checkpoint (`options`: what it does not say itself) or NIR file, an imported `Source`, or a module
+            of live snnhw neurons that takes (T, N, *input shape).
         example_input: for a live module: one input (T, N, *input shape).
         target: a shipped target's name, a path to a .toml file, or a Target.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint are used,
             and without any the scales come from the weights alone.
         weight_bits: bits of a weight, sign included; the target's own number if None.
         deployment: for a live module: T, encoding and readout; told from the example input if None.
+        hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
+        sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'; same integers.
 
     Raises:
         SnnhwError: with code, place, need, limit and hint.
     """
     chip = load_target(target) if isinstance(target, str) else target
     stage("import")
-    imported = _imported(source, example_input, deployment, semantics)
+    imported = _imported(source, example_input, deployment, semantics, options)
     validate(imported.graph)
     stage("lower")
-    network = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
+    network = lower_for(imported, chip, sums)
     samples = calibrate if calibrate is not None else imported.calibration
     real = None if samples is None else real_input(samples, imported.deployment)
     stage("check")
     checks = stage_checks(imported, network, real)
     stage("quantise")
-    quantized = quantize(network, chip, imported.deployment, real, weight_bits)
+    quantized = quantize(network, chip, imported.deployment, real, weight_bits, hard_reset)
     if samples is not None:
         checks.append(_integer_check(quantized, imported.deployment, samples))
     stage("map")
@@ -102,11 +116,12 @@ def compile(
     )
 
 
-def _imported(source: Any, example: Any, deployment: Deployment | None, semantics: Semantics) -> Source:
-    if isinstance(source, Source):
-        return source
+def _imported(
+    source: Any, example: Any, deployment: Deployment | None, semantics: Semantics, options: SourceOptions | None
+) -> Source:
     if not isinstance(source, nn.Module):
-        return load_source(source)
+        return _read(source, options)
+    refuse_unused(set(options.given if options else ()), type(source).__name__, "nothing: a module says itself")
     if deployment is None:
         if example is None or len(example.shape) < 3:
             raise SourceError(
@@ -121,6 +136,14 @@ def _imported(source: Any, example: Any, deployment: Deployment | None, semantic
         graph = import_module(source, deployment, semantics).graph
         deployment = replace(deployment, readout=_readout_of(graph))
     return import_module(source, deployment, semantics)
+
+
+def _read(source: Source | str | Path, options: SourceOptions | None) -> Source:
+    """A file with its options; what is imported already takes none."""
+    if not isinstance(source, Source):
+        return load_source(source, options)
+    refuse_unused(set(options.given if options else ()), "an imported source", "nothing: it was read already")
+    return source
 
 
 def _readout_of(graph: nir.NIRGraph) -> str:
@@ -142,17 +165,29 @@ def stage_checks(source: Source, network: Network[FloatNeuron], real: Array | No
         real = np.random.default_rng(0).random(shape)
         if source.deployment.encoding != "direct":
             real = (real < 0.3).astype(np.float64)
-    x = real[:CHECK_SAMPLES]
-    return [require_equal(check_import(source, x)), require_equal(check_lowering(source, network, x))]
+    decisions = source.deployment.steps * sum(p.size for p in network.computed)
+    x = real[: 1 if decisions > CHECK_VALUES else CHECK_SAMPLES]
+    graph = run_graph(source, x)
+    checks = (check_import(source, x, graph), check_lowering(source, network, x, graph))
+    large = f"one sample only: {decisions:,} neurons x steps" if decisions > CHECK_VALUES else ""
+    return [_noted(require_equal(check), large) for check in checks]
+
+
+def _noted(check: Check, note: str) -> Check:
+    return replace(check, detail="; ".join(part for part in (check.detail, note) if part)) if check.samples else check
 
 
 def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array) -> Check:
     """Prediction agreement of the integer network with the float one on calibration samples; never a refusal."""
-    part = samples[: 2 * CHUNK]
-    said = Predictions(quantized.network)
-    values = encode(part, quantized.inputs, quantized.network.steps)
-    integer_engine("fast").run(_Bare(quantized.network), [values], [said])  # type: ignore[arg-type]
-    expected, _ = FloatEngine(quantized.reference, deployment, "float32").run(part)
+    network = quantized.network
+    values = network.steps * sum(p.size for p in network.computed)
+    part = samples[: max(1, min(2 * CHUNK, AGREEMENT_VALUES // values))]
+    said, floats = Predictions(network), FloatEngine(quantized.reference, deployment, "float32")
+    at_once = samples_at_once(network.steps * max(p.size for p in network.populations), len(part))
+    chunks = [part[first : first + at_once] for first in range(0, len(part), at_once)]
+    integers = (encode(chunk, quantized.inputs, network.steps) for chunk in chunks)
+    integer_engine("fast").run(_Bare(network), integers, [said])  # type: ignore[arg-type]
+    expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
     agree = int((expected == said.predictions).sum())
     detail = f"{agree} of {len(part)} calibration predictions agree"
     return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True)
@@ -219,15 +254,18 @@ def run(
 
 
 def _chunks(artifact: Artifact, x: Array, progress: Callable[[int, int], None] | None) -> Iterator[Mapping[str, Array]]:
-    for first in range(0, len(x), CHUNK):
-        yield encode(x[first : first + CHUNK], artifact.inputs, artifact.steps)
+    size = samples_at_once(artifact.steps * max(p.size for p in artifact.network.populations), CHUNK)
+    for first in range(0, len(x), size):
+        yield encode(x[first : first + size], artifact.inputs, artifact.steps)
         if progress is not None:
-            progress(min(first + CHUNK, len(x)), len(x))
+            progress(min(first + size, len(x)), len(x))
 
 
-def run_float(source: Source | str | Path, x: Array, *, record: bool = False) -> dict[str, Array]:
+def run_float(
+    source: Source | str | Path, x: Array, *, record: bool = False, options: SourceOptions | None = None
+) -> dict[str, Array]:
     """Run a source's lowered float network in float64; the keys are those of `run`."""
-    imported = source if isinstance(source, Source) else load_source(source)
+    imported = _read(source, options)
     network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
     engine = FloatEngine(network, imported.deployment)
     parts = [engine.record(x[first : first + CHUNK], record) for first in range(0, len(x), CHUNK)]
@@ -241,17 +279,21 @@ def compare(
     y: Array | None = None,
     *,
     engine: str = "fast",
+    options: SourceOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Count both networks on the same samples; the float side runs in float32.
+
+    Args:
+        options: for a source that does not say itself; those the artifact was compiled with need not be said again.
 
     Raises:
         DataError: the artifact was compiled from another network than the source.
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    imported = source if isinstance(source, Source) else load_source(source)
+    imported = _read(source, (options or SourceOptions()).remembering(compiled.source))
     deployment = replace(compiled.deployment, input_shape=imported.deployment.input_shape)
-    network = lower(imported.graph, imported.semantics, imported.deployment, int(compiled.target["numeric.delay_max"]))
+    network = lower_for(imported, compiled.target, compiled.reference.notes.get(SUMS, Sums.CHEAPEST))
     network = replace(network, steps=compiled.steps)
     odd = _odd_parts(compiled.reference, network)
     if odd:
@@ -262,7 +304,8 @@ def compare(
             hint="compile the source again",
         )
     floats = FloatEngine(network, deployment, "float32")
-    return compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=CHUNK, progress=progress)
+    chunk = samples_at_once(compiled.steps * max(p.size for p in compiled.network.populations), CHUNK)
+    return compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress)
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from snnhw.commands.common import emit, json_option, stages
+from snnhw.commands.source_options import refuse_for_artifact, source_options
 
 if TYPE_CHECKING:
+    from snnhw.frontends.options import SourceOptions
     from snnhw.network import IntNeuron, Network
     from snnhw.target import Target
 
@@ -25,8 +27,16 @@ if TYPE_CHECKING:
     "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
 )
 @click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
+@source_options()
 @json_option
-def command(source: Path, target: str | None, calibrate: Path | None, weight_bits: int | None, machine: bool) -> None:
+def command(
+    source: Path,
+    target: str | None,
+    calibrate: Path | None,
+    weight_bits: int | None,
+    options: SourceOptions,
+    machine: bool,
+) -> None:
     """Does SOURCE (.pt, .nir, or a compiled .snnhw) fit? Each resource of each population: needed, limit, slices.
 
     Exits 1 when it does not fit.
@@ -43,6 +53,7 @@ def command(source: Path, target: str | None, calibrate: Path | None, weight_bit
         if source.suffix == ".snnhw":
             if calibrate is not None or weight_bits is not None:
                 raise click.UsageError("--calibrate and --weight-bits are for a source")
+            refuse_for_artifact(options)
             artifact = load(source)
             chip = artifact.target if target is None else load_target(target)
             network = artifact.network
@@ -50,7 +61,7 @@ def command(source: Path, target: str | None, calibrate: Path | None, weight_bit
             if target is None:
                 raise click.UsageError("--target is needed for a source")
             chip = load_target(target)
-            network = _quantized(source, chip, calibrate, weight_bits, stage)
+            network = _quantized(source, options, chip, calibrate, weight_bits, stage)
         rows = check_fit(network, chip)
     fits = all(row["fits"] for row in rows)
     if machine:
@@ -61,20 +72,25 @@ def command(source: Path, target: str | None, calibrate: Path | None, weight_bit
 
 
 def _quantized(
-    source: Path, chip: Target, calibrate: Path | None, weight_bits: int | None, stage: Callable[[str], None]
+    source: Path,
+    options: SourceOptions,
+    chip: Target,
+    calibrate: Path | None,
+    weight_bits: int | None,
+    stage: Callable[[str], None],
 ) -> Network[IntNeuron]:
     """The integers that `snnhw compile` makes with the same options."""
     from snnhw import api
     from snnhw.data import load_samples
     from snnhw.frontends import load_source
-    from snnhw.lowering.lower import lower
+    from snnhw.lowering.lower import lower_for
     from snnhw.quantize.quantize import quantize
 
     stage("read")
-    imported = load_source(source)
+    imported = load_source(source, options)
     samples = imported.calibration if calibrate is None else load_samples(calibrate).x
     stage("lower")
-    lowered = lower(imported.graph, imported.semantics, imported.deployment, int(chip["numeric.delay_max"]))
+    lowered = lower_for(imported, chip)
     real = None if samples is None else api.real_input(samples, imported.deployment)
     stage("quantise")
     return quantize(lowered, chip, imported.deployment, real, weight_bits).network

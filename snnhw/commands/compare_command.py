@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, writing
+from snnhw.commands.source_options import source_options
+
+if TYPE_CHECKING:
+    from snnhw.frontends.options import SourceOptions
 
 
 @click.command("compare")
@@ -20,6 +26,7 @@ from snnhw.commands.common import bar, emit, input_options, json_option, require
 )
 @click.option("--markdown", type=click.Path(path_type=Path), default=None, help="Write the tables as Markdown.")
 @input_options
+@source_options(with_input=True)
 @json_option
 def command(
     source: Path,
@@ -32,6 +39,7 @@ def command(
     encode: str | None,
     steps: int | None,
     seed: int | None,
+    options: SourceOptions,
     machine: bool,
 ) -> None:
     """Count SOURCE (float) and ARTIFACT (integer) on the same samples; every energy carries the grade of its constants.
@@ -50,8 +58,9 @@ def command(
     require_outputs((html, markdown), (source, artifact, data))
     compiled = api.with_input(load(artifact), encode, steps, seed)
     given = load_samples(data).first(samples)
+    said = replace(options, steps=steps)
     with bar("compare") as progress:
-        result = api.compare(source, compiled, given.x, given.y, engine=engine, progress=progress)
+        result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
     for write, path in ((write_html, html), (write_markdown, markdown)):
         if path is not None:
             with writing(path):

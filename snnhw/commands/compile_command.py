@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from snnhw.commands.common import emit, json_option, require_outputs, stages, writing
+from snnhw.commands.source_options import source_options
+
+if TYPE_CHECKING:
+    from snnhw.frontends.options import SourceOptions
 
 
 @click.command("compile")
@@ -20,7 +24,20 @@ from snnhw.commands.common import emit, json_option, require_outputs, stages, wr
     "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
 )
 @click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
+@click.option(
+    "--sums",
+    type=click.Choice(["cheapest", "summands", "relays"]),
+    default="cheapest",
+    show_default=True,
+    help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
+)
+@click.option(
+    "--hard-reset",
+    is_flag=True,
+    help="Reset to zero where the target cannot subtract the threshold (approximate: compare shows the loss).",
+)
 @click.option("--emit-nir", type=click.Path(path_type=Path), default=None, help="Also save the NIR graph.")
+@source_options()
 @json_option
 def command(
     source: Path,
@@ -28,14 +45,18 @@ def command(
     output: Path | None,
     calibrate: Path | None,
     weight_bits: int | None,
+    sums: str,
+    hard_reset: bool,
     emit_nir: Path | None,
+    options: SourceOptions,
     machine: bool,
 ) -> None:
-    """Compile SOURCE (.pt of snnhw train, or .nir of ours) for a chip.
+    """Compile SOURCE (.pt of snnhw train, .nir of ours, or a published .pth or .t7) for a chip.
 
     \b
     Example:
       snnhw compile examples/sew_resnet.pt --target loihi2 -o sew.snnhw --emit-nir sew.nir
+      snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
     """
     from snnhw import api
     from snnhw.artifact import save
@@ -48,8 +69,16 @@ def command(
     samples = None if calibrate is None else load_samples(calibrate).x
     with stages() as stage:
         stage("read")
-        imported = load_source(source)
-        artifact = api.compile(imported, target=target, calibrate=samples, weight_bits=weight_bits, stage=stage)
+        imported = load_source(source, options)
+        artifact = api.compile(
+            imported,
+            target=target,
+            calibrate=samples,
+            weight_bits=weight_bits,
+            sums=sums,
+            hard_reset=hard_reset,
+            stage=stage,
+        )
         if emit_nir is not None:
             write_nir(imported.graph, emit_nir)
         with writing(path):
@@ -81,11 +110,24 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "checks": [
             f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks
         ],
+        "assumed": assumptions(artifact),
         "calibration": None if artifact.calibration is None else f"{artifact.calibration['samples']} samples",
     }
+
+
+def assumptions(artifact: Any) -> str:
+    """What neither the checkpoint nor a flag said, so that the published code's constant was taken."""
+    flags = artifact.source.get("flags", {})
+    found: dict[str, list[str]] = {}
+    for name, row in flags.items():
+        if row["from"] == "assumed":
+            found.setdefault(row["note"], []).append(f"{name} {row['value']}")
+    return "; ".join(f"{', '.join(rows)} ({whose})" for whose, rows in found.items()) or "nothing"
 
 
 def approximations(artifact: Any) -> str:
     """Populations whose threshold rule the target can only approximate; `explain` says why."""
     rows = [row for row in artifact.rationale if row["parameter"] == "vth" and "approximate" in row["why"]]
-    return ", ".join(str(row["population"]) for row in rows) or "no threshold rule"
+    resets = [row for row in artifact.rationale if row["parameter"] == "reset"]
+    thresholds = ", ".join(str(row["population"]) for row in rows) or "no threshold rule"
+    return thresholds + (f"; hard for soft reset in {len(resets)} populations" if resets else "")

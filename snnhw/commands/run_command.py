@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, writing
+from snnhw.commands.source_options import refuse_for_artifact, source_options
+
+if TYPE_CHECKING:
+    from snnhw.frontends.options import SourceOptions
 
 ENGINES = ("fast", "reference", "lava", "onnx", "float")
 
@@ -23,6 +28,7 @@ ENGINES = ("fast", "reference", "lava", "onnx", "float")
 @click.option("--record", type=click.Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
 @input_options
+@source_options(with_input=True)
 @json_option
 def command(
     model: Path,
@@ -34,6 +40,7 @@ def command(
     encode: str | None,
     steps: int | None,
     seed: int | None,
+    options: SourceOptions,
     machine: bool,
 ) -> None:
     """Run MODEL on samples: an artifact (.snnhw) in an integer engine, or a source (.pt, .nir) with --engine float.
@@ -52,9 +59,10 @@ def command(
     require_outputs((output,), (model, data))
     given = load_samples(data).first(samples)
     if compiled:
+        refuse_for_artifact(options)
         arrays = _integers(model, given.x, engine, record, encode, steps, seed)
     else:
-        arrays = _floats(model, given.x, record, encode, steps, seed)
+        arrays = _floats(model, given.x, record, replace(options, encoding=encode, steps=steps), seed)
     if output is not None:
         with writing(output):
             save_arrays(output, arrays)
@@ -89,15 +97,12 @@ def _integers(
 
 
 def _floats(
-    model: Path, x: np.ndarray[Any, Any], record: str | None, encode: str | None, steps: int | None, seed: int | None
+    model: Path, x: np.ndarray[Any, Any], record: str | None, options: SourceOptions, seed: int | None
 ) -> dict[str, Any]:
-    from dataclasses import replace
-
     from snnhw import api
     from snnhw.frontends import load_source
 
-    source = load_source(model)
-    given = {"encoding": encode, "steps": steps, "seed": seed}
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    source = replace(source, deployment=replace(source.deployment, **changes))
+    source = load_source(model, options)
+    if seed is not None:
+        source = replace(source, deployment=replace(source.deployment, seed=seed))
     return api.run_float(source, x, record=record is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from snnhw.errors import LoweringError
-from snnhw.frontends.simulate import run as run_graph
+from snnhw.frontends.simulate import walk
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.zoo.neurons import Neuron
@@ -18,6 +18,10 @@ from snnhw.zoo.timed import FirstSpike
 
 TOLERANCE = 1e-9
 """Relative tolerance of values that are not spikes (outputs of a last linear layer), in float64."""
+
+BYTE = 255
+
+_MISSING = "{}: missing or of another shape"
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,17 @@ class Check:
         }
 
 
+def narrow(values: Array) -> Array:
+    """A copy of values as bytes where they are whole numbers up to 255 (spikes), else as they are."""
+    small = values.astype(np.uint8) if values.size and 0 <= values.min() and values.max() <= BYTE else values
+    return small if (small == values).all() else values
+
+
 def run_module(source: Source, x: Array) -> dict[str, Array]:
-    """Spikes (B, T, ...) of every neuron module of a source and its output, by module path; x (B, T, ...)."""
+    """Spikes (B, T, ...) of every neuron module of a source and its output, by module path; x (B, T, ...).
+
+    Spikes are uint8: those of a large network are held until they have been compared.
+    """
     assert source.module is not None
     found: dict[str, Array] = {}
     hooks = []
@@ -63,7 +76,9 @@ def run_module(source: Source, x: Array) -> dict[str, Array]:
         if isinstance(layer, (Neuron, FirstSpike)):
 
             def note(_m: Any, _i: Any, out: torch.Tensor, name: str = name) -> None:
-                found[name] = out.numpy().swapaxes(0, 1).copy()  # `out += x` may change it later
+                spikes = out.numpy().swapaxes(0, 1)
+                held = narrow(spikes)
+                found[name] = spikes.copy() if held is spikes else held  # `out += x` may change it later
 
             hooks.append(layer.register_forward_hook(note))
     try:
@@ -76,11 +91,21 @@ def run_module(source: Source, x: Array) -> dict[str, Array]:
     return found
 
 
-def check_import(source: Source, x: Array) -> Check:
-    """The source module against its NIR graph; skipped where there is no module."""
+def run_graph(source: Source, x: Array) -> dict[str, Array]:
+    """Spikes (B, T, ...) of every neuron node of a source's graph and its output, by node name; spikes are uint8."""
+    return {name: narrow(values) for name, values in walk(source.graph, source.semantics, x)}
+
+
+def check_import(source: Source, x: Array, graph: Mapping[str, Array] | None = None) -> Check:
+    """The source module against its NIR graph; skipped where there is no module.
+
+    Args:
+        graph: what `run_graph` gave for x, if it is known already.
+    """
     if source.module is None:
         return Check("source = NIR", 0, 0, 0, "the source is a graph: there is no module to run")
-    return compared("source = NIR", run_module(source, x), run_graph(source.graph, source.semantics, x))
+    have = walk(source.graph, source.semantics, x) if graph is None else graph.items()
+    return compared("source = NIR", run_module(source, x), have)
 
 
 def require_equal(check: Check) -> Check:
@@ -97,23 +122,35 @@ def require_equal(check: Check) -> Check:
     return check
 
 
-def compared(stage: str, want: Mapping[str, Array], have: Mapping[str, Array]) -> Check:
-    """Compare what both sides have under the names of `want`; a name that is missing counts as different."""
-    total = different = 0
-    first = ""
-    samples = 0
+def compared(stage: str, want: Mapping[str, Array], have: Iterable[tuple[str, Array]]) -> Check:
+    """Compare what both sides have under the names of `want`; a name that is missing counts as different.
+
+    Args:
+        have: the other side's values by name, one after another: none of them is held.
+    """
+    wrong: dict[str, tuple[int, str]] = {}
+    for name, values in have:
+        if name in want:
+            wrong[name] = _difference(name, want[name], values)
     for name, values in want.items():
-        total += values.size
-        samples = values.shape[0]
-        other = have.get(name)
-        if other is None or other.shape != values.shape:
-            different += values.size
-            first = first or f"{name}: missing or of another shape"
-            continue
-        wrong = ~np.isclose(values, other, rtol=TOLERANCE, atol=TOLERANCE)
-        different += int(wrong.sum())
-        if wrong.any() and not first:
-            first = f"{name}, index (sample, step, neuron...) {tuple(int(i) for i in np.argwhere(wrong)[0])}"
+        wrong.setdefault(name, (values.size, _MISSING.format(name)))
+    total = sum(values.size for values in want.values())
+    different = sum(count for count, _ in wrong.values())
+    first = next((wrong[name][1] for name in want if wrong[name][0]), "")
     quiet = sum(not values.any() for values in want.values())
     silent = f"{quiet} of {len(want)} populations silent on these samples" if quiet else ""
+    samples = max((len(values) for values in want.values()), default=0)
     return Check(stage, samples, total, different, first or silent)
+
+
+def _difference(name: str, values: Array, other: Array) -> tuple[int, str]:
+    """(how many decisions differ, where first)."""
+    if other.shape != values.shape:
+        return values.size, _MISSING.format(name)
+    if np.array_equal(values, other):
+        return 0, ""
+    unequal = ~np.isclose(values, other, rtol=TOLERANCE, atol=TOLERANCE)
+    if not unequal.any():
+        return 0, ""
+    at = tuple(int(i) for i in np.argwhere(unequal)[0])
+    return int(unequal.sum()), f"{name}, index (sample, step, neuron...) {at}"

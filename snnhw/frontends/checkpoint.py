@@ -1,10 +1,11 @@
-"""Checkpoints of `snnhw train`: read without executing anything, checked key by key, then imported as a module."""
+"""Checkpoints of `snnhw train`: checked key by key, then imported as a module."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,17 @@ DEFAULT = Semantics(
 """Semantics of the zoo's neurons; comparison and reset are stated per node where they differ."""
 
 
-def load_checkpoint(path: str | Path) -> Source:
-    """Read, rebuild, check and import; raises SourceError naming the key or layer."""
-    path = Path(path)
-    content = zoo.read(path)
+def load_checkpoint(content: Mapping[str, Any], path: Path) -> Source:
+    """Rebuild, check and import what was read from a file; raises SourceError naming the key or layer."""
+    if content.get("format") != zoo.FORMAT or content.get("version") != zoo.VERSION:
+        raise SourceError(
+            "bad-checkpoint",
+            "the checkpoint has another format or version",
+            where=path.name,
+            needed=f"format {content.get('format')!r}, version {content.get('version')!r}",
+            limit=f"format {zoo.FORMAT!r}, version {zoo.VERSION}",
+            hint="train it again with this snnhw",
+        )
     deployment = _deployment(content, path.name)
     module = _module(content, path.name)
     origin = {
@@ -98,20 +106,29 @@ def _module(content: Mapping[str, Any], where: str) -> nn.Module:
         raise SourceError(
             "bad-checkpoint", f"the checkpoint lacks {error}", where=where, hint="train it again"
         ) from None
-    try:
+    with require_buildable(where):
         module = build(kind, config)
+    hint = "the file is damaged or its 'network' part names another architecture"
+    check_keys(module.state_dict(), state, where, hint)
+    module.load_state_dict(state)
+    return module
+
+
+@contextmanager
+def require_buildable(where: str) -> Iterator[None]:
+    """A refusal where torch cannot build a network of such arguments."""
+    try:
+        yield
     except SnnhwError:
         raise
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise SourceError(
             "bad-checkpoint", f"no network can be built from the checkpoint's configuration: {error}", where=where
         ) from None
-    _check_keys(module.state_dict(), state, where)
-    module.load_state_dict(state)
-    return module
 
 
-def _check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where: str) -> None:
+def check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where: str, hint: str) -> None:
+    """Same keys, same shapes, finite numbers; raises SourceError naming those that are not."""
     missing = sorted(set(expected) - set(found))
     unknown = sorted(set(found) - set(expected), key=str)
     if missing or unknown:
@@ -122,7 +139,7 @@ def _check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where:
             "bad-keys",
             "the weights do not belong to the network: " + ", ".join(parts),
             where=where,
-            hint="the file is damaged or its 'network' part names another architecture",
+            hint=hint,
         )
     for key, want in expected.items():
         have = found[key]

@@ -157,4 +157,5 @@ def node_semantics(layer: Neuron, default: Semantics) -> dict[str, Any]:
     """Fields in which a neuron differs from the network's default."""
     reset = Reset.SUBTRACT if layer.v_reset is None else Reset.ZERO if layer.v_reset == 0 else Reset.V_RESET
     own = {"comparison": Comparison(layer.comparison), "reset": reset}
-    return {key: str(value) for key, value in own.items() if getattr(default, key) != value}
+    different: dict[str, Any] = {key: str(value) for key, value in own.items() if getattr(default, key) != value}
+    return different if layer.v_init is None else {**different, "v_init": layer.v_init}

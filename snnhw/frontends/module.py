@@ -6,6 +6,7 @@ Exporters of the field lose residual edges and refuse BatchNorm; this one folds 
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections import Counter
 from collections.abc import Callable
@@ -68,6 +69,10 @@ class _Builder:
             self.edges += [(source, twice), (twice, name)]
         self.nodes[name], self.shapes[name] = node, shape
         return [name]
+
+    def taken(self, name: str) -> bool:
+        """Whether a node has this name, or this name and something behind a dot."""
+        return any(used == name or used.startswith(f"{name}.") for used in self.nodes)
 
     def readers(self, name: str) -> int:
         """How many edges leave a node so far."""
@@ -239,8 +244,8 @@ def _product(node: fx.Node, values: dict[fx.Node, list[str] | OneMinus], builder
     left, right = (values[arg] for arg in node.args)  # type: ignore[index]
     inverted = isinstance(left, OneMinus) or isinstance(right, OneMinus)
     path = ".".join([*list(node.meta.get("nn_module_stack") or {})[-1:], "iand" if inverted else "and"])
-    again = sum(name == path or name.startswith(f"{path}.") for name in builder.nodes)
-    name = f"{path}{again + 1}" if again else path
+    names = itertools.chain([path], (f"{path}{number}" for number in itertools.count(2)))
+    name = next(name for name in names if not builder.taken(name))
     for value in (left, right):
         sources = value.sources if isinstance(value, OneMinus) else value
         require_spikes(name, sources, builder.nodes, "a product")

@@ -5,7 +5,7 @@ Linear nodes are torch functions of (B, ...); several edges into a node sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -85,7 +85,7 @@ def _padding(node: nir.Conv2d) -> Any:
     return node.padding if isinstance(node.padding, str) else _pair(node.padding)
 
 
-def lag_of(node: nir.Delay, semantics: Semantics) -> int:
+def lag_of(where: str, node: nir.Delay, semantics: Semantics) -> int:
     """A Delay node in whole steps; raises SourceError for anything else."""
     steps = np.asarray(node.delay, np.float64) / semantics.dt
     whole = np.rint(steps)
@@ -93,6 +93,7 @@ def lag_of(node: nir.Delay, semantics: Semantics) -> int:
         raise SourceError(
             "bad-delay",
             "a delay is not one whole number of steps",
+            where=where,
             needed=f"{steps.min():g} to {steps.max():g} steps" if steps.size else "nothing",
             limit=f"one multiple of dt = {semantics.dt:g} s, 0 or more, for all neurons",
             hint="one Delay node per delay, rounded to steps",
@@ -202,15 +203,22 @@ def _one(x: Array, what: str) -> float:
 
 
 def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]:
-    """Spikes of every neuron node and the values at the output, each (B, T, ...).
+    """What `walk` gives, by node name."""
+    return dict(walk(graph, semantics, x))
+
+
+def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> Iterator[tuple[str, Array]]:
+    """Spikes of every neuron node and the values at the output, each (B, T, ...), in topological order.
+
+    Values are held until their last reader has run.
 
     Args:
         x: real input, shape (B, T, *input shape).
     """
-    before = predecessors(graph)
+    before, order = predecessors(graph), topological(graph)
+    last = {pre: name for name in order for pre in before[name]}
     values: dict[str, Tensor] = {}
-    spikes: dict[str, Array] = {}
-    for name in topological(graph):
+    for name in order:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
             values[name] = torch.from_numpy(np.array(x, np.float64)).flatten(0, 1)
@@ -222,15 +230,18 @@ def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]
         elif isinstance(node, NEURONS):
             front = filter_of(graph, name)
             neuron, gain = neuron_model(node, semantics.at(name), graph.nodes[front] if front else None)
-            spikes[name] = fire(neuron, current(neuron, over_time.numpy() * gain) + neuron.bias)
-            values[name] = torch.from_numpy(spikes[name]).flatten(0, 1)
+            spikes = fire(neuron, current(neuron, over_time.numpy() * gain) + neuron.bias)
+            yield name, spikes
+            values[name] = torch.from_numpy(spikes).flatten(0, 1)
         elif isinstance(node, nir.Delay):
-            values[name] = torch.from_numpy(late(over_time.numpy(), lag_of(node, semantics))).flatten(0, 1)
+            values[name] = torch.from_numpy(late(over_time.numpy(), lag_of(name, node, semantics))).flatten(0, 1)
         elif isinstance(node, LINEAR):
             values[name] = linear(node, total, name)
         else:
-            spikes[name] = total.reshape(*x.shape[:2], *total.shape[1:]).numpy()
-    return spikes
+            yield name, over_time.numpy()
+        for pre in before[name]:
+            if last[pre] == name:
+                del values[pre]
 
 
 def sum_of(name: str, parts: list[Tensor]) -> Tensor:

@@ -6,6 +6,8 @@ NIR has no neuron that spikes once. It is built from three: `.any` spikes whenev
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
@@ -55,6 +57,7 @@ def delayed(
     return found
 
 
-def crossing_semantics(layer: FirstSpike, default: Semantics) -> dict[str, str]:
-    """Fields in which `.any` differs from the network's default."""
-    return {"comparison": layer.comparison} if layer.comparison != default.comparison else {}
+def crossing_semantics(layer: FirstSpike, default: Semantics) -> dict[str, Any]:
+    """Fields in which `.any` differs from the network's default; its reset is free: only its first spike counts."""
+    own = {"comparison": layer.comparison, "max_spikes": 1, "v_min": None, "integrator": "euler", "v_init": "v_reset"}
+    return {key: value for key, value in own.items() if getattr(default, key) != value}

@@ -55,10 +55,10 @@ def bad_steps(parts: dict[str, Any], room: Path) -> None:
 
 
 CHECKPOINTS: list[tuple[Callable[[dict[str, Any], Path], None], str, str]] = [
-    (malicious, "bad-checkpoint", "limit: a torch zip file of tensors and plain containers"),
+    (malicious, "unsafe-checkpoint", "needed: posix.system"),
     (not_a_number, "not-finite", "9 values are NaN or infinite"),
     (missing_key, "bad-keys", "1 missing (fc1.0.bias)"),
-    (unknown_network, "unknown-network", "one of sew_resnet, stbp_scnn"),
+    (unknown_network, "unknown-network", "limit: one of "),
     (bad_steps, "bad-checkpoint", "the checkpoint's 'deploy' part is incomplete"),
 ]
 
@@ -83,17 +83,17 @@ def test_checkpoints(damage: Callable[..., None], code: str, text: str, machine:
 def test_a_layer_that_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snnhw.zoo import registry
 
-    def with_max_pool(**config: Any) -> nn.Module:
+    def with_norm_pool(**config: Any) -> nn.Module:
         module = build("stbp_scnn", config)
-        module.pool1[0] = nn.MaxPool2d(2)  # type: ignore[index, operator]
+        module.pool1[0] = nn.LPPool2d(2, 2)  # type: ignore[index, operator]
         return module
 
-    monkeypatch.setitem(registry.KINDS, "max_pool", with_max_pool)
+    monkeypatch.setitem(registry.KINDS, "norm_pool", with_norm_pool)
     parts = content()
-    parts["network"] = {"kind": "max_pool", "config": CONFIGS["stbp_scnn"]}
+    parts["network"] = {"kind": "norm_pool", "config": CONFIGS["stbp_scnn"]}
     saved(tmp_path / "net.pt", parts)
     done = snnhw("compile", tmp_path / "net.pt", "--target", "loihi2", "-o", tmp_path / "net.snnhw")
-    assert_refused(done, "unknown-layer", "layers of type MaxPool2d are not supported", "where: pool1.0")
+    assert_refused(done, "unknown-layer", "layers of type LPPool2d are not supported", "where: pool1.0")
     assert os.listdir(tmp_path) == ["net.pt"]
 
 

@@ -48,15 +48,20 @@ def test_a_malicious_pickle_runs_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     text = refusal(tmp_path, {**content(), "extra": Malicious(marker)})
     assert not marker.exists()
-    assert text.startswith("bad-checkpoint: the checkpoint cannot be read\n")
-    assert "needed: UnpicklingError" in text
-    assert "limit: a torch zip file of tensors and plain containers" in text
+    assert text.startswith("unsafe-checkpoint: the file asks for code, which is never run\n")
+    assert "needed: posix.system" in text
+    assert "limit: a torch file of tensors, plain containers and argparse.Namespace" in text
 
 
 def test_a_whole_module(tmp_path: Path) -> None:
     text = refusal(tmp_path, build("stbp_scnn", CONFIGS["stbp_scnn"]))
-    assert text.startswith("bad-checkpoint: the checkpoint cannot be read\n")
-    assert "needed: UnpicklingError" in text
+    assert text.startswith("unsafe-checkpoint: the file asks for code, which is never run\n")
+    assert "needed: snnhw.zoo.stbp.StbpScnn" in text
+    assert "torch.save(model.state_dict(), PATH)" in text
+
+
+def test_no_dictionary(tmp_path: Path) -> None:
+    assert refusal(tmp_path, [1, 2]).startswith("bad-checkpoint: the checkpoint holds no dictionary\n")
 
 
 def test_a_text_file(tmp_path: Path) -> None:
@@ -75,8 +80,14 @@ def test_a_truncated_file(kept: float, tmp_path: Path) -> None:
 
 
 def test_a_state_dict_alone(tmp_path: Path) -> None:
+    """Our own layers' names without the part that says what they are."""
     text = refusal(tmp_path, content()["model"])
-    assert "needed: another format or version" in text
+    assert text.startswith("unknown-architecture: the weights' names and shapes belong to no network that is known")
+
+
+def test_another_version(tmp_path: Path) -> None:
+    text = refusal(tmp_path, {**content(), "version": 2})
+    assert text.startswith("bad-checkpoint: the checkpoint has another format or version\n")
     assert "limit: format 'snnhw-checkpoint', version 1" in text
 
 

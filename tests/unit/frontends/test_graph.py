@@ -15,13 +15,13 @@ from snnhw.lowering.lower import lower
 from tests.unit.frontends.graphs import EDGES, deployment, graph, lif, semantics
 
 SPARE = {"spare": nir.Linear(weight=np.eye(3))}
-LINEAR = "Affine, AvgPool2d, Conv2d, Flatten, IF, LIF, Linear, Scale, SumPool2d"
+KNOWN = "Affine, AvgPool2d, Conv2d, Delay, Flatten, I, IF, LI, LIF, Linear, Scale, SumPool2d, Threshold"
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "unknown node",
-        {"changes": {"neuron": nir.LI(tau=np.ones(2), r=np.ones(2), v_leak=np.zeros(2))}},
-        "unknown-node: nodes of type LI are not supported\n"
-        f"  where: neuron\n  limit: {LINEAR}\n  hint: replace the node by supported ones",
+        {"changes": {"neuron": nir.CubaLI(*np.ones((5, 2)))}},
+        "unknown-node: nodes of type CubaLI are not supported\n"
+        f"  where: neuron\n  limit: {KNOWN}\n  hint: replace the node by supported ones",
     ),
     (
         "NaN weight",

@@ -55,18 +55,18 @@ WHERE_TEXT: list[tuple[str, nn.Module, str]] = [
     ("BatchNorm after pool", Flow(lambda m, x: m.n(m.b(m.p(x))), p=POOL, b=NORM["b"], n=IF()), "batchnorm-alone: "),
     (
         "unknown layer",
-        Flow(lambda m, x: m.n(m.p(x)), p=PerStep(nn.MaxPool2d(2)), n=IF()),
-        "unknown-layer: layers of type MaxPool2d are not supported\n"
+        Flow(lambda m, x: m.n(m.p(x)), p=PerStep(nn.LPPool2d(2, 2)), n=IF()),
+        "unknown-layer: layers of type LPPool2d are not supported\n"
         "  where: p.0\n"
         "  limit: AdaptiveAvgPool2d, AvgPool2d, Conv2d, Flatten, Linear, BatchNorm, Dropout, Identity, neurons\n"
         "  hint: replace the layer by supported ones",
     ),
     (
         "unknown operation",
-        Flow(lambda m, x: m.n(m.n(x) * x), n=IF()),
-        "unknown-operation: the operation <built-in function mul> in forward is not supported\n"
-        "  where: mul\n"
-        "  limit: torch.nn layers inside PerStep, snnhw neurons, and + of two tensors\n"
+        Flow(lambda m, x: m.n(m.n(x) / x), n=IF()),
+        "unknown-operation: the operation <built-in function truediv> in forward is not supported\n"
+        "  where: truediv\n"
+        "  limit: torch.nn layers inside PerStep, snnhw neurons, + of two tensors, a * s and s * (1 - a) of spikes\n"
         "  hint: express it by these",
     ),
     ("scalar add", Flow(lambda m, x: m.n(x + 1), n=IF()), "unknown-operation: the operation <built-in function add>"),

@@ -1,0 +1,147 @@
+"""What a user adds to a source that does not say everything about its network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from snnhw.encoding import ENCODINGS
+from snnhw.errors import SourceError
+
+ARCHITECTURES = ("sew_resnet", "spiking_resnet", "plain_net")
+"""Families whose files can have the same keys."""
+
+CONNECTS = ("ADD", "AND", "IAND")
+DIALECTS = ("forward", "init")
+NEURONS = ("if", "lif", "plif")
+READOUTS = ("rate", "mean")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """The flags of `snnhw compile`; None where the user said nothing.
+
+    Args:
+        architecture: the family, where keys leave it open.
+        steps: T.
+        connect: SEW's g.
+        neuron: of ImageNet networks.
+        threshold: Vth of all neurons (and of tdBN).
+        decay: membrane factor per step, the paper's tau_decay.
+        alpha: of tdBN on two branches that are added.
+        tdbn_dialect: 'forward' (alpha Vth multiplied in at every pass) or 'init' (it is in the weights).
+        encoding: of samples.
+        input_shape: of one sample.
+        readout: of the output.
+        remembered: flags of an earlier compilation, used where a flag is not given; never complained of.
+    """
+
+    architecture: str | None = None
+    steps: int | None = None
+    connect: str | None = None
+    neuron: str | None = None
+    threshold: float | None = None
+    decay: float | None = None
+    alpha: float | None = None
+    tdbn_dialect: str | None = None
+    encoding: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    readout: str | None = None
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Flags the user gave."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "remembered"}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def remembering(self, origin: Mapping[str, Any]) -> SourceOptions:
+        """These, and behind them the flags that an artifact's `source` says it was compiled with."""
+        flags = origin.get("flags")
+        rows = flags.items() if isinstance(flags, Mapping) else ()
+        asked = {name: row.get("value") for name, row in rows if isinstance(row, Mapping) and row.get("from") == "flag"}
+        return replace(self, remembered=asked)
+
+
+def flag_of(name: str) -> str:
+    """`input_shape` -> `--input-shape`."""
+    return "--" + name.replace("_", "-")
+
+
+def checked(name: str, value: Any, said_by: str) -> Any:
+    """A value in its one form (ADD for add, a tuple for a list); raises SourceError where it can mean nothing.
+
+    Args:
+        name: of a field of SourceOptions.
+        said_by: 'flag' or 'args', for the message.
+    """
+    form, limit = _FORMS[name]
+    found = form(value)
+    if found is None:
+        raise SourceError(
+            "bad-flag",
+            f"{flag_of(name)} has a value it cannot have",
+            where=said_by if said_by == "flag" else "args in the file",
+            needed=repr(value),
+            limit=limit,
+        )
+    return found
+
+
+def refuse_unused(names: set[str], where: str, what: str) -> None:
+    """A flag that changes nothing is a misunderstanding."""
+    if names:
+        raise SourceError(
+            "unused-flag",
+            "a flag says something that this source does not ask",
+            where=where,
+            needed=", ".join(map(flag_of, sorted(names))),
+            limit=what,
+            hint="leave it out",
+        )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if _real(value) and value > 0 else None
+
+
+def _fraction(value: Any) -> float | None:
+    return float(value) if _real(value) and 0 <= value < 1 else None
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    whole = isinstance(value, (tuple, list)) and len(value) == 3 and all(_whole(n) for n in value)
+    return tuple(value) if whole else None
+
+
+def _one_of(choices: tuple[str, ...]) -> tuple[Callable[[Any], str | None], str]:
+    def form(value: Any) -> str | None:
+        found = [choice for choice in choices if isinstance(value, str) and choice.lower() == value.lower()]
+        return found[0] if found else None
+
+    return form, ", ".join(choices)
+
+
+_FORMS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "architecture": _one_of(ARCHITECTURES),
+    "steps": (_whole, "a whole number >= 1"),
+    "connect": _one_of(CONNECTS),
+    "neuron": _one_of(NEURONS),
+    "threshold": (_positive, "a number > 0"),
+    "decay": (_fraction, "0 <= decay < 1"),
+    "alpha": (_positive, "a number > 0"),
+    "tdbn_dialect": _one_of(DIALECTS),
+    "encoding": _one_of(ENCODINGS),
+    "input_shape": (_shape, "three whole numbers C,H,W >= 1"),
+    "readout": _one_of(READOUTS),
+}
