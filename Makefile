@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow demo bench results lint train clean
+.PHONY: help setup test test-slow demo bench results systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ demo: setup ## compile, run and compare the shipped models
 bench: setup ## time the engines
 	$(BIN)/python benchmarks/engines.py $(ARGS)
 
+systems: setup ## docs/systems.md again: every shipped network on both targets
+	$(BIN)/python benchmarks/systems.py $(ARGS)
+
 results: setup ## docs/results.md again, on all 10,000 test images (about 12 minutes)
 	$(BIN)/python benchmarks/results.py $(ARGS)
 
@@ -50,7 +53,7 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-train: setup ## train a shipped model again (MODEL=stbp_scnn or sew_resnet)
+train: setup ## train a shipped model again (MODEL=stbp_scnn; see snnhw train --list)
 	$(BIN)/snnhw train $(MODEL) $(ARGS)
 
 clean: ## remove caches and builds, keep .venv and runs/

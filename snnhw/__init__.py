@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from snnhw.api import compare, compile, run, run_float
     from snnhw.artifact import load, save
     from snnhw.errors import SnnhwError
+    from snnhw.frontends.ann import convert_source as convert
     from snnhw.frontends.options import SourceOptions
 
-__all__ = ["SnnhwError", "SourceOptions", "compare", "compile", "load", "run", "run_float", "save"]
+__all__ = ["SnnhwError", "SourceOptions", "compare", "compile", "convert", "load", "run", "run_float", "save"]
 
 _HOME = {
     "compare": "snnhw.api",
     "compile": "snnhw.api",
+    "convert": "snnhw.frontends.ann",
     "run": "snnhw.api",
     "run_float": "snnhw.api",
     "load": "snnhw.artifact",
@@ -29,4 +31,4 @@ def __getattr__(name: str) -> Any:
     """Public names on first use: the Lava worker and `--help` must not pay for torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'snnhw' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_HOME[name]), "convert_source" if name == "convert" else name)

@@ -69,8 +69,9 @@ def compile(
     """Compile a trained network for a chip.
 
     Args:
-        source: a checkpoint (`options`: what it does not say itself) or NIR file, an imported `Source`, or a module
-            of live snnhw neurons that takes (T, N, *input shape).
+        source: a checkpoint (`options`: what it does not say itself), NIR file, ONNX file of a ReLU network (takes
+            `options.steps` and `calibrate`), an imported `Source`, or a live module of snnhw's neurons that takes
+            (T, N, *input shape). A ReLU module becomes a Source by `snnhw.convert`.
         example_input: for a live module: one input (T, N, *input shape).
         target: a shipped target's name, a path to a .toml file, or a Target.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint are used,
@@ -85,7 +86,7 @@ def compile(
     """
     chip = load_target(target) if isinstance(target, str) else target
     stage("import")
-    imported = _imported(source, example_input, deployment, semantics, options)
+    imported = _imported(source, example_input, deployment, semantics, options, calibrate)
     validate(imported.graph)
     stage("lower")
     network = lower_for(imported, chip, sums)
@@ -117,10 +118,15 @@ def compile(
 
 
 def _imported(
-    source: Any, example: Any, deployment: Deployment | None, semantics: Semantics, options: SourceOptions | None
+    source: Any,
+    example: Any,
+    deployment: Deployment | None,
+    semantics: Semantics,
+    options: SourceOptions | None,
+    samples: Array | None,
 ) -> Source:
     if not isinstance(source, nn.Module):
-        return _read(source, options)
+        return _read(source, options, samples)
     refuse_unused(set(options.given if options else ()), type(source).__name__, "nothing: a module says itself")
     if deployment is None:
         if example is None or len(example.shape) < 3:
@@ -138,10 +144,10 @@ def _imported(
     return import_module(source, deployment, semantics)
 
 
-def _read(source: Source | str | Path, options: SourceOptions | None) -> Source:
+def _read(source: Source | str | Path, options: SourceOptions | None, samples: Array | None = None) -> Source:
     """A file with its options; what is imported already takes none."""
     if not isinstance(source, Source):
-        return load_source(source, options)
+        return load_source(source, options, samples)
     refuse_unused(set(options.given if options else ()), "an imported source", "nothing: it was read already")
     return source
 

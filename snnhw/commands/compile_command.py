@@ -51,11 +51,12 @@ def command(
     options: SourceOptions,
     machine: bool,
 ) -> None:
-    """Compile SOURCE (.pt of snnhw train, .nir of ours, or a published .pth or .t7) for a chip.
+    """Compile SOURCE for a chip: a .pt of snnhw train, a .nir of ours, a published .pth or .t7, an .onnx ReLU network.
 
     \b
     Example:
       snnhw compile examples/sew_resnet.pt --target loihi2 -o sew.snnhw --emit-nir sew.nir
+      snnhw compile ann.onnx --target loihi2 --calibrate images.npz --steps 32 --emit-nir converted.nir
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
     """
     from snnhw import api
@@ -69,7 +70,7 @@ def command(
     samples = None if calibrate is None else load_samples(calibrate).x
     with stages() as stage:
         stage("read")
-        imported = load_source(source, options)
+        imported = load_source(source, options, samples)
         artifact = api.compile(
             imported,
             target=target,
@@ -95,6 +96,7 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
     """What a user wants to know after a compilation."""
     network = artifact.network
     unproven = [str(b["population"]) for b in artifact.bounds if b["status"] != "proven"]
+    silent = [str(b["population"]) for b in artifact.bounds if b.get("silent")]
     return {
         "artifact": path,
         "target": artifact.target.name,
@@ -106,6 +108,7 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
         "range_proof": "24 bit proven for every input" if not unproven else "unproven for " + ", ".join(unproven),
+        "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
         "approximate": approximations(artifact),
         "checks": [
             f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks

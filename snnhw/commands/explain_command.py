@@ -41,4 +41,5 @@ def command(artifact: Path, population: str | None, machine: bool) -> None:
             click.echo(
                 f"  range: u {row['u']}, v {row['v']} within {row['steps']} steps, "
                 f"limit {row['limit']}: {row['status']}"
+                + ("; no input can make it fire within these steps" if row.get("silent") else "")
             )

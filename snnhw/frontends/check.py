@@ -60,7 +60,7 @@ class Check:
 
 def narrow(values: Array) -> Array:
     """A copy of values as bytes where they are whole numbers up to 255 (spikes), else as they are."""
-    small = values.astype(np.uint8) if values.size and 0 <= values.min() and values.max() <= BYTE else values
+    small = values.astype(np.uint8) if values.size and values.min() >= 0 and values.max() <= BYTE else values
     return small if (small == values).all() else values
 
 

@@ -109,7 +109,7 @@ class _Reader:
             raise refuse(where, f"{node.domain}.{node.op_type}")
         given = [name for name in node.input if name]
         if node.op_type in _SHAPES and all(name in self.constants for name in given):
-            self._compute(node)
+            self._compute(node, where)
         elif node.op_type == "Shape":
             options = attributes(node)
             shape = np.array(self._value(given[0], where).shape, np.int64)
@@ -121,8 +121,9 @@ class _Reader:
         elif node.op_type in LAYERS:
             self._value(given[0], where)
             held = [self._constant(name, where) if name else None for name in node.input[1:]]
-            layer = LAYERS[node.op_type](attributes(node), held, self._value(given[0], where), where)
-            self._place(node, layer, (self.source[given[0]],), where)
+            self._place(
+                node, self._layer(node, held, self._value(given[0], where), where), (self.source[given[0]],), where
+            )
         else:
             raise refuse(where, node.op_type)
 
@@ -138,7 +139,13 @@ class _Reader:
             )
         return Wired(list(self.wires.values())).eval()
 
-    def _compute(self, node: Any) -> None:
+    def _layer(self, node: Any, held: list[Array | None], x: Tensor, where: str) -> nn.Module:
+        try:
+            return LAYERS[node.op_type](attributes(node), held, x, where)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # sizes that do not fit
+            raise _bad_shape(where, error) from None
+
+    def _compute(self, node: Any, where: str) -> None:
         model = onnx.helper.make_model(
             onnx.helper.make_graph(
                 [node],
@@ -149,8 +156,15 @@ class _Reader:
             opset_imports=self.opsets,
         )
         feeds = {name: self.constants[name] for name in node.input if name}
-        found = ReferenceEvaluator(model).run(None, feeds)
-        self.constants |= dict(zip(node.output, map(np.asarray, found), strict=True))
+        try:
+            found = [np.asarray(value) for value in ReferenceEvaluator(model).run(None, feeds)]
+        except Exception as error:  # onnx's evaluator raises many kinds
+            raise SourceError(
+                "bad-onnx", f"a constant of the ONNX file cannot be computed: {error}", where=where, needed=node.op_type
+            ) from error
+        if any(value.dtype.kind not in "fiub" for value in found):
+            raise refuse(where, f"{node.op_type} of other than numbers")
+        self.constants |= dict(zip(node.output, found, strict=True))
 
     def _skip(self, node: Any, where: str) -> None:
         training = len(node.input) > 2 and node.input[2] and bool(self._constant(node.input[2], where))
@@ -193,7 +207,7 @@ class _Reader:
         try:
             out: Tensor = inputs[0] + inputs[1] if layer is None else layer.eval()(inputs[0])
         except (RuntimeError, ValueError, IndexError) as error:
-            raise SourceError("bad-shape", f"the ONNX node does not take its input: {error}", where=where) from None
+            raise _bad_shape(where, error) from None
         return out
 
     def _value(self, name: str, where: str) -> Tensor:
@@ -211,6 +225,10 @@ class _Reader:
                 hint="export the trained network in eval mode",
             )
         return self.constants[name]
+
+
+def _bad_shape(where: str, error: Exception) -> SourceError:
+    return SourceError("bad-shape", f"the ONNX node does not take its input: {error}", where=where)
 
 
 def _shape(value: Any, file: str) -> tuple[int, ...]:

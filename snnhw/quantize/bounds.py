@@ -13,12 +13,27 @@ import numpy as np
 
 from snnhw import fixed
 from snnhw.linear import reach
-from snnhw.network import Array, Inject, IntNeuron, Kind, Network, Population, Reset, ResetTiming
+from snnhw.network import (
+    Array,
+    Comparison,
+    Inject,
+    IntNeuron,
+    Kind,
+    Network,
+    Population,
+    Projection,
+    Reset,
+    ResetTiming,
+)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """Largest and smallest u and v any input can cause within `steps`, before wrap and saturation."""
+    """Largest and smallest u and v any input can cause within `steps`, before wrap and saturation.
+
+    Args:
+        silent: no input can make any of its neurons fire within `steps`.
+    """
 
     population: str
     u_low: int
@@ -26,16 +41,17 @@ class Bound:
     v_low: int
     v_high: int
     steps: int
+    silent: bool = False
 
     @property
     def proven(self) -> bool:
         """Whether neither u can wrap nor v saturate."""
-        u_fits = self.u_low > -fixed.STATE_MAX - 1 and self.u_high <= fixed.STATE_MAX + 1
-        return u_fits and self.v_low >= -fixed.STATE_MAX and self.v_high <= fixed.STATE_MAX
+        most = fixed.STATE_MAX
+        return _current_fits(self.u_low, self.u_high) and self.v_low >= -most and self.v_high <= most
 
     def to_dict(self) -> dict[str, object]:
-        """For the manifest."""
-        return {
+        """For the manifest; "silent" is only there where it is true."""
+        found: dict[str, object] = {
             "population": self.population,
             "u": [self.u_low, self.u_high],
             "v": [self.v_low, self.v_high],
@@ -43,33 +59,53 @@ class Bound:
             "limit": fixed.STATE_MAX,
             "status": "proven" if self.proven else "unproven",
         }
+        return {**found, "silent": True} if self.silent else found
+
+
+def _current_fits(low: int, high: int) -> bool:
+    """Whether no current between these wraps."""
+    return low > -fixed.STATE_MAX - 1 and high <= fixed.STATE_MAX + 1
 
 
 def arriving_range(network: Network[Any], population: Population[Any]) -> tuple[Array, Array]:
     """Smallest and largest summed input a of every neuron, in integers or (for a float network) reals."""
     low: Array = np.zeros(population.shape, np.int64)
     high: Array = np.zeros(population.shape, np.int64)
+    known: dict[tuple[Any, ...], tuple[Array, Array]] = {}  # summands that share weights reach the same bounds
     for projection in network.into(population.name):
         pre = network[projection.pre]
-        if isinstance(projection.op, Inject):
-            bottom, top = (np.full(population.shape, bound) for bound in pre.payload)
-        else:
-            bottom, top = reach(projection.op, network.weights, *pre.payload, pre.shape, population.shape)
-            if bottom.dtype.kind == "f":
-                bottom, top = bottom * pre.payload_scale, top * pre.payload_scale
-        if projection.weight_exp:
-            bottom, top = (fixed.shifted(end, projection.weight_exp) for end in (bottom, top))
+        key = (projection.op, projection.weight_exp, pre.shape, pre.payload, pre.payload_scale)
+        if key not in known:
+            known[key] = _projected_range(network, projection, pre, population)
+        bottom, top = known[key]
         low, high = low + bottom, high + top
     return low, high
 
 
+def _projected_range(
+    network: Network[Any], projection: Projection, pre: Population[Any], population: Population[Any]
+) -> tuple[Array, Array]:
+    """Smallest and largest input of every neuron by one projection."""
+    if isinstance(projection.op, Inject):
+        bottom, top = (np.full(population.shape, bound) for bound in pre.payload)
+    else:
+        bottom, top = reach(projection.op, network.weights, *pre.payload, pre.shape, population.shape)
+        if bottom.dtype.kind == "f":
+            bottom, top = bottom * pre.payload_scale, top * pre.payload_scale
+    if projection.weight_exp:
+        bottom, top = (fixed.shifted(end, projection.weight_exp) for end in (bottom, top))
+    return bottom, top
+
+
 def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array, steps: int) -> Bound:
     """Bounds of one population over `steps` steps from rest."""
+    a_low, a_high = _distinct(neuron, a_low, a_high)
     u_low = u_high = np.zeros_like(a_low)
     v_low = v_high = np.full_like(a_low, neuron.v_init)
     lowest_u = highest_u = lowest_v = highest_v = 0
     bias, vth = np.asarray(neuron.bias, np.int64), np.asarray(neuron.vth, np.int64)
-    late = kind is not Kind.ACCUMULATOR and neuron.reset_timing is ResetTiming.NEXT_STEP
+    spiking, fires = kind is not Kind.ACCUMULATOR, False
+    late = spiking and neuron.reset_timing is ResetTiming.NEXT_STEP
     for step in range(steps):
         u_low, u_high = (
             fixed.current(u, a, neuron.du, neuron.act_shift) for u, a in ((u_low, a_low), (u_high, a_high))
@@ -80,9 +116,26 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
         v_low, v_high = kept_low + u_low + bias, kept_high + u_high + bias
         lowest_u, highest_u = min(lowest_u, int(u_low.min())), max(highest_u, int(u_high.max()))
         lowest_v, highest_v = min(lowest_v, int(v_low.min())), max(highest_v, int(v_high.max()))
-        if kind is not Kind.ACCUMULATOR:
+        if spiking:
+            fires = fires or bool((v_high >= vth if neuron.comparison is Comparison.GE else v_high > vth).any())
             v_low, v_high = _after(neuron, vth, v_low, v_high)
-    return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps)
+    silent = spiking and not fires and _current_fits(lowest_u, highest_u)
+    return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps, silent)
+
+
+def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Array]:
+    """Ranges without the rows and columns that repeat the one before: inside an image a channel's pixels are alike.
+
+    Only where the neuron model does not tell pixels apart either.
+    """
+    for axis in (1, 2):
+        if a_low.ndim != 3 or any(np.ndim(x) == 3 and np.shape(x)[axis] > 1 for x in (neuron.bias, neuron.vth)):
+            return a_low, a_high
+        across = (0, 3 - axis)
+        new = (np.diff(a_low, axis=axis) != 0).any(across) | (np.diff(a_high, axis=axis) != 0).any(across)
+        kept = np.flatnonzero(np.concatenate([[True], new]))
+        a_low, a_high = a_low.take(kept, axis), a_high.take(kept, axis)
+    return a_low, a_high
 
 
 def _after_debt(neuron: IntNeuron, vth: Array, v_high: Array, low: Array, high: Array) -> tuple[Array, Array]:

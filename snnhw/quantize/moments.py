@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from snnhw.evaluate import late
 from snnhw.network import Array, Conv, Dense, Inject, LinearOp, Network, Population
 
 ROWS = 16384
@@ -57,7 +58,7 @@ def moments_into(
         if isinstance(op, Inject) or projection.pre not in values:
             continue
         if isinstance(op, Dense) or (isinstance(op, Conv) and op.groups == 1):
-            units = np.rint(_once(values[pre.name]) / np.float32(pre.payload_scale))
+            units = np.rint(_once(late(values[pre.name], projection.lag)) / np.float32(pre.payload_scale))
             summed[op] = summed[op] + units if op in summed else units
     return {op: _moments(_patches(op, network.array(op), x)) for op, x in summed.items()}
 

@@ -43,7 +43,8 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
     )
     for what, needed, offered in wishes:
         if population.kind is Kind.NEURON and needed not in offered:
-            raise _unsupported(population.name, what, needed, ", ".join(offered), target)
+            hint = "use --target loihi2, or --hard-reset to reset to zero instead (compare shows the loss)"
+            raise _unsupported(population.name, what, needed, ", ".join(offered), target, hint)
     if n.max_spikes > 1 and not target["numeric.multi_spike"]:
         raise _unsupported(population.name, "spikes per step", n.max_spikes, 1, target)
     if n.v_min is not None and not target["numeric.v_min"]:
@@ -63,14 +64,21 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
         raise _unsupported(population.name, "threshold", "one per neuron", "one per population", target)
 
 
-def _unsupported(where: str, what: str, needed: Any, limit: Any, target: Target) -> QuantizeError:
+def _unsupported(
+    where: str,
+    what: str,
+    needed: Any,
+    limit: Any,
+    target: Target,
+    hint: str = "use --target loihi2, or train with what the target has",
+) -> QuantizeError:
     return QuantizeError(
         "unsupported-neuron",
         f"target {target.name} has no such {what}",
         where=where,
         needed=needed,
         limit=limit,
-        hint="use --target loihi2, or train with what the target has",
+        hint=hint,
     )
 
 

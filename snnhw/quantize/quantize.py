@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from snnhw.encoding import InputSpec
-from snnhw.evaluate import evaluate
 from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
 from snnhw.lowering.relay import RELAY_WEIGHT
@@ -28,6 +27,7 @@ from snnhw.network import (
     Readout,
     verify,
 )
+from snnhw.quantize.activity import Activity
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of, round_weights
 from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_row, input_spec, move_to_host, with_payload
@@ -41,13 +41,11 @@ from snnhw.quantize.neuron import (
     make_neuron,
     refuse_unsupported,
 )
+from snnhw.quantize.resets import reset_rows, without_soft_reset
 from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, largest_weights, parts
 from snnhw.semantics import Deployment
 from snnhw.target import Target
-
-CALIBRATION_SAMPLES = 64
-"""Samples that scales and rounding look at; more change little and cost time."""
 
 NOTHING = 1e-6
 """Mean currents below this part of a weight unit are left as they are: exact weights keep their bias."""
@@ -82,11 +80,14 @@ def quantize(
     deployment: Deployment,
     samples: Array | None,
     weight_bits: int | None = None,
+    hard_reset: bool = False,
 ) -> Quantized:
     """Quantise for a target.
 
     Args:
         samples: real calibration input (B, T, *input shape), or None: then scales come from the weights alone.
+        hard_reset: reset to zero where the network subtracts its threshold and the target cannot; the float network
+            it is compared with still subtracts, so that the loss shows.
 
     Raises:
         QuantizeError: what the target's neurons or formats cannot hold, with layer, need and limit.
@@ -94,10 +95,11 @@ def quantize(
     formats = formats_of(target, weight_bits)
     specs = {p.name: input_spec(p, deployment, samples) for p in network.inputs}
     network = with_payload(network, specs)
-    for population in network.computed:
+    hardened = without_soft_reset(network, target) if hard_reset else network
+    for population in hardened.computed:
         refuse_unsupported(population, target)
-    activity = None if samples is None else _activity(network, samples[:CALIBRATION_SAMPLES])
-    placed, hosts = move_to_host(network, specs, formats)
+    activity = None if samples is None else Activity(network, samples)
+    placed, hosts = move_to_host(hardened, specs, formats)
     work = _Work(placed, network, formats, hosts, activity)
     for population in placed.populations:
         work.add(population)
@@ -107,15 +109,9 @@ def quantize(
         host_spec(name, layer, network, work.scales[layer.projection.post], formats) for name, layer in hosts.items()
     )
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
-    rationale = (*(input_row(spec) for spec in inputs), *network.notes.get(FORMS, ()), *work.rationale)
+    forms = (*network.notes.get(FORMS, ()), *reset_rows(network, hardened))
+    rationale = (*(input_row(spec) for spec in inputs), *forms, *work.rationale)
     return Quantized(result, network, inputs, rationale, tuple(work.bounds))
-
-
-def _activity(network: Network[FloatNeuron], samples: Array) -> dict[str, Array]:
-    """Float activity on calibration samples; float32 is enough to choose scales."""
-    static = samples.strides[1] == 0
-    x = np.broadcast_to(samples[:, :1].astype(np.float32), samples.shape) if static else samples.astype(np.float32)
-    return dict(evaluate(network, {p.name: x for p in network.inputs}))
 
 
 def _noted(row: dict[str, Any], text: str) -> dict[str, Any]:
@@ -131,7 +127,7 @@ class _Work:
         source: Network[FloatNeuron],
         formats: Formats,
         hosts: Mapping[str, HostLayer],
-        activity: Mapping[str, Array] | None,
+        activity: Activity | None,
     ) -> None:
         self.placed, self.source, self.formats, self.hosts, self.activity = placed, source, formats, hosts, activity
         self.populations: list[Population[IntNeuron]] = []
@@ -152,10 +148,10 @@ class _Work:
             shell: Population[Any] = replace(population, payload=payload)
             self.populations.append(shell)
             return
-        self.moments = {} if self.activity is None else moments_into(self.placed, population, self.activity)
+        if self.activity is not None:
+            self.activity.advance(population.name)
         exact = population.kind is Kind.RELAY or self._counts(population)
-        if exact:
-            self.moments = {}
+        self.moments = {} if exact or self.activity is None else moments_into(self.placed, population, self.activity)
         scale = self._unit_scale() if exact else self._scale(population)
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
@@ -175,8 +171,8 @@ class _Work:
 
     def _counts(self, population: Population[FloatNeuron]) -> bool:
         """Whether a gate only ever adds whole numbers of spikes, so that its integers are exact."""
-        if population.kind is not Kind.GATE or population.model.bias.any():
-            return False
+        if population.kind is not Kind.GATE or population.model.bias.any() or population.model.u_keep not in (0.0, 1.0):
+            return False  # a current that leaks is not whole
         projections = self.placed.into(population.name)
         if any(isinstance(p.op, Inject) or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False

@@ -55,13 +55,13 @@ def test_engines_agree_and_integers_follow_the_float_network() -> None:
     x = samples(40)
     source = convert_source(network(), x, 16)
     artifact = snnhw.compile(source, target="loihi2")
-    fast, reference = (snnhw.run(artifact, x[:6], engine=engine).predictions for engine in ("fast", "reference"))
+    fast, reference = (snnhw.run(artifact, x[:6], engine=engine)["predictions"] for engine in ("fast", "reference"))
     assert np.array_equal(fast, reference)
     real = torch.tensor(x, dtype=torch.float64)[None].expand(16, -1, -1, -1, -1) / 255.0
     assert source.module is not None
     with torch.no_grad():
         wanted = source.module(real).mean(0).argmax(1).numpy()
-    assert np.mean(snnhw.run(artifact, x, engine="fast").predictions == wanted) >= 0.8
+    assert np.mean(snnhw.run(artifact, x, engine="fast")["predictions"] == wanted) >= 0.8
 
 
 def test_float_samples_keep_their_own_range() -> None:

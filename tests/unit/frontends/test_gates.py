@@ -137,7 +137,7 @@ def test_max_pools_of_pooled_sums() -> None:
     layers = {"first": PerStep(nn.MaxPool2d(2)), "first2": PerStep(nn.MaxPool2d(2)), "second": PerStep(nn.MaxPool2d(3))}
     out = nn.Conv2d(1, 2, 1, bias=False)
     nn.init.ones_(out.weight)
-    x = bits(5, 3, 3, 3, 6, 6, rate=0.1)
+    x = bits(5, 3, 3, 3, 6, 6, rate=0.02)
     found = everywhere(picked(3, flow, **layers, out=PerStep(out)), x)
     halves = [nn.MaxPool2d(2)(torch.from_numpy(part)) for part in (x[:, :, 0] + x[:, :, 1], x[:, :, 2])]
     np.testing.assert_array_equal(found[:, :, 0], nn.MaxPool2d(3)(halves[0] + halves[1]).numpy())

@@ -239,7 +239,6 @@ def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("net.onnx", "ONNX files are not supported yet"),
         ("net.net", "lava-dl .net files are not supported yet"),
         ("net.h5", "sources ending in '.h5' are not known"),
         ("net", "sources ending in 'nothing' are not known"),
@@ -248,7 +247,7 @@ def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
 def test_other_kinds_of_files(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert refusal(tmp_path / name) == (
-        f"unknown-source: {text}\n  where: {name}\n  limit: .pt, .pth, .t7, .nir\n"
+        f"unknown-source: {text}\n  where: {name}\n  limit: .pt, .pth, .t7, .nir, .onnx\n"
         "  hint: compile the checkpoint or a .nir of ours"
     )
 

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
@@ -162,6 +164,15 @@ REFUSED: list[tuple[list[Any], Constants, list[Any], str]] = [
      "unsupported-option: the ONNX product adds something else than one number per output"),
     ([N("MatMul", ["x", "m"], ["y"])], {"m": weights(3, 3)}, ROW,
      "bad-shape: the ONNX node does not take its input: "),
+    ([N("Conv", ["x", "w"], ["y"], name="c", group=3)], W, ["n", 3, 6, 6],
+     "bad-shape: the ONNX node does not take its input: "),
+    ([N("AveragePool", ["x"], ["y"], kernel_shape=[2])], {}, IMAGE, "bad-shape: the ONNX node does not take its input: "),
+    ([N("BatchNormalization", ["x", "g", "g", "g", "g"], ["y"])], {"g": weights(5)}, ROW,
+     "bad-shape: the ONNX node does not take its input: "),
+    ([N("Gather", ["m", "i"], ["w"], name="gather"), N("MatMul", ["x", "w"], ["y"])], {**B, "i": np.array([9])}, ROW,
+     "bad-onnx: a constant of the ONNX file cannot be computed: "),
+    ([N("Constant", [], ["w"], value_strings=["a"]), N("MatMul", ["x", "w"], ["y"])], {}, ROW,
+     "unknown-operation: the ONNX operation Constant of other than numbers is not read"),
     ([N("BatchNormalization", ["x", "g", "g", "g", "g"], ["y", "a", "b"], training_mode=1)], {"g": weights(4)}, ROW,
      "unsupported-option: the ONNX BatchNormalization is in training mode or of other shape"),
     ([N("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[1, 1, 1, 1])], {}, IMAGE,
@@ -245,6 +256,22 @@ def test_external_constants_are_refused(tmp_path: Path) -> None:
     onnx.save(model(nodes, {}, ROW), folder / "constant.onnx")
     with pytest.raises(SnnhwError, match="external-data: the ONNX file keeps weights in other files"):
         load_ann(folder / "constant.onnx")
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_are_read_or_refused_but_never_crash(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    nodes, constants, shape = GRAPHS[sorted(GRAPHS)[seed % len(GRAPHS)]]
+    raw = bytearray(model(nodes, constants, shape).SerializeToString())
+    for place in rng.integers(0, len(raw), rng.integers(1, 6)):
+        raw[place] = rng.integers(0, 256)
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(bytes(raw))
+    try:
+        load_ann(path)
+    except SnnhwError as error:
+        assert error.where  # noqa: PT017
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a"])

@@ -1,0 +1,39 @@
+"""Hard reset in place of soft reset, on wish: Loihi 1 resets to zero and starts at zero. Approximate, and said so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from snnhw.network import FloatNeuron, Kind, Network, Population, Reset, ResetTiming
+from snnhw.target import Target
+
+
+def without_soft_reset(network: Network[FloatNeuron], target: Target) -> Network[FloatNeuron]:
+    """The network with neurons that reset to zero, and start there, where they subtract and the target cannot."""
+    if str(Reset.SUBTRACT) in target["numeric.resets"]:
+        return network
+    return replace(network, populations=tuple(map(_hard, network.populations)))
+
+
+def _hard(population: Population[FloatNeuron]) -> Population[FloatNeuron]:
+    if population.kind is not Kind.NEURON or population.model.reset is not Reset.SUBTRACT:
+        return population
+    neuron = replace(population.model, reset=Reset.ZERO, reset_timing=ResetTiming.SAME_STEP, v_init=0.0)
+    return replace(population, neuron=neuron)
+
+
+def reset_rows(before: Network[FloatNeuron], after: Network[FloatNeuron]) -> list[dict[str, Any]]:
+    """Rationale of every reset that was changed."""
+    lost = "approximate, as asked for: the target cannot subtract; what is above the threshold is lost"
+    return [
+        {
+            "population": p.name,
+            "parameter": "reset",
+            "integer": str(after[p.name].model.reset),
+            "real": str(p.model.reset),
+            "why": lost + (f", and v starts at 0 instead of {p.model.v_init:g}" if p.model.v_init else ""),
+        }
+        for p in before.computed
+        if after[p.name].model.reset is not p.model.reset
+    ]

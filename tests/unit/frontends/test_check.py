@@ -1,0 +1,83 @@
+"""Comparing two stages: one population after another, spikes as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from snnhw.frontends.check import Check, compared, narrow, run_graph, run_module
+from snnhw.frontends.simulate import run, walk
+from snnhw.network import Array
+from tests.unit.frontends.modules import module_source, residual
+
+
+@pytest.mark.parametrize(
+    ("values", "small"),
+    [
+        ([0.0, 1.0, 255.0], True),
+        ([0.0, 256.0], False),
+        ([-1.0, 0.0], False),
+        ([0.5, 1.0], False),
+        ([float("nan")], False),
+    ],
+)
+def test_only_whole_numbers_become_bytes(values: list[float], small: bool) -> None:
+    found = narrow(np.array(values))
+    assert found.dtype == (np.uint8 if small else np.float64)
+    np.testing.assert_array_equal(found, values)
+
+
+def test_every_name_is_found_in_any_order_and_the_first_difference_is_told() -> None:
+    want = {"a": np.zeros((2, 3)), "b": np.ones((2, 3)), "c": np.ones((2, 2))}
+    have = {"c": np.ones((2, 2)), "x": np.zeros(1), "b": np.array([[1.0, 1, 1], [1, 0, 0]]), "a": np.zeros((2, 3))}
+    found = compared("s", want, have.items())
+    assert found == Check("s", 2, 16, 2, "b, index (sample, step, neuron...) (1, 1)")
+
+
+def test_a_name_that_never_comes_is_different() -> None:
+    want = {"a": np.ones((2, 3)), "b": np.ones((2, 4))}
+    assert compared("s", want, [("b", np.ones((2, 4)))]) == Check("s", 2, 14, 6, "a: missing or of another shape")
+    other = compared("s", want, [("a", np.ones((2, 3))), ("b", np.ones((2, 5)))])
+    assert (other.different, other.detail) == (8, "b: missing or of another shape")
+
+
+def test_values_that_are_not_spikes_may_differ_in_their_last_bit() -> None:
+    assert compared("s", {"a": np.full((1, 2), 0.1)}, [("a", np.full((1, 2), 0.1 + 1e-16))]).different == 0
+    assert compared("s", {"a": np.full((1, 2), 0.1)}, [("a", np.full((1, 2), 0.1001))]).different == 2
+
+
+def test_not_a_number_is_a_difference() -> None:
+    values = np.array([[np.nan, 1.0]])
+    assert compared("s", {"a": values}, [("a", values)]).different == 1
+
+
+def test_other_stages_values_are_not_held() -> None:
+    """Each array is dropped before the next one is made."""
+    alive = []
+
+    class Counted(np.ndarray):
+        def __del__(self) -> None:
+            alive.append(-1)
+
+    def have() -> Iterator[tuple[str, Array]]:
+        for name in "abc":
+            assert sum(alive) <= 1  # the one that the consumer's loop variable still names
+            alive.append(1)
+            yield name, np.zeros((1, 2)).view(Counted)
+
+    assert compared("s", {name: np.zeros((1, 2)) for name in "abc"}, have()).different == 0
+
+
+def test_walking_a_graph_gives_what_running_it_gives(rng: np.random.Generator) -> None:
+    source = module_source(residual())
+    x = rng.random((2, source.deployment.steps, *source.deployment.input_shape))
+    whole = run(source.graph, source.semantics, x)
+    assert [name for name, _ in walk(source.graph, source.semantics, x)] == list(whole)
+    small, module = run_graph(source, x), run_module(source, x)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(small[name], values)
+        np.testing.assert_allclose(module[name], values, rtol=1e-9)
+    spiking = [name for name in small if name != "output"]
+    assert all(small[name].dtype == module[name].dtype == np.uint8 and small[name].any() for name in spiking)
