@@ -40,6 +40,9 @@ from snnhw.target import Target, parse_target
 
 SCHEMA = 1
 
+STORED = 4 << 20
+"""Real-valued arrays of so many bytes are not deflated: their mantissas are noise, and trying takes minutes."""
+
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Every entry of the zip carries this date, so that the same network gives the same bytes."""
 
@@ -140,14 +143,16 @@ def to_bytes(artifact: Artifact) -> bytes:
         )
     }
     content["target"] = {"name": artifact.target.name, "text": artifact.target.text}
-    blobs = {f"arrays/{i:05d}.npy": _npy(array) for i, array in enumerate(arrays.values())}
+    files = {f"arrays/{i:05d}.npy": array for i, array in enumerate(arrays.values())}
+    blobs = {name: _npy(array) for name, array in files.items()}
     content["arrays"] = dict(zip(arrays, blobs, strict=True))
     manifest = {"schema": SCHEMA, "hash": _hash(content, blobs), **content}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         archive.writestr(_entry("manifest.json"), json.dumps(manifest, indent=1, sort_keys=True))
         for name, blob in blobs.items():
-            archive.writestr(_entry(name), blob)
+            noise = files[name].dtype.kind == "f" and len(blob) >= STORED
+            archive.writestr(_entry(name), blob, zipfile.ZIP_STORED if noise else zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 

@@ -7,6 +7,7 @@ updates all layers, as the trained model does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,11 +106,14 @@ def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Popu
 def evaluate(network: Network[FloatNeuron], inputs: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
     """Spikes of each population in topological order; accumulators give their summed input of every step.
 
+    Values are held until their last reader has run.
+
     Args:
         inputs: real values of the input populations, (B, T, *shape), float64 or float32.
     """
     values: dict[str, Array] = {}
-    for population in network.populations:
+    last = last_readers(network)
+    for place, population in enumerate(network.populations):
         if population.kind is Kind.INPUT:
             values[population.name] = inputs[population.name]
         else:
@@ -118,6 +122,17 @@ def evaluate(network: Network[FloatNeuron], inputs: Mapping[str, Array]) -> Iter
             driven = current(neuron, total) + neuron.bias.astype(total.dtype)
             values[population.name] = driven if population.kind is Kind.ACCUMULATOR else fire(neuron, driven)
         yield population.name, values[population.name]
+        for name in [name for name in values if last[name] <= place]:
+            del values[name]
+
+
+def last_readers(network: Network[Any]) -> dict[str, int]:
+    """Population name -> place, in the network's order, of the last population that reads it; its own if none does."""
+    place = {population.name: i for i, population in enumerate(network.populations)}
+    return {
+        name: max((place[projection.post] for projection in network.out_of(name)), default=own)
+        for name, own in place.items()
+    }
 
 
 def current(neuron: FloatNeuron, total: Array) -> Array:

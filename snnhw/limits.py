@@ -1,4 +1,4 @@
-"""How much of a file is read: what claims to hold more is refused before it is unpacked."""
+"""How much is held at once: of a file (what claims to hold more is refused before it is unpacked), and of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from pathlib import Path
 from snnhw.errors import SnnhwError
 
 MAX_BYTES = 4 << 30
+
+MAX_VALUES = 1 << 25
+"""Values (samples x steps x neurons) of one population in memory at once; an engine holds several arrays of them."""
+
+
+def samples_at_once(values: int, most: int) -> int:
+    """How many samples of so many values each are run as one batch: at least one, at most `most`."""
+    return max(1, min(most, MAX_VALUES // max(values, 1)))
 
 
 def require_small(path: str | Path) -> None:

@@ -228,11 +228,17 @@ class Network(Generic[N]):
 
     @cached_property
     def _fan_in(self) -> dict[str, tuple[Projection, ...]]:
-        return {p.name: tuple(q for q in self.projections if q.post == p.name) for p in self.populations}
+        return self._grouped("post")
 
     @cached_property
     def _fan_out(self) -> dict[str, tuple[Projection, ...]]:
-        return {p.name: tuple(q for q in self.projections if q.pre == p.name) for p in self.populations}
+        return self._grouped("pre")
+
+    def _grouped(self, end: str) -> dict[str, tuple[Projection, ...]]:
+        found: dict[str, list[Projection]] = {population.name: [] for population in self.populations}
+        for projection in self.projections:
+            found.setdefault(getattr(projection, end), []).append(projection)
+        return {name: tuple(projections) for name, projections in found.items()}
 
     def into(self, name: str) -> tuple[Projection, ...]:
         """Projections that end at a population."""

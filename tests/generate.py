@@ -30,7 +30,16 @@ from snnhw.network import (
     verify,
 )
 from snnhw.target import Target
-from tests.grow import HIGHEST_RATE, LIF, LOWEST_RATE, PROGRAMMABLE, Grower, random_neuron
+from tests.grow import (
+    HIGHEST_RATE,
+    LIF,
+    LOWEST_RATE,
+    PROGRAMMABLE,
+    Grower,
+    adder,
+    counter,
+    random_neuron,
+)
 
 __all__ = [
     "FLAVOURS",
@@ -45,9 +54,14 @@ __all__ = [
     "union",
 ]
 
-FLAVOURS = ("dense", "conv", "residual", "conv", "relay", "graded", "inject", "conv", "wrap", "edge")
+FLAVOURS = (
+    *("dense", "conv", "residual", "lagged", "relay", "graded", "gates"),
+    *("inject", "conv", "once", "wrap", "edge", "sums"),
+)
 OVERFLOWING = ("wrap", "edge")
 TRIES = 60
+PAYLOAD = 3
+"""Spikes a random neuron sends in one step at most."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,10 @@ def random_case(seed: int, profile: str, *, samples: int = 4, steps: int = 4, fl
         "conv": _conv,
         "residual": _residual,
         "relay": _relay,
+        "lagged": _lagged,
+        "gates": _gates,
+        "once": _once,
+        "sums": _sums,
         "graded": _graded,
         "inject": _inject,
         "wrap": _wrap,
@@ -204,6 +222,89 @@ def _relay(grower: Grower) -> None:
     relay = grower.grow(population.shape, [(first, Diagonal(name))], kind=Kind.RELAY, neuron=model, exps=False)
     assert relay is not None
     _dense_layer(grower, [relay, first])
+
+
+def _trains(grower: Grower, count: int, shape: tuple[int, ...]) -> list[str]:
+    """Spiking populations of one shape that read one input."""
+    first = grower.input((int(grower.rng.integers(4, 12)),))
+
+    def attempt() -> str | None:
+        size = grower.populations[0].size
+        return grower.grow(shape, [(first, grower.operator((size,), shape))])
+
+    return [_must(grower, attempt) for _ in range(count)]
+
+
+def _gate(
+    grower: Grower, links: Sequence[tuple[str, int]], level: int, *, lasting: bool = False, lags: Any = None
+) -> str:
+    """A gate over one-to-one links (population, how many spikes one of its spikes counts for)."""
+    neuron, unit = counter(grower.profile, level, lasting)
+    shape = next(p.shape for p in grower.populations if p.name == links[0][0])
+    wired = [(pre, Diagonal(grower.constant((1,), unit * weight))) for pre, weight in links]
+    name = grower.grow(shape, wired, kind=Kind.GATE, neuron=neuron, exps=False, lags=lags)
+    assert name is not None
+    return name
+
+
+def _lagged(grower: Grower) -> None:
+    """Synaptic delays of none to more steps than a sample has, on branches and skips, beside what has none."""
+    rng, most = grower.rng, grower.steps + 1
+    first = grower.input((int(rng.integers(4, 12)),))
+    hidden = _dense_layer(grower, [first])
+    shapes = {p.name: p.shape for p in grower.populations}
+
+    def attempt() -> str | None:
+        links = [(pre, grower.operator(shapes[pre], (4,))) for pre in (hidden, hidden, first)]
+        return grower.grow((4,), links, late=int(rng.integers(0, 3)), lags=[int(rng.integers(0, most)), most, 0])
+
+    _dense_layer(grower, [_must(grower, attempt), hidden])
+    if rng.random() < 0.5:
+        _accumulator(grower, [hidden])
+
+
+def _gates(grower: Grower) -> None:
+    """AND, IAND, majority and a max-pool of spikes, gates behind gates, and a layer that reads them."""
+    shape = (2, int(grower.rng.integers(2, 5)), int(grower.rng.integers(2, 5)))
+    a, b, c = _trains(grower, 3, shape)
+    both, only = _gate(grower, [(a, 1), (b, 1)], 1), _gate(grower, [(a, -1), (c, 1)], 0)
+    most = _gate(grower, [(a, 1), (b, 1), (c, 1)], 1)
+    neither = _gate(grower, [(both, -1), (most, 1)], 0)
+    neuron, unit = counter(grower.profile, 0)
+    pool = Conv(grower.constant((2, 1, 2, 2), unit), stride=(2, 2), padding=(1, 1), groups=2)
+    rows, cols = (n // 2 + 1 for n in shape[1:])
+    pooled = grower.grow((2, rows, cols), [(only, pool), (both, pool)], kind=Kind.GATE, neuron=neuron, exps=False)
+    assert pooled is not None
+    _dense_layer(grower, [neither, a])
+    _dense_layer(grower, [pooled, b])
+
+
+def _once(grower: Grower) -> None:
+    """Neurons that let one spike a sample through: a gate that a delayed, lasting gate closes."""
+    (train,) = _trains(grower, 1, (int(grower.rng.integers(2, 9)),))
+    since = _gate(grower, [(train, 1)], 0, lasting=True)
+    first = _gate(grower, [(train, 1), (since, -1)], 0, lags=[0, 1])
+    _dense_layer(grower, [first, train])
+
+
+def _sums(grower: Grower) -> None:
+    """Sums of spikes as graded relays, one inside the next, and a pool over them; on LIF one projection a summand."""
+    shape = (2, 3, 3)
+    a, b, c = _trains(grower, 3, shape)
+    readers = [a, b, c]
+    if grower.profile == PROGRAMMABLE:
+        one = Diagonal(grower.constant((1,), 1))
+        pair = grower.grow(shape, [(a, one), (b, one)], kind=Kind.RELAY, neuron=adder(2 * PAYLOAD), exps=False)
+        assert pair is not None
+        triple = grower.grow(shape, [(pair, one), (c, one)], kind=Kind.RELAY, neuron=adder(3 * PAYLOAD), exps=False)
+        assert triple is not None
+        window = Conv(grower.constant((2, 1, 3, 3), 1), groups=2)
+        most = adder(27 * PAYLOAD)
+        pool = grower.grow((2, 1, 1), [(triple, window)], kind=Kind.RELAY, neuron=most, exps=False)
+        assert pool is not None
+        readers = [triple, pool]
+    for reader in readers:
+        _dense_layer(grower, [reader])
 
 
 def _graded(grower: Grower) -> None:

@@ -91,6 +91,12 @@ class Grower:
             return self.sparse(size_in, size_out)
         return Dense(self.tensor((size_out, size_in)))
 
+    def constant(self, shape: Shape, value: int) -> str:
+        """Weights of one value; returns their name."""
+        name = f"w{len(self.weights)}"
+        self.weights[name] = np.full(shape, value)
+        return name
+
     def sparse(self, size_in: int, size_out: int) -> Sparse:
         """A sparse operator with rows of 0 to 6 synapses."""
         rows = [np.sort(self.rng.permutation(size_in)[: self.rng.integers(0, 7)]) for _ in range(size_out)]
@@ -122,14 +128,22 @@ class Grower:
         late: int = 0,
         neuron: IntNeuron | None = None,
         exps: bool = True,
+        lags: Sequence[int] | None = None,
     ) -> str | None:
-        """Add a population that fires neither too little nor too much; None when these weights do not allow it."""
+        """Add a population that fires neither too little nor too much; None when these weights do not allow it.
+
+        Args:
+            links: what it reads, each by an operator.
+            late: chip steps it starts later than it could.
+            lags: synaptic delay of each link.
+        """
+        lags = lags or [0] * len(links)
         at = {p.name: p.start for p in self.populations}
         start = max(at[pre] for pre, _ in links) + 1 + late
         name = f"n{len(self.populations)}"
         proj = [
-            Projection(f"{name}.{i}", pre, name, op, start - at[pre], self._exponent(op) if exps else 0)
-            for i, (pre, op) in enumerate(links)
+            Projection(f"{name}.{i}", pre, name, op, start - at[pre] + lag, self._exponent(op) if exps else 0, lag)
+            for i, ((pre, op), lag) in enumerate(zip(links, lags, strict=True))
         ]
         model = neuron or random_neuron(self.rng, self.profile, shape)
         population = Population(name, shape, kind, model, start, (0, model.max_spikes))
@@ -186,6 +200,19 @@ def tune(grower: Grower, population: Population[IntNeuron], arrived: Sequence[Ar
         if LOWEST_RATE <= rate <= HIGHEST_RATE:
             return tuned
     return None
+
+
+def counter(profile: str, level: int, lasting: bool = False) -> tuple[IntNeuron, int]:
+    """A gate that fires above level + 1/2 spikes (of all so far in the sample if `lasting`), and the weight of one."""
+    du = 0 if lasting else 4096
+    if profile == LIF:
+        return IntNeuron(4095, np.array((2 * level + 1) << 6), np.array(0), du), 2
+    return IntNeuron(4096, np.array(level), np.array(0), du, act_shift=0), 1
+
+
+def adder(most: int) -> IntNeuron:
+    """A relay that hands on sums of spikes up to `most`."""
+    return IntNeuron(4096, np.array(1), np.array(0), act_shift=0, comparison=Comparison.GE, max_spikes=most)
 
 
 def random_neuron(rng: np.random.Generator, profile: str, shape: Shape) -> IntNeuron:

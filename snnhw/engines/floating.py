@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -29,13 +29,21 @@ class FloatEngine:
 
     def values(self, x: Array) -> dict[str, Array]:
         """Spikes (B, T, ...) of every population; accumulators give their input of every step."""
+        return dict(self._walk(x))
+
+    def predict(self, x: Array) -> Array:
+        """Predicted class of each sample; no population's spikes are held longer than they are needed."""
+        readout = self.network.readout
+        return next(predict(readout.kind, values) for name, values in self._walk(x) if name == readout.population)
+
+    def _walk(self, x: Array) -> Iterator[tuple[str, Array]]:
         d = self.deployment
         real = real_steps(x, d.input_shape, d.encoding, d.steps, d.seed)
         if self.precision == "float32":
             static = real.shape[1] > 1 and real.strides[1] == 0
             narrow = (real[:, :1] if static else real).astype(np.float32)
             real = np.broadcast_to(narrow, real.shape) if static else narrow
-        return dict(evaluate(self.network, {p.name: real for p in self.network.inputs}))
+        return evaluate(self.network, {p.name: real for p in self.network.inputs})
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""

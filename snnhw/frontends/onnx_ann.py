@@ -6,6 +6,7 @@ in the graph for a flattening Reshape, biases added after MatMul. All else is re
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _SHAPES = {"Gather", "Unsqueeze", "Squeeze", "Concat", "Slice", "Cast", "Identit
 _NOTHING = {"Identity", "Dropout"}
 FREE_BATCH = 2
 """Samples of the trial run where the file leaves the batch open."""
+MOST_VALUES = 1 << 26
+"""Values of an input, batch included: more is taken for a damaged file."""
 
 
 def load_ann(path: str | Path) -> nn.Module:
@@ -236,13 +239,14 @@ def _shape(value: Any, file: str) -> tuple[int, ...]:
     kind = value.type.tensor_type
     dims = [dim.dim_value for dim in kind.shape.dim]
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
-    if len(dims) < 2 or not all(size > 0 for size in dims[1:]) or kind.elem_type not in floats:
+    fixed = len(dims) > 1 and dims[0] >= 0 and all(size > 0 for size in dims[1:])
+    if not fixed or kind.elem_type not in floats or math.prod(dims[1:]) * (dims[0] or FREE_BATCH) > MOST_VALUES:
         raise SourceError(
             "bad-shape",
             "the input of the ONNX classifier must be floats (batch, ...) of a fixed shape",
             where=f"{file}: {value.name}",
             needed=tuple(dim.dim_param or dim.dim_value for dim in kind.shape.dim),
-            limit="numbers after the first dimension",
+            limit=f"numbers after the first dimension, at most {MOST_VALUES} values",
             hint="export it with dynamic_axes for the batch alone",
         )
     return (dims[0] or FREE_BATCH, *dims[1:])

@@ -59,7 +59,8 @@ def compose(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_sha
     kernel = _kernel(nodes, pre_shape)
     if kernel is not None:
         found = Composed(Conv("", kernel.stride, kernel.padding, kernel.dilation, kernel.groups), {"": kernel.weight})
-        if _agrees(found, chain, pre_shape, post_shape):
+        single = len(nodes) == 1 and isinstance(nodes[0], nir.Conv2d)  # as it is: nothing was derived
+        if single or _agrees(found, chain, pre_shape, post_shape):
             return found
     return _probe(chain, pre_shape, post_shape)
 

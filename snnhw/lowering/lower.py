@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from snnhw.errors import LoweringError
-from snnhw.frontends.graph import LINEAR, NEURONS, filter_of, predecessors, topological, validate
+from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, filter_of, predecessors, topological, validate
 from snnhw.frontends.simulate import lag_of, linear, neuron_model, squeeze, sum_of
 from snnhw.frontends.source import Source
 from snnhw.linear import scale_rows
@@ -90,7 +90,9 @@ def lower(
             if front and reader.bias(front).any():
                 raise _bias_before(front, "synaptic filter")
             kind = Kind.GATE if isinstance(node, nir.Threshold) else Kind.NEURON
-            maker.connect(Population(name, reader.shapes[name], kind, replace(neuron, bias=bias)), front or name, gain)
+            most = (0, neuron.max_spikes)
+            population = Population(name, reader.shapes[name], kind, replace(neuron, bias=bias), payload=most)
+            maker.connect(population, front or name, gain)
         elif isinstance(node, nir.Output) and not reader.is_plain_output(name):
             resting = FloatNeuron(v_keep=1.0, threshold=np.zeros(()), bias=squeeze_channels(reader.bias(name)))
             maker.connect(Population(name, reader.shapes[name], Kind.ACCUMULATOR, resting), name, np.ones(()))
@@ -164,7 +166,7 @@ class _Reader:
             if isinstance(node, nir.Delay) and value.any():
                 raise _bias_before(name, "delay")
         self.shapes[name] = tuple(value.shape[1:])
-        if isinstance(node, NEURONS):
+        if isinstance(node, (*NEURONS, *FILTERS)):
             check_parameters(name, node, self.shapes[name])
         self.offsets[name] = torch.zeros_like(value) if isinstance(node, NEURONS) else value
 
@@ -178,7 +180,7 @@ class _Reader:
         for pre in self.before[name]:
             node = self.graph.nodes[pre]
             if isinstance(node, nir.Delay):
-                lag = lag_of(node, self.semantics)
+                lag = lag_of(pre, node, self.semantics)
                 found += [replace(term, lag=term.lag + lag) for term in self.terms(pre)]
             elif isinstance(node, LINEAR):
                 found += [replace(term, chain=(*term.chain, pre)) for term in self.terms(pre)]

@@ -51,14 +51,17 @@ def labels(shape: Shape, boxes: Ints) -> Ints:
     return found.ravel()
 
 
-def touched(projection: Projection, network: Network[Any], axis: int, intervals: Ints) -> Bools:
+def touched(projection: Projection, network: Network[Any], axis: int, parts: Ints) -> Bools:
     """Coordinates of the pre population along `axis` that reach each interval of the post population.
 
-    For Conv and Diagonal only, whose reach is the product of its axes. Returns (intervals, extent of the axis).
+    For Conv and Diagonal only, whose reach is the product of its axes. Returns (parts, extent of the axis).
+
+    Args:
+        parts: intervals of the post population, (n, 2).
     """
     op, extent = projection.op, network[projection.pre].shape[axis]
-    marks = np.zeros((len(intervals), extent), np.bool_)
-    for row, (start, stop) in enumerate(intervals):
+    marks = np.zeros((len(parts), extent), np.bool_)
+    for row, (start, stop) in enumerate(parts):
         if isinstance(op, Conv):
             marks[row, _conv_axis(op, network, projection, axis, int(start), int(stop))] = True
         else:
@@ -86,12 +89,17 @@ def axis_counts(
     Works on distinct intervals: returns (counts[source, destination], source index, destination index), where the
     indices name the interval of each box.
     """
-    source, source_index = np.unique(sources[:, axis], axis=0, return_inverse=True)
-    destination, destination_index = np.unique(destinations[:, axis], axis=0, return_inverse=True)
+    (source, source_index), (destination, destination_index) = (intervals(x, axis) for x in (sources, destinations))
     marks = touched(projection, network, axis, destination)
     running = np.concatenate([np.zeros((len(marks), 1), np.int64), np.cumsum(marks, axis=1, dtype=np.int64)], axis=1)
     counts = (running[:, source[:, 1]] - running[:, source[:, 0]]).T
-    return counts, source_index.ravel(), destination_index.ravel()
+    return counts, source_index, destination_index
+
+
+def intervals(boxes: Ints, axis: int) -> tuple[Ints, Ints]:
+    """(distinct intervals of a grid along one axis in ascending order, the index of each box's interval)."""
+    _, first, index = np.unique(boxes[:, axis, 0], return_index=True, return_inverse=True)
+    return boxes[first, axis], index.ravel()
 
 
 def source_mask(projection: Projection, network: Network[Any], box: tuple[tuple[int, int], ...]) -> Bools:

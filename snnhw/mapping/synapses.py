@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnhw.linear import matrix_of
-from snnhw.mapping.geometry import Ints, labels, sizes, touched
+from snnhw.mapping.geometry import Ints, intervals, labels, sizes, touched
 from snnhw.network import Conv, Dense, Diagonal, Inject, Network, Projection, Sparse
 from snnhw.target import Target
 
@@ -100,12 +100,12 @@ def _kernels(projection: Projection, network: Network[Any], fmt: Format, boxes: 
     op = projection.op
     assert isinstance(op, Conv)
     kernel = network.weights[op.weight].shape
-    channels, inverse = np.unique(boxes[:, 0], axis=0, return_inverse=True)
+    channels, inverse = intervals(boxes, 0)
     longest, total = np.zeros(len(channels), np.int64), np.zeros(len(channels), np.int64)
     for row, interval in enumerate(channels):
         words = fmt.words(_outputs(op, network, projection, interval[None]) * kernel[2] * kernel[3], projection.delay)
         longest[row], total[row] = words.max(), words.sum() * kernel[1]
-    return longest[inverse.ravel()], total[inverse.ravel()]
+    return longest[inverse], total[inverse]
 
 
 def _expanded(projection: Projection, network: Network[Any], fmt: Format, boxes: Ints) -> tuple[Ints, Ints]:
@@ -124,12 +124,12 @@ def _expanded(projection: Projection, network: Network[Any], fmt: Format, boxes:
     return longest, total
 
 
-def _reached(projection: Projection, network: Network[Any], axis: int, intervals: Ints) -> Ints:
+def _reached(projection: Projection, network: Network[Any], axis: int, parts: Ints) -> Ints:
     """Rows (or columns) of each interval that one source row (column) reaches: (intervals, extent of pre)."""
     points = np.arange(network[projection.post].shape[axis], dtype=np.int64)
     marks = touched(projection, network, axis, np.stack([points, points + 1], axis=1))
     running = np.concatenate([np.zeros((1, marks.shape[1]), np.int64), np.cumsum(marks, axis=0, dtype=np.int64)])
-    found: Ints = running[intervals[:, 1]] - running[intervals[:, 0]]
+    found: Ints = running[parts[:, 1]] - running[parts[:, 0]]
     return found
 
 

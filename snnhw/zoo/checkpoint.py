@@ -19,7 +19,9 @@ FORMAT, VERSION = "snnhw-checkpoint", 1
 
 
 CALIBRATION = 128
-"""Training images kept in a checkpoint: with them a compiler chooses scales without asking for data."""
+"""Training samples kept in a checkpoint: with them a compiler chooses scales without asking for data."""
+CALIBRATION_BYTES = 320 * 1024
+"""Room for them; of large samples (event sequences) fewer are kept."""
 
 
 def pack(recipe: Recipe, model: nn.Module, data: Split, seed: int, history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -38,12 +40,16 @@ def pack(recipe: Recipe, model: nn.Module, data: Split, seed: int, history: list
             "classes": data.classes,
             "preprocessing": "none" if data.sequence else "uint8/255",
         },
-        "calibration": {"x": data.x_train[:CALIBRATION].clone()},
+        "calibration": {"x": data.x_train[: _calibration_samples(data)].clone()},
         "seed": seed,
         "epoch": len(history),
-        "metrics": dict(history[-1]) if history else {},
+        "metrics": {key: value for key, value in history[-1].items() if key != "health"} if history else {},
         "history": [dict(row) for row in history],
     }
+
+
+def _calibration_samples(data: Split) -> int:
+    return min(CALIBRATION, max(1, CALIBRATION_BYTES // max(1, data.x_train[0].nbytes)))
 
 
 def write(path: str | Path, content: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from snnhw.errors import SnnhwError
 from snnhw.shipped import shipped_folder
+from snnhw.zoo import event_data, small_data
 from snnhw.zoo.data import load_fashion_mnist
 
 SHIPPED = shipped_folder("examples") / "fashion_mnist_500.npz"
@@ -60,6 +61,13 @@ DATASETS: dict[str, Callable[[], Split]] = {
     "fashion_mnist": fashion_mnist,
     "fashion_mnist_10k": lambda: fashion_mnist(10_000),
     "examples": examples,
+    "xor": lambda: Split(*small_data.xor(), classes=2, sequence=True),
+    "iris": lambda: Split(*small_data.iris(), classes=3),
+    "digits": lambda: Split(*small_data.digits()),
+    "nmnist": lambda: Split(*event_data.nmnist(), sequence=True),
+    "events_smoke": lambda: Split(*event_data.events_smoke(), sequence=True),
+    "dvs_gesture": lambda: Split(*event_data.dvs_gesture(), classes=11, sequence=True),
+    "cifar10_dvs": lambda: Split(*event_data.cifar10_dvs(), sequence=True),
 }
 
 

@@ -1,4 +1,4 @@
-"""Multi-step spiking neurons: input and output ``[T, N, ...]``, state starts at rest for every call.
+"""Multi-step spiking neurons: input and output ``[T, N, ...]``, state starts at rest (or ``v_init``) for every call.
 
 All follow one written equation (same-step reset, order charge, fire, reset)::
 
@@ -39,6 +39,7 @@ class Neuron(nn.Module):
         comparison: Comparison,
         surrogate: str | Surrogate,
         detach_reset: bool = True,
+        v_init: float | None = None,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -52,6 +53,10 @@ class Neuron(nn.Module):
         if not (math.isfinite(v_threshold) and math.isfinite(rest) and v_threshold > rest):
             limit = "finite and above v_reset (or 0 with soft reset)"
             raise _refuse("bad-threshold", "the threshold cannot be used", where, v_threshold, limit)
+        if v_init is not None and not (math.isfinite(v_init) and v_init <= v_threshold):
+            limit = "finite and at most v_threshold"
+            raise _refuse("bad-threshold", "the membrane cannot start there", where, v_init, limit)
+        self._v_init = v_init
         self._decay, self._gain = float(decay), float(gain)
         self._v_threshold, self._v_reset = float(v_threshold), v_reset
         self._comparison: Comparison = comparison
@@ -78,6 +83,11 @@ class Neuron(nn.Module):
         return self._v_reset
 
     @property
+    def v_init(self) -> float | None:
+        """Membrane at the start of a sample; None: at rest."""
+        return self._v_init
+
+    @property
     def comparison(self) -> Comparison:
         """``"ge"``: spike at ``v >= v_threshold``; ``"gt"``: only above it."""
         return self._comparison
@@ -85,7 +95,7 @@ class Neuron(nn.Module):
     def constants(self) -> sequence.Constants:
         """The numbers of this layer, as the sequence functions take them."""
         return sequence.Constants(
-            self.decay, self.gain, self.v_threshold, self.v_reset, self.comparison == "gt", self.surrogate
+            self.decay, self.gain, self.v_threshold, self.v_reset, self.comparison == "gt", self.surrogate, self.v_init
         )
 
     def learnable(self) -> tuple[Tensor | None, Tensor | None]:
@@ -98,7 +108,7 @@ class Neuron(nn.Module):
         if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
             spikes = sequence.SpikeSequence.apply(x, *self.learnable(), c)  # type: ignore[no-untyped-call]
             return cast(Tensor, spikes)
-        v = torch.full_like(x[0], c.v_reset or 0.0)
+        v = torch.full_like(x[0], c.start)
         out = []
         for x_t in x.unbind(0):
             h = sequence.charge(v, x_t, c)
@@ -125,6 +135,7 @@ class IF(Neuron):
         comparison: Comparison = "ge",
         surrogate: str | Surrogate = "atan",
         detach_reset: bool = True,
+        v_init: float | None = None,
     ) -> None:
         super().__init__(
             decay=1.0,
@@ -134,6 +145,7 @@ class IF(Neuron):
             comparison=comparison,
             surrogate=surrogate,
             detach_reset=detach_reset,
+            v_init=v_init,
         )
 
 

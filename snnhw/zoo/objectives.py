@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from snnhw.errors import SnnhwError
 from snnhw.zoo.recipe import Recipe
+from snnhw.zoo.spike_times import first_cross_entropy, spike_time_error
 
 Objective = Callable[[Recipe, nn.Module, Tensor, Tensor], Tensor]
 """``objective(recipe, model, output, y)`` gives the scalar loss."""
@@ -27,7 +28,12 @@ def cross_entropy(recipe: Recipe, model: nn.Module, output: Tensor, y: Tensor) -
     return functional.cross_entropy(output.mean(0), y, label_smoothing=recipe.label_smoothing)
 
 
-OBJECTIVES: dict[str, Objective] = {"rate_mse": rate_mse, "cross_entropy": cross_entropy}
+OBJECTIVES: dict[str, Objective] = {
+    "rate_mse": rate_mse,
+    "cross_entropy": cross_entropy,
+    "first_cross_entropy": first_cross_entropy,
+    "spike_time_error": spike_time_error,
+}
 
 
 def loss_of(recipe: Recipe, model: nn.Module, output: Tensor, y: Tensor) -> Tensor:

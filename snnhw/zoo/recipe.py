@@ -15,6 +15,7 @@ class Recipe:
     ``short_steps`` instead. The learning rate rises linearly to ``lr`` over ``warmup`` (a fraction of the
     run) and falls as a half cosine to ``lr / 100``. ``train_steps`` keeps that many randomly chosen steps of
     each training sequence, in order (random temporal delete of SEW ResNet's event networks); 0 keeps all.
+    ``convert_steps``: the network is a ReLU network, deployed with that T after conversion (`conversion.py`).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Recipe:
     short_steps: int = 0
     short_epochs: int = 0
     train_steps: int = 0
+    convert_steps: int = 0
     flip: bool = True
     shift: int = 0
     label_smoothing: float = 0.0

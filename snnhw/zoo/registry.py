@@ -8,14 +8,22 @@ from typing import Any
 from torch import nn
 
 from snnhw.errors import SnnhwError
-from snnhw.zoo.families import sew, stbp
+from snnhw.zoo.families import ann, event, sew, spiking_resnet, stbp, tdbn, timed
 from snnhw.zoo.recipe import Recipe
 
-_FAMILIES = (stbp, sew)
+_FAMILIES = (stbp, sew, spiking_resnet, timed, tdbn, event, ann)
 
 KINDS: dict[str, Callable[..., nn.Module]] = {kind: make for family in _FAMILIES for kind, make in family.KINDS.items()}
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for family in _FAMILIES for recipe in family.RECIPES}
+
+
+_TITLES = {recipe.name: (family.__doc__ or "").partition("\n")[0] for family in _FAMILIES for recipe in family.RECIPES}
+
+
+def family_of(recipe: Recipe) -> str:
+    """The first line of the family's file: the system and its paper."""
+    return _TITLES[recipe.name]
 
 
 def build(kind: str, config: dict[str, Any]) -> nn.Module:

@@ -20,7 +20,10 @@ CHUNK = 1 << 15
 
 @dataclass(frozen=True)
 class Constants:
-    """What one layer's dynamics need: numbers as in ``Neuron`` (``v_reset`` None: subtract threshold)."""
+    """What one layer's dynamics need: numbers as in ``Neuron`` (``v_reset`` None: subtract threshold).
+
+    ``v_init`` is the membrane at the start of a sample; None: the rest. (A learnable decay needs None.)
+    """
 
     decay: float
     gain: float
@@ -28,6 +31,12 @@ class Constants:
     v_reset: float | None
     strict: bool
     surrogate: Surrogate
+    v_init: float | None = None
+
+    @property
+    def start(self) -> float:
+        """Membrane before the first step."""
+        return self.v_reset or 0.0 if self.v_init is None else self.v_init
 
 
 def charge(v: Tensor, x: Tensor, c: Constants) -> Tensor:
@@ -71,7 +80,7 @@ class SpikeSequence(torch.autograd.Function):
         h = x.new_empty(flat.shape)
         s = x.new_empty(flat.shape)
         for a in range(0, flat.shape[1], CHUNK):
-            v = torch.full_like(flat[0, a : a + CHUNK], c.v_reset or 0.0)
+            v = torch.full_like(flat[0, a : a + CHUNK], c.start)
             for t in range(steps):
                 now = charge(v, flat[t, a : a + CHUNK], c)
                 spiked = fire(now, c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from snnhw.errors import SnnhwError
 from snnhw.zoo import checkpoint
+from snnhw.zoo.conversion import deployable
 from snnhw.zoo.datasets import Split, dataset_of
+from snnhw.zoo.diagnose import diagnose
 from snnhw.zoo.encode import augment, delete_steps, encode, scale
 from snnhw.zoo.evaluate import accuracy
 from snnhw.zoo.objectives import decode, loss_of
@@ -24,6 +27,7 @@ from snnhw.zoo.recipe import Recipe
 from snnhw.zoo.registry import build, recipe_of
 
 Log = Callable[[str], None]
+Watch = Callable[[list[dict[str, Any]]], None]
 PROBE = 1000
 """Test images looked at after every epoch; nothing is selected by them, the last epoch is the result."""
 
@@ -37,6 +41,7 @@ def train(
     epochs: int | None = None,
     progress: bool | None = None,
     log: Log | None = None,
+    health: Watch | None = None,
 ) -> dict[str, Any]:
     """Trains a recipe and returns the checkpoint's content, which is also at ``out`` after every epoch.
 
@@ -48,7 +53,9 @@ def train(
         resume: go on from ``<out>.resume`` if it is there; the result equals an uninterrupted run bit by bit.
         epochs: stop after that many epochs in all (the schedule stays that of the recipe), to go on later.
         progress: bar on stderr; by default only on a terminal.
-        log: takes one line per epoch; by default stderr.
+        log: takes one line per epoch, and notes on what is (not) resumed; by default stderr.
+        health: takes the history after every epoch, whose rows then have the state of every spiking layer on a
+            probe batch under ``health`` (`diagnose.py`); the training itself is the same, bit by bit.
     """
     recipe, out = recipe_of(recipe), Path(out)
     data = data or dataset_of(recipe.dataset)
@@ -57,19 +64,50 @@ def train(
     model = build(recipe.kind, recipe.config)
     optimizer = _optimizer(recipe, model)
     history = _resume(_state_file(out), recipe, seed, model, optimizer) if resume else []
-    last = min(epochs or recipe.epochs, recipe.epochs)
-    for epoch in range(len(history), last):
+    done, last = len(history), min(epochs or recipe.epochs, recipe.epochs)
+    _note(log, recipe, _state_file(out), resume, done, last)
+    for epoch in range(done, last):
         started = time.monotonic()
-        row = {"epoch": epoch + 1, **_epoch(recipe, model, optimizer, data, seed, epoch, progress)}
-        row["test_probe"] = _accuracy(recipe, model, data, PROBE)
+        row: dict[str, Any] = {"epoch": epoch + 1, **_epoch(recipe, model, optimizer, data, seed, epoch, progress)}
+        deployed, network = deployable(recipe, model, data)
+        row["test_probe"] = _accuracy(deployed, network, data, PROBE)
         history.append(row)
+        if health is not None:
+            row["health"] = _health(recipe, model, data, seed)
         if epoch + 1 == recipe.epochs:
-            row["test_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
-        content = checkpoint.pack(recipe, model, data, seed, history)
+            row["test_accuracy"] = _accuracy(deployed, network, data, len(data.y_test))
+        if epoch + 1 == recipe.epochs and network is not model:
+            row["unconverted_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
+        content = checkpoint.pack(deployed, network, data, seed, history)
         checkpoint.write(out, content)
         checkpoint.write(_state_file(out), _state(recipe, seed, model, optimizer, history))
         log(f"{recipe.name} {_line(row, recipe.epochs)} {time.monotonic() - started:.0f} s")
-    return checkpoint.pack(recipe, model, data, seed, history)
+        if health is not None:
+            health(history)
+    if health is not None and not range(done, last):
+        health(history)
+    content = checkpoint.pack(*deployable(recipe, model, data), data, seed, history)
+    if not out.is_file():  # resumed after the last epoch, and the file has gone
+        checkpoint.write(out, content)
+    return content
+
+
+def _note(log: Log, recipe: Recipe, state: Path, resume: bool, done: int, last: int) -> None:
+    """Says what becomes of a training state that is there, or is not."""
+    if resume and not state.is_file():
+        log(f"{recipe.name}: nothing to resume, {state} is not there: training starts anew")
+    elif resume and done >= last:
+        log(f"{recipe.name}: nothing left to train, {done} of {recipe.epochs} epochs are done")
+    elif not resume and state.is_file():
+        log(f"{recipe.name}: training starts anew; {state} of an earlier run is replaced after the first epoch")
+
+
+def _health(recipe: Recipe, model: nn.Module, data: Split, seed: int) -> dict[str, Any]:
+    """Of the first training samples, without augmentation, at the T of deployment."""
+    x, y = data.x_train[: recipe.batch], data.y_train[: recipe.batch]
+    values = x if recipe.encoding == "spikes" else scale(x)
+    probe = encode(values, recipe.encoding, recipe.steps, torch.Generator().manual_seed(seed))
+    return diagnose(model, probe, lambda output: loss_of(recipe, model, output, y)).columns()
 
 
 def _epoch(
@@ -96,13 +134,27 @@ def _epoch(
             y = data.y_train[rows]
             output = model(_input(recipe, data.x_train[rows], steps, generator))
             loss = loss_of(recipe, model, output, y)
+            loss_sum += _finite(loss, f"{recipe.name}, epoch {epoch + 1}, batch {index + 1}") * len(rows)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            loss_sum += float(loss.detach()) * len(rows)
             right += int((decode(output.detach(), recipe.readout) == y).sum())
             advance()
     return {"steps": steps, "train_loss": loss_sum / len(order), "train_accuracy": right / len(order)}
+
+
+def _finite(loss: Tensor, where: str) -> float:
+    value = float(loss.detach())
+    if math.isfinite(value):
+        return value
+    raise SnnhwError(
+        "diverged",
+        "the loss is no longer a finite number",
+        where=where,
+        needed="a finite loss",
+        limit=f"got {value}",
+        hint="lower the recipe's lr, or give it a longer warmup; the checkpoint of the epoch before is still there",
+    )
 
 
 def _input(recipe: Recipe, samples: Tensor, steps: int, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import snnhw
-from snnhw import api
+from snnhw import api, limits
 from snnhw.artifact import Artifact
 from snnhw.errors import DataError, EngineError, LoweringError, SnnhwError, SourceError
 from snnhw.evaluate import evaluate
@@ -180,7 +180,7 @@ def test_spikes_without_a_time_axis(artifact: Artifact) -> None:
     assert refusal(DataError, lambda: snnhw.run(artifact, np.zeros((2, 6)))) == (
         "bad-shape: this network takes spikes over time, the data have no time axis\n"
         "  where: x\n  needed: (samples, 5, 6)\n  limit: (2, 6)\n"
-        "  hint: give --encode direct or bernoulli for static samples"
+        "  hint: give --encode direct, bernoulli or latency for static samples"
     )
 
 
@@ -272,6 +272,35 @@ def test_silent_populations_are_named_in_the_check() -> None:
     quiet = Flow(lambda m, x: m.n(m.f(x)), f=PerStep(nn.Linear(6, 5)), n=IF(1e6))
     compiled = snnhw.compile(quiet, torch.zeros(5, 1, 6), target="loihi2")
     assert "silent on these samples" in compiled.checks[0]["detail"]
+
+
+def test_large_networks_are_checked_on_one_sample_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "CHECK_VALUES", 5 * 8)
+    compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
+    assert [check["samples"] for check in compiled.checks] == [2, 2]
+    monkeypatch.setattr(api, "CHECK_VALUES", 5 * 8 - 1)
+    compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
+    assert [check["samples"] for check in compiled.checks] == [1, 1]
+    assert all("one sample only: 40 neurons x steps" in check["detail"] for check in compiled.checks)
+
+
+def test_batches_of_large_networks_are_smaller_and_change_nothing(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Largest population: 6 inputs at 5 steps."""
+    whole, told = snnhw.run(artifact, spikes(9), record="state"), []
+    agreed = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
+    monkeypatch.setattr(limits, "MAX_VALUES", 4 * 30 + 29)
+    found = snnhw.run(artifact, spikes(9), record="state", progress=lambda done, _: told.append(done))
+    assert told == [4, 8, 9]
+    assert set(found) == set(whole)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(found[name], values)
+    again = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
+    assert again == agreed
+    monkeypatch.setattr(api, "AGREEMENT_VALUES", 3 * 40)
+    fewer = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
+    assert fewer["samples"] == 3
 
 
 def test_a_leaking_tie_on_loihi1_fires_and_is_called_approximate() -> None:

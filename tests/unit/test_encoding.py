@@ -108,13 +108,14 @@ def test_shapes_that_do_not_fit(shape: tuple[int, ...]) -> None:
 def test_spikes_need_a_time_axis() -> None:
     assert refused(real_steps, np.zeros((5, *SHAPE)), SHAPE, "spikes", STEPS, 0) == (
         "bad-shape: this network takes spikes over time, the data have no time axis\n  where: x\n"
-        "  needed: (samples, 4, 2, 3)\n  limit: (5, 2, 3)\n  hint: give --encode direct or bernoulli for static samples"
+        "  needed: (samples, 4, 2, 3)\n  limit: (5, 2, 3)\n"
+        "  hint: give --encode direct, bernoulli or latency for static samples"
     )
 
 
 def test_unknown_encoding() -> None:
     text = refused(real_steps, np.zeros((5, *SHAPE)), SHAPE, "rate", STEPS, 0)
-    assert text == "bad-encoding: unknown encoding 'rate'\n  limit: direct, bernoulli, spikes"
+    assert text == "bad-encoding: unknown encoding 'rate'\n  limit: direct, bernoulli, latency, spikes"
 
 
 def test_bernoulli_outside_0_to_1() -> None:

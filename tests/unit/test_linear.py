@@ -144,6 +144,20 @@ def test_reach_bounds_every_sum(
     assert (y <= top).all()
 
 
+@each_operator
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 2)])
+def test_reach_of_whole_numbers_is_attained_by_every_neuron(
+    op: LinearOp, weights: dict[str, Array], pre: Shape, post: Shape, low: int, high: int
+) -> None:
+    """Each row of the matrix, with every input at the end that its sign asks for; borders included."""
+    bottom, top = reach(op, weights, low, high, pre, post)
+    rows = adjoint(op, weights, np.eye(int(np.prod(post)), dtype=np.int64).reshape(-1, *post), pre)
+    rows = rows.reshape(-1, int(np.prod(pre)))
+    np.testing.assert_array_equal(top.ravel(), (np.where(rows > 0, high, low) * rows).sum(axis=1))
+    np.testing.assert_array_equal(bottom.ravel(), (np.where(rows > 0, low, high) * rows).sum(axis=1))
+    assert top.dtype == bottom.dtype == np.int64
+
+
 def test_reach_is_attained() -> None:
     bottom, top = reach(Dense("w"), {"w": np.array([[2, -3]])}, 0, 5, (2,), (1,))
     assert (bottom[0], top[0]) == (-15, 10)

@@ -62,6 +62,7 @@ def with_projection(index: int, **changes: Any) -> Network[FloatNeuron]:
     return network(projections=tuple(projections))
 
 
+DELAY_RULE = "a projection's delay is the difference of the start steps and its lag"
 BROKEN: list[tuple[str, Network[FloatNeuron], str]] = [
     ("population names are unique", with_population(2, name="hidden"), "hidden"),
     ("inputs have no neuron model, all others have one", with_population(0, neuron=MODEL), "input"),
@@ -69,8 +70,10 @@ BROKEN: list[tuple[str, Network[FloatNeuron], str]] = [
     ("projections join populations of the network", with_projection(1, pre="ghost"), "b"),
     ("projections join populations of the network", with_projection(1, post="ghost"), "b"),
     ("every hop costs at least one step", with_projection(1, delay=0), "b"),
-    ("a projection's delay is the difference of the start steps", with_projection(2, delay=1), "skip"),
-    ("a projection's delay is the difference of the start steps", with_population(1, start=2), "a"),
+    (DELAY_RULE, with_projection(2, delay=1), "skip"),
+    (DELAY_RULE, with_projection(2, lag=1), "skip"),
+    (DELAY_RULE, with_projection(2, delay=1, lag=-1), "skip"),
+    (DELAY_RULE, with_population(1, start=2), "a"),
     ("every operator's weights exist", with_projection(0, op=Dense("ghost")), "a"),
     (
         "every computed population has an input",

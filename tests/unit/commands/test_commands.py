@@ -16,6 +16,7 @@ from snnhw.mapping import place
 from snnhw.network import IntNeuron, Network, format_network
 from snnhw.target import Target
 from tests.unit.commands.line import Room, snnhw
+from tests.unit.frontends.checkpoints import content, saved
 
 COMPARE_KEYS = {
     *("float", "quantized", "agreement", "synops", "neuron_updates", "messages", "hops", "latency", "energy"),
@@ -56,6 +57,7 @@ def test_compile_says_what_it_made(stbp: Room, tmp_path: Path) -> None:
     assert found["target"] == "loihi1"
     assert (found["populations"], found["projections"], found["steps"], found["pipeline_fill"]) == (4, 4, 4, 4)
     assert found["neurons"] == 2 * 64 + 3 * 16 + 5 + 4
+    assert found["never_fire"] == "no population: each can reach its threshold"
     assert found["checks"][:2] == ["source = NIR: equal", "NIR = lowered: equal"]
     assert found["calibration"] == "4 samples"
     people = snnhw(*words)
@@ -149,6 +151,16 @@ def test_inspect_and_explain(sew: Room) -> None:
     assert {row["population"] for row in rows} == {"stem_if"}
     assert "stem_if" in snnhw("explain", sew / "net.snnhw").out
     assert "  core 0 (chip 0): " in snnhw("inspect", sew / "net.snnhw", "--cores").out
+
+
+def test_populations_that_cannot_fire_are_named(tmp_path: Path) -> None:
+    """A threshold that no input reaches within T is no error, but nothing to find out on the chip either."""
+    parts = content("stbp_scnn")
+    parts["model"] = {key: value * 0.0 if key.startswith("fc1") else value for key, value in parts["model"].items()}
+    words = ("compile", saved(tmp_path / "net.pt", parts), "--target", "loihi2", "-o", tmp_path / "net.snnhw")
+    assert snnhw(*words, "--json").json["never_fire"].startswith("lif3")
+    said = snnhw("explain", tmp_path / "net.snnhw", "--population", "lif3").out
+    assert "no input can make it fire within these steps" in said
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net.nir", "net.snnhw"])

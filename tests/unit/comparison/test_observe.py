@@ -16,7 +16,27 @@ from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input
 
 
 def test_ties_go_to_the_lowest_class() -> None:
-    assert predict(np.array([[1, 3, 3], [2, 2, 2], [-5, -6, -4]])).tolist() == [1, 0, 2]
+    sums = np.array([[1, 3, 3], [2, 2, 2], [-5, -6, -4]])
+    for kind in ("rate", "mean"):
+        assert predict(kind, np.stack([sums - 1, np.ones_like(sums)], axis=1)).tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("times", "want"),
+    [
+        ([2, 0, 1], 1),
+        ([1, 1, 2], 0),  # a tie
+        ([None, 3, None], 1),  # a spike in the last step is earlier than silence
+        ([None, None, None], 0),  # nobody spikes
+        ([3, None, 0], 2),
+    ],
+)
+def test_the_first_spike_decides_and_silence_is_last(times: list[int | None], want: int) -> None:
+    output = np.zeros((1, 4, 3), int)
+    for i, time in enumerate(times):
+        if time is not None:
+            output[0, time:, i] = 3  # what comes later, and how many spikes, is no matter
+    assert predict("first", output).tolist() == [want]
 
 
 def test_rate_output_is_the_spikes() -> None:

@@ -51,7 +51,7 @@ def test_stock_processes_of_lif_networks() -> None:
 def test_delay_lines_are_shared_by_pre_and_delay() -> None:
     plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5))
     (line,) = (node for node in plan.nodes if node.kind == "Delay")
-    assert line.params == {"shape": (4, 3, 2), "delay": 1}
+    assert line.params == {"shape": (4, 3, 2), "delay": 1, "start": 0, "interval": 3, "lag": 0}
     assert {w.target for w in plan.wires if w.source == line.name} == {"in-b#3", "in-c#4"}
 
 

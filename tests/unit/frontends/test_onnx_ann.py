@@ -166,7 +166,7 @@ REFUSED: list[tuple[list[Any], Constants, list[Any], str]] = [
      "bad-shape: the ONNX node does not take its input: "),
     ([N("Conv", ["x", "w"], ["y"], name="c", group=3)], W, ["n", 3, 6, 6],
      "bad-shape: the ONNX node does not take its input: "),
-    ([N("AveragePool", ["x"], ["y"], kernel_shape=[2])], {}, IMAGE, "bad-shape: the ONNX node does not take its input: "),
+    ([N("AveragePool", ["x"], ["y"], kernel_shape=[2])], {}, IMAGE, "bad-shape: the ONNX node does not take its inp"),
     ([N("BatchNormalization", ["x", "g", "g", "g", "g"], ["y"])], {"g": weights(5)}, ROW,
      "bad-shape: the ONNX node does not take its input: "),
     ([N("Gather", ["m", "i"], ["w"], name="gather"), N("MatMul", ["x", "w"], ["y"])], {**B, "i": np.array([9])}, ROW,
@@ -197,6 +197,7 @@ REFUSED: list[tuple[list[Any], Constants, list[Any], str]] = [
     ([N("Relu", ["x"], ["y"])], {}, ["n", 1, "h", 6],
      "bad-shape: the input of the ONNX classifier must be floats (batch, ...) of a fixed shape"),
     ([N("Relu", ["x"], ["y"])], {}, [4], "bad-shape: the input of the ONNX classifier must be floats"),
+    ([N("Relu", ["x"], ["y"])], {}, [1 << 40, 4], "limit: numbers after the first dimension, at most 67108864 values"),
 ]  # fmt: skip
 
 

@@ -29,15 +29,19 @@ IN, HIDDEN, OUT = 6, 5, 3
 
 
 def network(
-    u_keep: float = 1.0, v_keep: float = 1.0, comparison: Any = "ge", delays: tuple[int, ...] = (0, 1, 3)
+    u_keep: float = 1.0,
+    v_keep: float = 1.0,
+    comparison: Any = "ge",
+    delays: tuple[int, ...] = (0, 1, 3),
+    below: float = 0.0,
 ) -> Flow:
     """Whole weights; some neurons spike at once, some late, some never."""
     torch.manual_seed(0)
     layers = {
         "first": Delayed(IN, HIDDEN, delays),
-        "hidden": FirstSpike(6.0, u_keep, v_keep, comparison),
+        "hidden": FirstSpike(6.0 - below, u_keep, v_keep, comparison),
         "second": Delayed(HIDDEN, OUT, delays),
-        "last": FirstSpike(9.0, u_keep, v_keep, comparison),
+        "last": FirstSpike(9.0 - below, u_keep, v_keep, comparison),
     }
     for name in ("first", "second"):
         nn.init.uniform_(layers[name].weight, -1.4, 2.4)  # type: ignore[arg-type]
@@ -58,13 +62,14 @@ def inputs(samples: int = 6, steps: int = STEPS) -> Array:
 
 
 def once(spikes: Array) -> bool:
-    return bool(spikes.sum(axis=1).max() == 1 and spikes.sum(axis=1).min() == 0)
+    return bool(spikes.any() and spikes.sum(axis=1).max() == 1)
 
 
 @pytest.mark.parametrize("comparison", ["ge", "gt"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_whole_weights_give_the_modules_spikes(target: str, comparison: str) -> None:
-    source, x = imported(network(comparison=comparison)), inputs()
+    """Thresholds are met exactly on loihi2; where weights have 7 bit, they are kept half a unit away from sums."""
+    source, x = imported(network(comparison=comparison, below=0.5 * (target == "loihi1"))), inputs()
     require_equal(check_import(source, x))
     want = run_module(source, x)
     made = made_for(source, target, x)
@@ -73,6 +78,7 @@ def test_whole_weights_give_the_modules_spikes(target: str, comparison: str) -> 
     for name in ("hidden", "last"):
         np.testing.assert_array_equal(found[f"spikes/{name}"], want[name])
         assert once(want[name])
+        assert not want[name].any(axis=1).all(), "some never spike"
     times = np.where(want["last"].any(axis=1), want["last"].argmax(axis=1), STEPS)
     assert found["predictions"].tolist() == times.argmin(axis=1).tolist()
     assert found["predictions"][0] == 0, "silence"
@@ -96,7 +102,7 @@ def test_leaking_neurons_spike_once_too(target: str, keeps: tuple[float, float])
 
 def test_inputs_that_go_on_change_nothing_after_the_spike() -> None:
     """Dense input: the membrane crosses again and again."""
-    source, x = imported(network()), bits(2, 4, STEPS, IN, rate=0.7)
+    source, x = imported(network(below=0.5)), bits(2, 4, STEPS, IN, rate=0.7)
     for target in TARGETS:
         made = made_for(source, target, x)
         found = made.run_fast()

@@ -199,7 +199,7 @@ def test_a_check_names_the_first_difference() -> None:
 
 
 def test_a_missing_population_counts_as_different() -> None:
-    check = compared("a = b", {"n": np.zeros((2, 3))}, {})
+    check = compared("a = b", {"n": np.zeros((2, 3))}, [])
     assert check == Check("a = b", 2, 6, 6, "n: missing or of another shape")
 
 

@@ -94,7 +94,7 @@ def test_a_skip_without_its_delay_is_refused() -> None:
             verify(delayed(network, skip.name, -1))
         assert str(caught.value) == (
             "invalid-network: a rule of the network does not hold: "
-            "a projection's delay is the difference of the start steps\n"
+            "a projection's delay is the difference of the start steps and its lag\n"
             f"  where: {skip.name}"
         )
 

@@ -17,7 +17,7 @@ from snnhw.zoo.evaluate import accuracy
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-@pytest.mark.parametrize("name", ["stbp_scnn", "sew_resnet"])
+@pytest.mark.parametrize("name", ["stbp_scnn", "sew_resnet", "sew_and", "sew_iand", "spiking_resnet"])
 def test_shipped_checkpoints_classify_the_shipped_images(name: str) -> None:
     path = EXAMPLES / f"{name}.pt"
     model, content = load_model(path)

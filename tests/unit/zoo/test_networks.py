@@ -10,15 +10,10 @@ from torch import fx, nn
 
 from snnhw.errors import SnnhwError
 from snnhw.zoo.containers import PerStep
-from snnhw.zoo.neurons import Neuron
 from snnhw.zoo.registry import build
 from snnhw.zoo.sew import SewResNet
 from snnhw.zoo.stbp import StbpScnn
-
-
-class LeafTracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, PerStep | Neuron) or super().is_leaf_module(m, module_qualified_name)
+from tests.unit.zoo.nets import LeafTracer, neurons
 
 
 def test_per_step_applies_its_layers_to_each_step() -> None:
@@ -52,42 +47,6 @@ def test_stbp_has_the_size_of_the_paper() -> None:
     model = StbpScnn()
     assert sum(p.numel() for p in model.parameters()) == 211_690
     assert neurons(model, torch.rand(1, 1, 1, 28, 28)) == 31_498
-
-
-def test_sew_shapes_and_size() -> None:
-    small = SewResNet(in_channels=3, image_size=10, channels=(4, 6), blocks=(1, 2), classes=5)
-    assert small(torch.rand(2, 3, 3, 10, 10)).shape == (2, 3, 5)
-    assert neurons(SewResNet().eval(), torch.rand(1, 1, 1, 28, 28)) == 109_760
-
-
-def neurons(model: nn.Module, x: torch.Tensor) -> int:
-    """Outputs of all neuron layers for one sample."""
-    count: list[int] = []
-    for module in model.modules():
-        if isinstance(module, Neuron):
-            module.register_forward_hook(lambda _m, _args, out: count.append(out[0, 0].numel()))
-    model(x)
-    return sum(count)
-
-
-def test_sew_blocks_add_so_values_pass_one() -> None:
-    torch.manual_seed(0)
-    model = SewResNet(channels=(4,), blocks=(3,), image_size=8)
-    seen: list[float] = []
-    model.stages.register_forward_hook(lambda _m, _args, out: seen.append(float(out.detach().max())))
-    model(torch.rand(4, 5, 1, 8, 8) * 4)
-    assert 1.0 < seen[0] <= 4.0
-    assert seen[0] == int(seen[0])
-
-
-@pytest.mark.parametrize("connect", ["AND", "IAND", "add"])
-def test_other_connects_are_refused(connect: str) -> None:
-    with pytest.raises(SnnhwError) as caught:
-        SewResNet(connect=connect)
-    assert str(caught.value) == (
-        "unsupported-connect: this SEW connect function is not there yet\n"
-        f"  where: SewResNet(connect=)\n  needed: '{connect}'\n  limit: 'ADD'\n  hint: use connect='ADD'"
-    )
 
 
 @pytest.mark.parametrize("model", [StbpScnn(), SewResNet()], ids=["stbp", "sew"])
@@ -127,7 +86,7 @@ def test_networks_run_in_float64() -> None:
             "bad-network: the network does not take this configuration\n  where: stbp_scnn",
         ),
         ("stbp_scnn", {"channels": [8]}, "bad-network: the STBP network cannot be built\n  where: StbpScnn"),
-        ("sew_resnet", {"blocks": [1]}, "bad-network: the SEW ResNet cannot be built\n  where: SewResNet"),
+        ("sew_resnet", {"blocks": [1]}, "bad-network: the residual network cannot be built\n  where: SewResNet"),
     ],
 )
 def test_wrong_networks_are_refused(kind: str, config: dict[str, object], text: str) -> None:

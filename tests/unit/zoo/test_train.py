@@ -14,6 +14,7 @@ from snnhw.errors import SnnhwError
 from snnhw.zoo import checkpoint, datasets
 from snnhw.zoo.encode import augment, encode
 from snnhw.zoo.evaluate import accuracy
+from snnhw.zoo.neurons import Neuron
 from snnhw.zoo.objectives import loss_of
 from snnhw.zoo.registry import RECIPES, recipe_of
 from snnhw.zoo.train import train
@@ -42,6 +43,58 @@ def test_resumed_training_equals_uninterrupted(name: str, tmp_path: Path) -> Non
         assert torch.equal(value, resumed["model"][key]), key
     other = run(name, tmp_path / "other.pt", seed=4, epochs=1)
     assert other["history"][0] != whole["history"][0]
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_health_changes_nothing(name: str, tmp_path: Path) -> None:
+    """Augmentation, Bernoulli draws and BatchNorm included; a run may go on with or without it."""
+    without = run(name, tmp_path / "without.pt", seed=5)
+    seen: list[int] = []
+    probed = run(name, tmp_path / "with.pt", seed=5, health=lambda history: seen.append(len(history)), epochs=1)
+    assert seen == [1]
+    mixed = run(name, tmp_path / "with.pt", seed=5, resume=True)
+    for key, value in without["model"].items():
+        assert torch.equal(value, mixed["model"][key]), key
+    first, second = mixed["history"]
+    assert {key: value for key, value in first.items() if key != "health"} == without["history"][0]
+    assert second == without["history"][1]
+    assert set(probed["metrics"]) == set(without["history"][0]), "metrics are numbers"
+    spiking = [n for n, m in checkpoint.load_model(tmp_path / "with.pt")[0].named_modules() if isinstance(m, Neuron)]
+    assert sorted(first["health"]["layer"]) == sorted(spiking)
+    assert all(gradient > 0 for gradient in first["health"]["input_gradient"])
+
+
+def test_every_smoke_recipe_has_health(tmp_path: Path) -> None:
+    """Of every family: those without surrogate gradients, and the ReLU network, which has no spiking layer."""
+    for name in ("spikeprop_xor_smoke", "relpsp_digits_smoke", "tdbn_resnet_smoke", "sew_and_smoke", "ann_cnn_smoke"):
+        history = run(name, tmp_path / f"{name}.pt", epochs=1, health=lambda _: None)["history"]
+        assert bool(history[0]["health"]["layer"]) == (name != "ann_cnn_smoke")
+
+
+def test_notes_on_what_is_resumed(tmp_path: Path) -> None:
+    lines: list[str] = []
+    path = tmp_path / "m.pt"
+    text = f"stbp_scnn_smoke: nothing to resume, {path}.resume is not there: training starts anew"
+    train("stbp_scnn_smoke", path, resume=True, epochs=1, log=lines.append)
+    assert lines[0] == text
+    path.unlink()
+    again = train("stbp_scnn_smoke", path, resume=True, epochs=1, log=lines.append)
+    assert lines[2:] == ["stbp_scnn_smoke: nothing left to train, 1 of 2 epochs are done"]
+    assert checkpoint.read(path)["history"] == again["history"], "the file is there again"
+    train("stbp_scnn_smoke", path, epochs=1, log=lines.append)
+    text = f"stbp_scnn_smoke: training starts anew; {path}.resume of an earlier run is replaced after the first epoch"
+    assert lines[3] == text
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
+    recipe = replace(RECIPES["sew_resnet_smoke"], lr=1e38)
+    with pytest.raises(SnnhwError) as caught:
+        train(recipe, tmp_path / "m.pt", log=quiet)
+    text = "diverged: the loss is no longer a finite number\n  where: sew_resnet_smoke, epoch 1, batch "
+    assert str(caught.value).startswith(text)
+    assert "needed: a finite loss" in str(caught.value)
+    assert "hint: lower the recipe's lr" in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", SMOKE)
