@@ -148,16 +148,36 @@ def reach(
     if isinstance(op, Inject):
         return np.full(post_shape, low), np.full(post_shape, high)
     w = weights[op.weight]
+    whole = w.dtype.kind in "iu"
+    # zero padding is a value inside the interval only if the interval holds 0, which all payloads do
+    if whole and isinstance(op, Conv):
+        return _conv_reach(op, w, int(low), int(high), pre_shape, post_shape)
     structure = {
         op.weight + part: weights[op.weight + part] for part in ("/indices", "/indptr") if op.weight + part in weights
     }
     positive, negative = {op.weight: np.maximum(w, 0), **structure}, {op.weight: np.minimum(w, 0), **structure}
-    dtype = np.int64 if w.dtype.kind in "iu" else np.float64
+    dtype = np.int64 if whole else np.float64
     highs, lows = np.full((1, *pre_shape), high, dtype), np.full((1, *pre_shape), low, dtype)
-    # zero padding is a value inside the interval only if the interval holds 0, which all payloads do
     top = apply(op, positive, highs, post_shape)[0] + apply(op, negative, lows, post_shape)[0]
     bottom = apply(op, positive, lows, post_shape)[0] + apply(op, negative, highs, post_shape)[0]
     return bottom, top
+
+
+def _conv_reach(op: Conv, w: Array, low: int, high: int, pre_shape: Shape, post_shape: Shape) -> tuple[Array, Array]:
+    """`reach` of an integer convolution: every input channel and pixel has the same interval, so the taps of a kernel
+    are added over its channels first, and a pixel's bound is the sum of the taps that lie inside the image there."""
+    positive, negative = (part(w, 0).sum(axis=1, dtype=np.int64) for part in (np.maximum, np.minimum))
+    rows, cols = (_taps_inside(op, axis, w.shape[axis + 2], pre_shape, post_shape) for axis in (0, 1))
+    ends = (positive * low + negative * high, positive * high + negative * low)
+    bottom, top = (rows.T @ taps @ cols for taps in ends)  # (H', kh) @ (C_out, kh, kw) @ (kw, W')
+    return bottom, top
+
+
+def _taps_inside(op: Conv, axis: int, kernel: int, pre_shape: Shape, post_shape: Shape) -> Array:
+    """Which taps of a kernel fall inside the image along one axis: 0 or 1, (kernel, extent of post)."""
+    starts = np.arange(post_shape[axis + 1], dtype=np.int64) * op.stride[axis] - op.padding[axis]
+    at = np.arange(kernel, dtype=np.int64)[:, None] * op.dilation[axis] + starts
+    return ((at >= 0) & (at < pre_shape[axis + 1])).astype(np.int64)
 
 
 def scale_rows(
@@ -190,4 +210,4 @@ def scale_rows(
             rows = np.repeat(np.broadcast_to(factor, post_shape).ravel(), np.diff(arrays["/indptr"]))
         case _:
             rows = factor
-    return {**arrays, "": w * rows}
+    return {**arrays, "": np.asarray(w * rows)}
