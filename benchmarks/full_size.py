@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,7 @@ def measure(name: str, samples: int) -> dict[str, Any]:
         "populations": {str(kind): len(members) for kind, members in populations.items() if members},
         "neurons": {str(kind): sum(p.size for p in members) for kind, members in populations.items() if members},
         "projections": len(artifact.network.projections),
+        "operators": dict(Counter(type(p.op).__name__ for p in artifact.network.projections)),
         "cores": artifact.mapping.cores_used,
         "chips": artifact.mapping.chips,
         "unproven": [b["population"] for b in artifact.bounds if b["status"] != "proven"],

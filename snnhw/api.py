@@ -31,6 +31,7 @@ from snnhw.lowering.lower import SUMS, lower, lower_for
 from snnhw.lowering.sums import Sums
 from snnhw.mapping.place import place
 from snnhw.network import Array, FloatNeuron, Network
+from snnhw.quantize.activity import CALIBRATION_SAMPLES, calibration_samples
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.semantics import Deployment, Semantics
@@ -99,8 +100,19 @@ def compile(
     if samples is not None:
         checks.append(_integer_check(quantized, imported.deployment, samples))
     stage("map")
+    return _artifact(imported, chip, quantized, checks, samples)
+
+
+def _artifact(
+    imported: Source, chip: Target, quantized: Quantized, checks: list[Check], samples: Array | None
+) -> Artifact:
+    """The placed network with everything that is known of it."""
     mapping = place(quantized.network, chip)
-    calibration = None if samples is None else {"sha256": data_hash(samples), "samples": len(samples)}
+    calibration: dict[str, Any] | None = None
+    if samples is not None:
+        used, wanted = calibration_samples(quantized.reference), min(len(samples), CALIBRATION_SAMPLES)
+        calibration = {"sha256": data_hash(samples), "samples": len(samples)}
+        calibration |= {"used": used} if used < wanted else {}
     return Artifact(
         source=dict(imported.origin),
         target=chip,

@@ -145,7 +145,7 @@ def _latency(real: Array, steps: int) -> Array:
     values = real.astype(np.float32)  # as bernoulli: uint8, float32 and float64 of an image spike alike
     times = np.rint((np.float32(1.0) - values) * np.float32(-(-steps // 2) - 1))
     at = np.arange(steps, dtype=np.float32).reshape(steps, *[1] * (real.ndim - 1))
-    return ((times[:, None] == at) & (values > 0)[:, None]).astype(np.float64)
+    return np.asarray((times[:, None] == at) & (values > 0)[:, None], np.float64)
 
 
 def _bernoulli(real: Array, steps: int, seed: int) -> Array:

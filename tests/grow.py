@@ -162,7 +162,8 @@ class Grower:
         return name
 
     def _exponent(self, op: LinearOp) -> int:
-        if self.rng.random() < 0.7 or isinstance(op, Inject) or (self.profile == LIF and not isinstance(op, Dense)):
+        plain = 0.4 if self.profile == LIF else 0.7  # on LIF only matrices have an exponent
+        if self.rng.random() < plain or isinstance(op, Inject) or (self.profile == LIF and not isinstance(op, Dense)):
             return 0
         return int(self.rng.integers(-2, 3)) if self.profile == PROGRAMMABLE else int(self.rng.integers(-3, 2))
 

@@ -24,6 +24,7 @@ def test_sew_resnet_18_compiles_at_full_size(tmp_path: Path) -> None:
     blocks = sum((4 if side == 56 else 5) * width * side * side for width, side in stages)
     assert row["neurons"]["neuron"] == stem + blocks
     assert row["neurons"]["gate"] == 64 * 56 * 56
+    assert row["operators"] == {"Conv": 40, "Dense": 1}  # pools stay kernels: nothing became a sparse matrix
     assert [(check["status"], check["different"]) for check in row["checks"]] == [("equal", 0)] * 2
     assert row["quiet"] == row["unproven"] == row["never_fire"] == []
     assert 1 < row["chips"] <= 12

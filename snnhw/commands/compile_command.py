@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,8 +115,14 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
             f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks
         ],
         "assumed": assumptions(artifact),
-        "calibration": None if artifact.calibration is None else f"{artifact.calibration['samples']} samples",
+        "calibration": None if artifact.calibration is None else calibrated(artifact.calibration),
     }
+
+
+def calibrated(calibration: Mapping[str, Any]) -> str:
+    """How many samples there were; of a network too large to hold the activity of all, how many were used."""
+    used = f", the first {calibration['used']} used: the network is large" if "used" in calibration else ""
+    return f"{calibration['samples']} samples{used}"
 
 
 def assumptions(artifact: Any) -> str:

@@ -295,7 +295,7 @@ def _layer(
     if isinstance(layer, Delayed):
         return delayed(name, layer, sources, builder.shapes[sources[0]], shapes[name], semantics.dt, builder.add)
     if isinstance(layer, FirstSpike):
-        builder.overrides[f"{name}.any"] = crossing_semantics(layer, semantics)
+        builder.overrides |= crossing_semantics(name, layer, semantics)
         return first_spike(name, layer, sources, shapes[name], semantics.dt, builder.add)
     converter: Callable[..., nir.NIRNode] | None = LINEAR_CONVERTERS.get(type(layer))
     if converter is None:

@@ -43,7 +43,7 @@ def load_ann(path: str | Path) -> nn.Module:
     model = _read(path)
     reader = _Reader(model, path.name)
     for index, node in enumerate(model.graph.node):
-        reader.visit(node, node.name or f"{node.op_type}_{index}")
+        reader.visit(node, _text(node.name) or f"{_text(node.op_type)}_{index}")
     return reader.finish()
 
 
@@ -87,7 +87,7 @@ class _Reader:
 
     def __init__(self, model: Any, file: str) -> None:
         self.file, self.opsets = file, list(model.opset_import)
-        self.constants: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.constants: dict[str, Array] = {t.name: _array(t, file) for t in model.graph.initializer}
         self.readers: dict[str, int] = {}
         for name in [n for node in model.graph.node for n in node.input] + [o.name for o in model.graph.output]:
             self.readers[name] = self.readers.get(name, 0) + 1
@@ -162,9 +162,7 @@ class _Reader:
         try:
             found = [np.asarray(value) for value in ReferenceEvaluator(model).run(None, feeds)]
         except Exception as error:  # onnx's evaluator raises many kinds
-            raise SourceError(
-                "bad-onnx", f"a constant of the ONNX file cannot be computed: {error}", where=where, needed=node.op_type
-            ) from error
+            raise _bad_constant(where, error) from error
         if any(value.dtype.kind not in "fiub" for value in found):
             raise refuse(where, f"{node.op_type} of other than numbers")
         self.constants |= dict(zip(node.output, found, strict=True))
@@ -228,6 +226,27 @@ class _Reader:
                 hint="export the trained network in eval mode",
             )
         return self.constants[name]
+
+
+def _text(name: str | bytes) -> str:
+    """A name in the file; protobuf gives bytes where it is not UTF-8."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+def _array(tensor: Any, file: str) -> Array:
+    try:
+        return numpy_helper.to_array(tensor)
+    except (KeyError, ValueError, TypeError) as error:  # an unknown data type, a wrong number of bytes
+        raise _bad_constant(f"{file}: {_text(tensor.name)}", error) from None
+
+
+def _bad_constant(where: str, error: Exception) -> SourceError:
+    return SourceError(
+        "bad-onnx",
+        f"a constant of the ONNX file cannot be computed: {error}",
+        where=where,
+        hint="export it again",
+    )
 
 
 def _bad_shape(where: str, error: Exception) -> SourceError:

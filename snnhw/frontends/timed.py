@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from collections.abc import Callable
+
 import nir
 import numpy as np
 
 from snnhw.frontends.gates import Add, Shape
+from snnhw.network import Array
 from snnhw.semantics import Semantics
 from snnhw.zoo.timed import Delayed, FirstSpike
 
@@ -19,7 +22,7 @@ from snnhw.zoo.timed import Delayed, FirstSpike
 def first_spike(name: str, layer: FirstSpike, sources: list[str], shape: Shape, dt: float, add: Add) -> list[str]:
     """The nodes of a `FirstSpike` layer; the last carries its name."""
 
-    def full(value: float) -> np.ndarray:  # type: ignore[type-arg]
+    def full(value: float) -> Array:
         return np.full(shape, value)
 
     current = add(f"{name}.current", _integrator(layer.u_keep, full, dt), sources, shape)
@@ -38,7 +41,7 @@ def first_spike(name: str, layer: FirstSpike, sources: list[str], shape: Shape, 
     return add(name, nir.Threshold(full(0.5)), [*fired, *blocked], shape)
 
 
-def _integrator(keep: float, full, dt: float) -> nir.NIRNode:  # type: ignore[no-untyped-def]
+def _integrator(keep: float, full: Callable[[float], Array], dt: float) -> nir.NIRNode:
     """u[t] = keep u[t-1] + x[t]."""
     if keep == 1.0:
         return nir.I(r=full(1.0 / dt))
@@ -57,7 +60,6 @@ def delayed(
     return found
 
 
-def crossing_semantics(layer: FirstSpike, default: Semantics) -> dict[str, Any]:
-    """Fields in which `.any` differs from the network's default; its reset is free: only its first spike counts."""
-    own = {"comparison": layer.comparison, "max_spikes": 1, "v_min": None, "integrator": "euler", "v_init": "v_reset"}
-    return {key: value for key, value in own.items() if getattr(default, key) != value}
+def crossing_semantics(name: str, layer: FirstSpike, default: Semantics) -> dict[str, dict[str, str]]:
+    """What differs in `.any` from the network's default."""
+    return {f"{name}.any": {"comparison": layer.comparison}} if layer.comparison != default.comparison else {}

@@ -288,8 +288,8 @@ class _Maker:
                 by_pool.setdefault(term.chain[0], []).append(term)
         for name, members in by_pool.items():
             node = self.reader.graph.nodes[name]
-            if len({term.lag for term in members}) > 1:
-                continue
+            if len({term.lag for term in members}) > 1 or len(set(members)) < len(members):
+                continue  # what reaches the pool at two times, or twice, is not one relay's sum
             if name not in self.pools and not worthwhile(node, self._members(members), self.payload, population.size):
                 continue
             if name not in self.pools:

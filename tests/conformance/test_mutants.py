@@ -91,7 +91,11 @@ def _later_start(network: Network[Any]) -> Network[Any]:
     return replace(network, populations=tuple(replace(p, start=p.start + (p.start > 0)) for p in network.populations))
 
 
-@pytest.mark.parametrize("change", [_without_late_arrival, _later_start])
+def _delays_reach_the_next_sample(network: Network[Any]) -> Network[Any]:
+    return replace(network, projections=tuple(replace(q, lag=0) for q in network.projections))
+
+
+@pytest.mark.parametrize("change", [_without_late_arrival, _later_start, _delays_reach_the_next_sample])
 @pytest.mark.parametrize(
     "profile", [pytest.param(p, marks=pytest.mark.xdist_group(f"lava-{p}-0")) for p in (LIF, PROGRAMMABLE)]
 )

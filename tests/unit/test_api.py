@@ -17,6 +17,7 @@ from snnhw.artifact import Artifact
 from snnhw.errors import DataError, EngineError, LoweringError, SnnhwError, SourceError
 from snnhw.evaluate import evaluate
 from snnhw.frontends import load_source
+from snnhw.quantize import activity
 from snnhw.semantics import Deployment
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF, LIF
@@ -298,6 +299,10 @@ def test_batches_of_large_networks_are_smaller_and_change_nothing(
         np.testing.assert_array_equal(found[name], values)
     again = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
     assert again == agreed
+    monkeypatch.setattr(activity, "HELD_VALUES", 5 * (6 + 5) * 2)  # the input and the first layer, five steps
+    part = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).calibration
+    assert part is not None
+    assert (part["samples"], part["used"]) == (9, 2)
     monkeypatch.setattr(api, "AGREEMENT_VALUES", 3 * 40)
     fewer = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
     assert fewer["samples"] == 3

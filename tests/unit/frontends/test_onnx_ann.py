@@ -259,6 +259,18 @@ def test_external_constants_are_refused(tmp_path: Path) -> None:
         load_ann(folder / "constant.onnx")
 
 
+def test_names_that_are_not_text_and_unknown_data_types(tmp_path: Path) -> None:
+    raw = model([N("Flatten", ["x"], ["y"], name="@@@@")], {}, ["n", 2, 2]).SerializeToString()
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(raw.replace(b"@@@@", b"\xff\xfe\xfd\xfc"))
+    assert load_ann(path)(torch.rand(3, 2, 2)).shape == (3, 4)
+    file = model([N("MatMul", ["x", "m"], ["y"])], B, ROW)
+    file.graph.initializer[0].data_type = 88
+    onnx.save(file, path)
+    with pytest.raises(SnnhwError, match="bad-onnx: a constant of the ONNX file cannot be computed: 88"):
+        load_ann(path)
+
+
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_read_or_refused_but_never_crash(seed: int, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,20 @@ from torch import nn
 
 import snnhw
 from snnhw.api import with_input
+from snnhw.artifact import load, save
 from snnhw.frontends.check import check_import, require_equal, run_module
 from snnhw.frontends.checkpoint import DEFAULT, import_module
+from snnhw.frontends.nir_file import load_nir, write_nir
+from snnhw.frontends.simulate import run as run_graph
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower_for
-from snnhw.network import Array, Kind, Reset, ResetTiming
+from snnhw.network import Array, Kind, Reset, ResetTiming, format_network
 from snnhw.semantics import Deployment, Semantics
 from snnhw.target import load_target
+from snnhw.zoo.containers import PerStep
 from snnhw.zoo.timed import Delayed, FirstSpike
 from tests.unit.frontends.modules import Flow
-from tests.unit.lowering.runs import TARGETS, made_for
+from tests.unit.lowering.runs import TARGETS, made_for, of_spikes, picked
 from tests.unit.lowering.timing import alone_equals_stream, bits
 
 STEPS = 8
@@ -163,3 +168,50 @@ def test_another_number_of_steps_at_run_time() -> None:
             np.testing.assert_array_equal(found["spikes/last"], want[:, :steps])
             times = np.where(want[:, :steps].any(axis=1), want[:, :steps].argmax(axis=1), steps)
             assert found["predictions"].tolist() == times.argmin(axis=1).tolist()
+
+
+def same_network(source: Source, path: Path, x: Array) -> None:
+    """What is read again lowers to the same network and gives the same spikes."""
+    write_nir(source.graph, path)
+    again = load_nir(path)
+    one, other = (lower_for(s, load_target("loihi2")) for s in (source, again))
+    assert format_network(one) == format_network(other)
+    assert one.weights.keys() == other.weights.keys()
+    for name, w in one.weights.items():
+        np.testing.assert_array_equal(w, other.weights[name])
+    want = run_graph(source.graph, source.semantics, x)
+    for name, spikes in run_graph(again.graph, again.semantics, x).items():
+        np.testing.assert_array_equal(spikes, want[name])
+
+
+@pytest.mark.parametrize("keeps", [(1.0, 1.0), (0.5, 0.75)])
+def test_nir_files_hold_delays_filters_and_gates(keeps: tuple[float, float], tmp_path: Path) -> None:
+    source = imported(network(*keeps))
+    kinds = {type(node).__name__ for node in source.graph.nodes.values()}
+    assert {"Delay", "I", "Threshold", "IF" if keeps[1] == 1 else "LIF"} <= kinds
+    assert ("LI" in kinds) is (keeps[0] < 1)
+    same_network(source, tmp_path / "timed.nir", inputs())
+
+
+def test_nir_files_hold_products_and_maxima(tmp_path: Path) -> None:
+    module = picked(
+        3,
+        lambda m, a, b, c: m.pool((a + b) * c) + m.pool2(c * (1 - a)),
+        **{name: PerStep(nn.MaxPool2d(2)) for name in ("pool", "pool2")},
+    )
+    x = bits(0, 3, 4, 3, 4, 4)
+    same_network(of_spikes(module, x), tmp_path / "gates.nir", x)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_artifacts_hold_delays_and_gates(target: str, tmp_path: Path) -> None:
+    x = inputs()
+    artifact = snnhw.compile(imported(network(below=0.5)), target=target, calibrate=x)
+    save(artifact, tmp_path / "timed.snnhw")
+    again = load(tmp_path / "timed.snnhw")
+    assert format_network(again.network) == format_network(artifact.network)
+    assert {q.lag for q in again.network.projections} == {0, 1, 3}
+    fast, reference = (snnhw.run(again, x, engine, record="state") for engine in ("fast", "reference"))
+    assert fast.keys() == reference.keys()
+    assert all(np.array_equal(fast[name], reference[name]) for name in fast)
+    assert once(fast["output"])

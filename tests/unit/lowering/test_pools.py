@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from snnhw.frontends.check import require_equal
 from snnhw.frontends.checkpoint import DEFAULT, import_module
+from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.lowering.sums import FORMS, Sums
 from snnhw.network import Conv, Dense, Kind, Reset
@@ -20,6 +23,7 @@ from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.modules import Flow, conv
 from tests.unit.lowering.runs import made_for, of_spikes
+from tests.unit.lowering.timing import Nodes, chained, source
 
 SHAPE = (2, 5, 6)
 X = (np.random.default_rng(0).random((3, 4, *SHAPE)) < 0.5).astype(float)
@@ -81,22 +85,22 @@ def test_pooled_integers_follow_the_float_network() -> None:
 
 @pytest.mark.parametrize("target", ["loihi1", "loihi1-davies"])
 def test_no_relay_without_graded_spikes(target: str) -> None:
-    source = of_spikes(network(), X)
-    lowered = lower_for(source, load_target(target))
+    made = of_spikes(network(), X)
+    lowered = lower_for(made, load_target(target))
     assert not [p for p in lowered.populations if p.kind is Kind.RELAY]
-    assert made_for(source, target, X).differences() == []
+    assert made_for(made, target, X).differences() == []
 
 
 @pytest.mark.parametrize(("payload", "there"), [(1, False), (29, False), (30, True), (255, True)])
 def test_the_payload_must_hold_the_largest_sum(payload: int, there: bool) -> None:
-    source = of_spikes(network(), X)
-    lowered = lower(source.graph, source.semantics, source.deployment, 63, payload)
+    made = of_spikes(network(), X)
+    lowered = lower(made.graph, made.semantics, made.deployment, 63, payload)
     assert any(p.kind is Kind.RELAY for p in lowered.populations) is there
 
 
 def test_a_relay_for_one_output_would_cost_more() -> None:
-    source = of_spikes(network(outputs=1), X)
-    lowered = lower_for(source, load_target("loihi2"))
+    made = of_spikes(network(outputs=1), X)
+    lowered = lower_for(made, load_target("loihi2"))
     assert not [p for p in lowered.populations if p.kind is Kind.RELAY]
 
 
@@ -127,7 +131,29 @@ def test_neurons_of_several_spikes_a_step_are_not_pooled_as_if_of_one() -> None:
     """Their sums could pass the relay's largest payload."""
     deployment = Deployment(4, "spikes", SHAPE, "mean")
     several = replace(DEFAULT, max_spikes=3, reset=Reset.SUBTRACT)
-    source = import_module(network(), deployment, several)
-    lowered = lower_for(source, load_target("loihi2"))
+    made = import_module(network(), deployment, several)
+    lowered = lower_for(made, load_target("loihi2"))
     assert lowered["n"].payload == (0, 3)
     assert not [p for p in lowered.populations if p.kind is Kind.RELAY]
+
+
+@pytest.mark.parametrize("twice", ["before", "behind"])
+def test_a_pool_that_counts_twice_is_not_one_relay(twice: str) -> None:
+    """A delay of no steps beside a plain edge: the same spikes arrive twice."""
+    size, none, shape = np.array([5, 6]), np.zeros(2, int), np.full(SHAPE, 1e4)
+    nodes: Nodes = {
+        "n": nir.IF(r=shape, v_threshold=np.full(SHAPE, 0.5), v_reset=np.zeros(SHAPE)),
+        "pool": nir.SumPool2d(size, size, none),
+        "flat": nir.Flatten({"input": np.array((2, 1, 1))}, 0, -1),
+        "w": nir.Linear(np.ones((6, 2))),
+        "again": nir.Delay(np.zeros(1)),
+    }
+    pre, post = ("n", "pool") if twice == "before" else ("pool", "flat")
+    edges = [*chained("input", "n", "pool", "flat", "w", "output"), *chained(pre, "again", post)]
+    made = source(nodes, edges, SHAPE, (6,), 4, "mean")
+    lowered = lower_for(made, load_target("loihi2"))
+    require_equal(check_lowering(made, lowered, X))
+    found = made_for(made, "loihi2", X)
+    np.testing.assert_allclose(
+        found.real_output(found.run_fast())[..., 0], 2 * X.sum(axis=(2, 3, 4)), rtol=1e-2, err_msg="each spike twice"
+    )

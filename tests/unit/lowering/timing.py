@@ -13,7 +13,7 @@ from snnhw.engines.fast import FastEngine
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.frontends.simulate import run
 from snnhw.frontends.source import Source
-from snnhw.network import Array, Kind
+from snnhw.network import Array, Kind, Shape
 from snnhw.semantics import Deployment, to_metadata
 from tests.unit.frontends.graphs import semantics
 from tests.unit.lowering.runs import TARGETS, Integers, made_for
@@ -36,10 +36,13 @@ def chained(*names: str) -> Edges:
     return list(pairwise(names))
 
 
-def source(nodes: Nodes, edges: Edges, inputs: int, outputs: int, steps: int, readout: str = "rate") -> Source:
+def source(
+    nodes: Nodes, edges: Edges, inputs: int | Shape, outputs: int | Shape, steps: int, readout: str = "rate"
+) -> Source:
     """A graph that takes spikes; input and output nodes are added."""
-    ends = {"input": nir.Input({"input": np.array([inputs])}), "output": nir.Output({"output": np.array([outputs])})}
-    deployment = Deployment(steps, "spikes", (inputs,), readout)
+    before, after = ((shape,) if isinstance(shape, int) else shape for shape in (inputs, outputs))
+    ends = {"input": nir.Input({"input": np.array(before)}), "output": nir.Output({"output": np.array(after)})}
+    deployment = Deployment(steps, "spikes", before, readout)
     own = semantics()
     graph = nir.NIRGraph({**ends, **nodes}, edges, metadata=to_metadata(own, deployment), type_check=False)
     return Source(graph, own, deployment)

@@ -207,5 +207,5 @@ def test_the_shipped_network_classifies_the_shipped_images(examples: Path) -> No
     with np.load(examples / "fashion_mnist_500.npz") as file:
         x, y = torch.tensor(file["x"]), torch.tensor(file["y"])
     found = accuracy(model, x, y, encoding="direct", steps=4, readout="rate")
-    assert found == pytest.approx(content["metrics"]["test_accuracy"], abs=0.04)
-    assert found > 0.75
+    assert found > content["metrics"]["test_accuracy"] - 0.02  # the first images of the test set are easy ones
+    assert content["metrics"]["test_accuracy"] > 0.8
