@@ -26,6 +26,7 @@ class Formats:
         bias_bits: bits of a signed bias mantissa.
         bias_exponents: how many exponents a bias mantissa may have; 1 means none but 0.
         payload: largest value of a graded spike; 1 where there are none.
+        exponent_max: largest power of two that the weights of a projection can be multiplied by.
     """
 
     profile: str
@@ -38,6 +39,7 @@ class Formats:
     bias_bits: int
     bias_exponents: int
     payload: int
+    exponent_max: int = 0
 
     @property
     def stock(self) -> bool:
@@ -73,6 +75,7 @@ def formats_of(target: Target, weight_bits: int | None) -> Formats:
         bias_bits=int(target["numeric.bias_mant_bits"]),
         bias_exponents=1 << int(target["numeric.bias_exp_bits"]),
         payload=(1 << int(target["numeric.payload_bits"])) - 1,
+        exponent_max=max(int(target["numeric.weight_exp_max"]), 0),
     )
 
 

@@ -25,6 +25,10 @@ MEMORYLESS_GRAIN = 128
 NEARLY_WHOLE = 1e-9
 """A threshold this close to a whole number of grains is meant to be one."""
 
+OTHERWISE = "use --target loihi2, or train with what the target has"
+HARD_RESET = "use --target loihi2, or --hard-reset to reset to zero instead (compare shows the loss)"
+"""Hints; a hard reset stands in for a soft one only."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -43,7 +47,7 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
     )
     for what, needed, offered in wishes:
         if population.kind is Kind.NEURON and needed not in offered:
-            hint = "use --target loihi2, or --hard-reset to reset to zero instead (compare shows the loss)"
+            hint = HARD_RESET if n.reset is Reset.SUBTRACT else OTHERWISE
             raise _unsupported(population.name, what, needed, ", ".join(offered), target, hint)
     if n.max_spikes > 1 and not target["numeric.multi_spike"]:
         raise _unsupported(population.name, "spikes per step", n.max_spikes, 1, target)
@@ -70,7 +74,7 @@ def _unsupported(
     needed: Any,
     limit: Any,
     target: Target,
-    hint: str = "use --target loihi2, or train with what the target has",
+    hint: str = OTHERWISE,
 ) -> QuantizeError:
     return QuantizeError(
         "unsupported-neuron",

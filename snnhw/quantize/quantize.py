@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,7 +44,7 @@ from snnhw.quantize.neuron import (
 )
 from snnhw.quantize.resets import reset_rows, without_soft_reset
 from snnhw.quantize.rounding import compensated
-from snnhw.quantize.scale import Scale, Trial, choose, largest_weights, parts
+from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts
 from snnhw.semantics import Deployment
 from snnhw.target import Target
 
@@ -135,6 +136,7 @@ class _Work:
         self.weights: dict[str, Array] = {}
         self.factors: dict[str, Array] = {}
         self.moments: dict[LinearOp, Moments] = {}
+        self.powers: defaultdict[LinearOp, int] = defaultdict(int)
         self.scales: dict[str, Array] = {}
         self.rationale: list[dict[str, Any]] = []
         self.bounds: list[Bound] = []
@@ -152,6 +154,7 @@ class _Work:
             self.activity.advance(population.name)
         exact = population.kind is Kind.RELAY or self._counts(population)
         self.moments = {} if exact or self.activity is None else moments_into(self.placed, population, self.activity)
+        self.powers = defaultdict(int, {} if exact else exponents(self.placed, population, self.formats))
         scale = self._unit_scale() if exact else self._scale(population)
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
@@ -186,12 +189,12 @@ class _Work:
         hosted = [self.hosts[p.pre] for p in self.placed.into(population.name) if p.pre in self.hosts]
         shared = not self.formats.per_neuron_threshold or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
         limit = bias_limit(n, self.formats.act_shifts[-1], self.formats)
-        largest = largest_weights(self.placed, population, shared)
+        largest = largest_weights(self.placed, population, shared, self.powers)
         if hosted:
             limit = min(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
         if population.kind is Kind.ACCUMULATOR:
             limit = min(limit, self._accumulator_limit(population, float(largest.max())))
-        trial = Trial(self.placed, population, self.moments) if self.moments and not hosted else None
+        trial = Trial(self.placed, population, self.moments, self.powers) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
             largest = np.asarray(self.formats.largest / limit)
         return choose(largest, population, self.formats, trial, limit)
@@ -219,7 +222,7 @@ class _Work:
         label = op.weight if payload == 1.0 else f"{op.weight}*{payload:g}"
         if population.kind is Kind.RELAY and op.weight == RELAY_WEIGHT:
             label = f"{label}@{self.formats.step}"
-        factor = np.asarray(scale.value * payload)
+        factor = self._factor(projection, scale)
         if label in self.weights and not np.array_equal(self.factors[label], factor):
             label = f"{label}@{population.name}"
         if label not in self.weights:
@@ -231,10 +234,19 @@ class _Work:
             )
             self.weights |= {label: integers} | {label + part: array for part, array in arrays.items() if part}
             self.factors[label] = factor
-            self.rationale.append(self._weights_row(population.name, label, real, integers, arrays[""]))
-        return replace(projection, op=replace(op, weight=label))
+            self.rationale.append(
+                self._weights_row(population.name, label, real, integers, arrays[""], self.powers[op])
+            )
+        return replace(projection, op=replace(op, weight=label), weight_exp=self.powers[op])
 
-    def _weights_row(self, population: str, label: str, real: Array, integers: Array, source: Array) -> dict[str, Any]:
+    def _factor(self, projection: Projection, scale: Scale) -> Array:
+        """Integer units of a projection's weights per real unit."""
+        payload = self.placed[projection.pre].payload_scale
+        return np.asarray(scale.value * payload / (1 << self.powers[projection.op]))
+
+    def _weights_row(
+        self, population: str, label: str, real: Array, integers: Array, source: Array, power: int
+    ) -> dict[str, Any]:
         clipped = int((np.abs(real) > self.formats.largest + 0.5 * self.formats.step).sum())
         how = "round(weight * scale)" if self.activity is None else "weight * scale, rounded so that errors make up"
         return {
@@ -242,7 +254,8 @@ class _Work:
             "parameter": f"weights {label}",
             "integer": f"{integers.min()} to {integers.max()}",
             "real": f"{source.min():.6g} to {source.max():.6g}",
-            "why": f"{how}, multiples of {self.formats.step}; {clipped} of {integers.size} clipped",
+            "why": f"{how}, multiples of {self.formats.step}; {clipped} of {integers.size} clipped"
+            + (f"; in units of 2**{power}: small weights reach the same neurons" if power else ""),
         }
 
     def _with_mean_kept(
@@ -259,9 +272,11 @@ class _Work:
             if want.op not in self.moments or want.op in seen:
                 continue
             seen.add(want.op)
-            factor = np.asarray(scale.value * self.placed[want.pre].payload_scale)
-            real = scale_rows(want.op, parts(self.placed, want.op), factor, population.shape, want.name)[""]
+            real = scale_rows(
+                want.op, parts(self.placed, want.op), self._factor(want, scale), population.shape, want.name
+            )[""]
             lost = (real - result.array(have.op)).reshape(len(real), -1) @ self.moments[want.op].mean
+            lost = lost * (1 << have.weight_exp)
             shape = (-1, 1, 1) if isinstance(want.op, Conv) else population.shape
             change = change + lost.reshape(shape)
         change = np.where(np.abs(change) < NOTHING, 0.0, change) / scale.value

@@ -77,16 +77,51 @@ def row_largest(op: LinearOp, arrays: Mapping[str, Array], post_shape: Shape) ->
             return w
 
 
-def largest_weights(network: Network[FloatNeuron], population: Population[FloatNeuron], shared: bool) -> Array:
-    """Largest |weight| per channel (or neuron) over all synaptic projections, payload scales included."""
-    projections = [p for p in network.into(population.name) if not isinstance(p.op, Inject)]
+def _rows(network: Network[FloatNeuron], population: Population[FloatNeuron]) -> dict[LinearOp, Array]:
+    """Largest |weight| into each post neuron by operator, payload scales included."""
+    found: dict[LinearOp, Array] = {}
+    for projection in network.into(population.name):
+        if not isinstance(projection.op, Inject):
+            rows = row_largest(projection.op, parts(network, projection.op), population.shape)
+            rows = rows * network[projection.pre].payload_scale
+            found[projection.op] = np.maximum(found.get(projection.op, np.zeros(())), rows)
+    return found
+
+
+def exponents(
+    network: Network[FloatNeuron], population: Population[FloatNeuron], formats: Formats
+) -> dict[LinearOp, int]:
+    """Power of two that each operator's integer weights are multiplied by, where one scale serves very different ones.
+
+    An identity shortcut of weight 1 beside a convolution of weights below 0.05 (Spiking ResNet, tdBN) would leave the
+    convolution six units: its own weights in units of 2**e leave it all. Told from the median over neurons.
+    """
+    rows = _rows(network, population)
+    least: Array | float = np.inf
+    for row in rows.values():
+        least = np.minimum(least, np.where(row > 0, row, np.inf))
+    found = {}
+    for op, row in rows.items():
+        both = (row > 0) & np.isfinite(least)
+        ratio = float(np.median((row / np.where(both, least, 1.0))[both])) if both.any() else 1.0
+        found[op] = min(int(math.log2(max(ratio, 1.0))), formats.exponent_max)
+    return found
+
+
+def largest_weights(
+    network: Network[FloatNeuron],
+    population: Population[FloatNeuron],
+    shared: bool,
+    powers: Mapping[LinearOp, int],
+) -> Array:
+    """Largest |weight| per channel (or neuron) over all synaptic projections, in units of 2**(power of its operator)."""
+    rows = _rows(network, population)
     largest = np.zeros(())
-    for projection in projections:
-        rows = row_largest(projection.op, parts(network, projection.op), population.shape)
-        largest = np.maximum(largest, rows * network[projection.pre].payload_scale)
+    for op, row in rows.items():
+        largest = np.maximum(largest, row / (1 << powers[op]))
     if shared:
         return np.asarray(largest.max())
-    if largest.ndim == 3 and any(isinstance(p.op, Conv) for p in projections):
+    if largest.ndim == 3 and any(isinstance(op, Conv) for op in rows):
         return np.asarray(largest.max(axis=(1, 2), keepdims=True))
     return largest
 
@@ -125,6 +160,7 @@ class Trial:
     network: Network[FloatNeuron]
     population: Population[FloatNeuron]
     moments: Mapping[LinearOp, Moments]
+    powers: Mapping[LinearOp, int]
 
     def cost(self, scale: Array, formats: Formats) -> Array:
         """Squared error in reals, of the scale's shape: of the current (its variance) and of the threshold."""
@@ -134,13 +170,13 @@ class Trial:
             if projection.op not in self.moments or projection.op in seen:
                 continue
             seen.add(projection.op)
-            payload = self.network[projection.pre].payload_scale
+            unit = scale * self.network[projection.pre].payload_scale / (1 << self.powers[projection.op])
             arrays = parts(self.network, projection.op)
-            units = scale_rows(projection.op, arrays, scale * payload, self.population.shape, projection.name)[""]
+            units = scale_rows(projection.op, arrays, np.asarray(unit), self.population.shape, projection.name)[""]
             errors = (units - round_weights(units, 1.0, formats)).reshape(len(units), -1)
             rows = self.moments[projection.op].variance(errors)
             shape = (-1, 1, 1) if isinstance(projection.op, Conv) else self.population.shape
-            total = total + rows.reshape(shape) / scale**2
+            total = total + rows.reshape(shape) * 4.0 ** self.powers[projection.op] / scale**2
         if self.population.kind is not Kind.ACCUMULATOR:
             units = self.population.model.threshold * scale
             grain = formats.threshold_step / (1 << formats.act_shifts[0])

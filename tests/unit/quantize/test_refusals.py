@@ -34,9 +34,11 @@ def refusal(model: FloatNeuron, target: str = "loihi1", **more: Any) -> str:
     ],
 )
 def test_stock_neurons_cannot(model: FloatNeuron, what: str, needed: str, limit: str) -> None:
+    soft = "--hard-reset to reset to zero instead (compare shows the loss)"
+    instead = soft if model.reset is Reset.SUBTRACT else "train with what the target has"
     assert refusal(model) == (
         f"unsupported-neuron: target loihi1 has no such {what}\n  where: n\n  needed: {needed}\n  limit: {limit}\n"
-        "  hint: use --target loihi2, or train with what the target has"
+        f"  hint: use --target loihi2, or {instead}"
     )
     quantized(layer(ONE, model), "loihi2")
 
