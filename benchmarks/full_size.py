@@ -1,6 +1,6 @@
 """Full-size networks through the compiler: docs/full_size.md.
 
-    python benchmarks/full_size.py                              # all; about half an hour on two busy cores
+    python benchmarks/full_size.py                              # all; 5 minutes on a free core, far more on a busy one
     python benchmarks/full_size.py --only SEW-ResNet-152        # one, into runs/full_size.json and the page
     python benchmarks/full_size.py --page-only                  # the page again, from runs/full_size.json
 

@@ -197,7 +197,13 @@ class _Work:
         trial = Trial(self.placed, population, self.moments, self.powers) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
             largest = np.asarray(self.formats.largest / limit)
-        return choose(largest, population, self.formats, trial, limit)
+        return choose(largest, population, self.formats, trial, np.minimum(limit, self._unclipped(population, shared)))
+
+    def _unclipped(self, population: Population[FloatNeuron], shared: bool) -> Array:
+        """The scale above which weights would be clipped whose clipping no trial prices (identity shortcuts, say)."""
+        unpriced = largest_weights(self.placed, population, shared, self.powers, self.moments)
+        with np.errstate(divide="ignore"):
+            return np.asarray(self.formats.largest / unpriced)
 
     def _accumulator_limit(self, population: Population[FloatNeuron], largest: float) -> float:
         """Largest scale at which a membrane that only ever adds stays inside 24 bit: twice what calibration reached,

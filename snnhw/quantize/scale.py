@@ -8,7 +8,7 @@ whole number of weight units: the rounded threshold, not the rounded weights, is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,12 +113,13 @@ def largest_weights(
     population: Population[FloatNeuron],
     shared: bool,
     powers: Mapping[LinearOp, int],
+    but: Container[LinearOp] = (),
 ) -> Array:
-    """Largest |weight| per channel (or neuron) over all synaptic projections, in units of 2**(power of its operator)."""
+    """Largest |weight| per channel (or neuron) over all operators `but` these, in units of 2**(an operator's power)."""
     rows = _rows(network, population)
     largest = np.zeros(())
     for op, row in rows.items():
-        largest = np.maximum(largest, row / (1 << powers[op]))
+        largest = np.maximum(largest, 0.0 * row if op in but else row / (1 << powers[op]))
     if shared:
         return np.asarray(largest.max())
     if largest.ndim == 3 and any(isinstance(op, Conv) for op in rows):
@@ -193,14 +194,15 @@ def _like(total: Array, shape: Shape) -> Array:
 
 
 def choose(
-    largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: float
+    largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: Array | float
 ) -> Scale:
     """The scale of a population: the best of some candidates on calibration data, else the largest that clips nothing.
 
     Where every channel has its own scale, each takes its own best.
 
     Args:
-        limit: no scale above this (host-computed currents and biases must fit their format).
+        limit: no scale above this, per channel or for all (host-computed currents and biases must fit their format,
+            weights that `trial` does not look at must not be clipped).
     """
     neuron = population.model
     base = np.minimum(base_scale(largest, population, formats), limit)

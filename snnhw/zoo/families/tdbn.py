@@ -23,15 +23,14 @@ RECIPES = (
     Recipe(
         name="tdbn_resnet",
         **_TDBN,
-        steps=4,
+        steps=8,
         short_steps=2,
-        short_epochs=5,
-        epochs=8,
+        short_epochs=3,
+        epochs=4,
         batch=100,
         lr=4e-3,
         weight_decay=1e-2,
         shift=1,
-        dataset="fashion_mnist_10k",
         config={"in_channels": 1, "channels": [16, 32, 64], "blocks": [1, 1, 1], "stem": 16, "hidden": 64},
     ),
     Recipe(
