@@ -96,7 +96,7 @@ def test_float_and_chip_are_compared(room: Path) -> None:
     assert found["agreement"] >= 0.5
     assert [layer["name"] for layer in found["float"]["layers"]] == [p["name"] for p in found["quantized"]["layers"]]
     assert found["synops"] > 0
-    assert found["latency"]["steps"] == 8 + 4, "start step of the last population + T"
+    assert found["latency"]["steps"] == 8 + 5, "start step of the last population + T"
     assert found["energy"]["grade"] in ("measured-fit", "simulated", "scaled", "inherited", "assumed")
     assert found["ann_baseline"]["macs"] > 0
     assert found["saturations"] == 0

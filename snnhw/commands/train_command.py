@@ -44,7 +44,7 @@ def command(
     """Train a network of the zoo; seeded, resumable, with a checkpoint after every epoch.
 
     \b
-    Examples:
+    Example:
       snnhw train stbp_scnn_smoke -o small.pt
       snnhw train sew_resnet_smoke -o sew.pt --health sew.html
     """

@@ -60,6 +60,8 @@ def delayed(
     return found
 
 
-def crossing_semantics(name: str, layer: FirstSpike, default: Semantics) -> dict[str, dict[str, str]]:
-    """What differs in `.any` from the network's default."""
-    return {f"{name}.any": {"comparison": layer.comparison}} if layer.comparison != default.comparison else {}
+def crossing_semantics(name: str, layer: FirstSpike, default: Semantics) -> dict[str, dict[str, Any]]:
+    """Fields in which `.any` differs from the network's default; its reset is free: only its first spike counts."""
+    own = {"comparison": layer.comparison, "max_spikes": 1, "v_min": None, "integrator": "euler", "v_init": "v_reset"}
+    different = {key: value for key, value in own.items() if getattr(default, key) != value}
+    return {f"{name}.any": different} if different else {}

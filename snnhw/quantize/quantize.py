@@ -44,7 +44,7 @@ from snnhw.quantize.neuron import (
 )
 from snnhw.quantize.resets import reset_rows, without_soft_reset
 from snnhw.quantize.rounding import compensated
-from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts
+from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts, whole_scale
 from snnhw.semantics import Deployment
 from snnhw.target import Target
 
@@ -154,8 +154,11 @@ class _Work:
             self.activity.advance(population.name)
         exact = population.kind is Kind.RELAY or self._counts(population)
         self.moments = {} if exact or self.activity is None else moments_into(self.placed, population, self.activity)
-        self.powers = defaultdict(int, {} if exact else exponents(self.placed, population, self.formats))
+        whole = self._whole(population)
+        self.moments = {} if whole else self.moments
+        self.powers = defaultdict(int, {} if whole else exponents(self.placed, population, self.formats))
         scale = self._unit_scale() if exact else self._scale(population)
+        scale = whole_scale(scale, self.formats) if whole and not exact else scale
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
@@ -176,6 +179,10 @@ class _Work:
         """Whether a gate only ever adds whole numbers of spikes, so that its integers are exact."""
         if population.kind is not Kind.GATE or population.model.bias.any() or population.model.u_keep not in (0.0, 1.0):
             return False  # a current that leaks is not whole
+        return self._whole(population)
+
+    def _whole(self, population: Population[FloatNeuron]) -> bool:
+        """Whether all weights into a population are whole numbers of spikes that fit a weight."""
         projections = self.placed.into(population.name)
         if any(isinstance(p.op, Inject) or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False

@@ -33,6 +33,9 @@ from snnhw.quantize.moments import Moments
 FACTORS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 1.03, 1.06, 1.1, 1.15, 1.2, 1.3, 1.5, 1.75, 2.0)
 """Candidates around the scale at which the largest weight just fits; above 1 outliers are clipped. Ties go to 1."""
 
+WORTH_A_UNIT = 4.0
+"""Ratio of largest weights from which operators into the same neurons get units of their own."""
+
 WHOLE_THRESHOLD = 16
 """Thresholds below this many weight units are left where they are: moving them would cost too much resolution."""
 
@@ -94,7 +97,8 @@ def exponents(
     """Power of two that each operator's integer weights are multiplied by, where one scale serves very different ones.
 
     An identity shortcut of weight 1 beside a convolution of weights below 0.05 (Spiking ResNet, tdBN) would leave the
-    convolution six units: its own weights in units of 2**e leave it all. Told from the median over neurons.
+    convolution six units: its own weights in units of 2**e leave it all. Told from the median over neurons; below a
+    ratio of WORTH_A_UNIT one unit serves all.
     """
     rows = _rows(network, population)
     least: Array | float = np.inf
@@ -104,8 +108,16 @@ def exponents(
     for op, row in rows.items():
         both = (row > 0) & np.isfinite(least)
         ratio = float(np.median((row / np.where(both, least, 1.0))[both])) if both.any() else 1.0
-        found[op] = min(int(math.log2(max(ratio, 1.0))), formats.exponent_max)
+        found[op] = min(int(math.log2(ratio)), formats.exponent_max) if ratio >= WORTH_A_UNIT else 0
     return found
+
+
+def whole_scale(scale: Scale, formats: Formats) -> Scale:
+    """The nearest scale below that leaves whole weights exact; the scale itself where none is large enough."""
+    value = np.floor(scale.value / formats.step) * formats.step
+    if value.min() < formats.step:
+        return scale
+    return Scale(np.asarray(value), "whole weights stay exact")
 
 
 def largest_weights(

@@ -137,10 +137,10 @@ def overflow(seed: int, profile: str, value: int, kind: Kind = Kind.NEURON) -> s
 
 @lava
 def test_what_lava_would_wrap_in_silence_is_refused(folder: Path) -> None:
-    assert "the synaptic input of LIF needs more than 26 bits" in overflow(9, LIF, 1 << 23)
+    assert "the synaptic input of LIF needs more than 26 bits" in overflow(10, LIF, 1 << 23)
     assert "stock Conv would wrap a sum to 24 bits (use connections='sparse')" in overflow(5, LIF, 1 << 22)
     assert "a sum of synapses needs more than 32 bits" in overflow(9, PROGRAMMABLE, 1 << 30)
-    message = overflow(9, LIF, 1024, Kind.ACCUMULATOR)
+    message = overflow(10, LIF, 1 << 16, Kind.ACCUMULATOR)
     assert "an accumulator passed the largest threshold of LIF, 131071 << 6, and would be reset" in message
 
 
