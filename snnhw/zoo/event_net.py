@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from snnhw.errors import SnnhwError
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import PLIF
+from snnhw.zoo.residual import CONNECTS, joined
 from snnhw.zoo.surrogate import Surrogate
 
-CONNECTS = ("ADD", "AND", "IAND")
 BLOCKS = ("sew", "basic", "plain")
 KEYS = {"channels", "up_kernel_size", "mid_channels", "num_blocks", "k_pool"}
 
@@ -48,12 +48,7 @@ class SEWBlock(nn.Module):
 
     def forward(self, s: Tensor) -> Tensor:
         """``[T, N, C, H, W]``, same shape out; s must be binary for AND and IAND."""
-        a: Tensor = self.conv(s)
-        if self.connect == "ADD":
-            return a + s
-        if self.connect == "AND":
-            return a * s
-        return s * (1 - a)
+        return joined(self.connect, self.conv(s), s)
 
 
 class BasicBlock(nn.Module):
