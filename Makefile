@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow demo bench results systems lint train clean
+.PHONY: help setup test test-slow demo bench systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,9 +44,6 @@ bench: setup ## time the engines
 
 systems: setup ## docs/systems.md again: every shipped network on both targets
 	$(BIN)/python benchmarks/systems.py $(ARGS)
-
-results: setup ## docs/results.md again, on all 10,000 test images (about 12 minutes)
-	$(BIN)/python benchmarks/results.py $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

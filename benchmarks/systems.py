@@ -114,7 +114,10 @@ worst constant in it (docs/energy.md). All three engines (reference, fast, lava)
 population on {identical} samples. Networks at full size: docs/full_size.md. What the papers claim: docs/claims.md.
 """
 
-COLUMNS = "name | data | target | samples | T | float % | integer % | agreement % | spikes | synops | energy | time | cores"
+COLUMNS = (
+    "name | data | target | samples | T | float % | integer % | agreement % | spikes | synops | energy | time | cores "
+    "| saturations"
+)
 
 
 def page(rows: dict[str, dict[str, Any]], samples: int) -> str:
@@ -136,7 +139,7 @@ def _line(name: str, target: str, row: dict[str, Any]) -> str:
     return (
         f"| {name} | {RECIPES[name].dataset} | {target}{note} | {row['samples']} | {row['steps']} | {shares} "
         f"| {row['spikes']:,.0f} | {row['synops']:,.0f} | {1e6 * row['energy']:,.1f} uJ, {row['grade']} "
-        f"| {1e3 * row['seconds']:.3g} ms | {row['cores']} |"
+        f"| {1e3 * row['seconds']:.3g} ms | {row['cores']} | {row['saturations']:g} |"
     )
 
 

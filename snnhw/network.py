@@ -200,7 +200,8 @@ class Readout:
     """How a prediction is read from `population`.
 
     kind 'rate': class with most spikes over T; 'mean': class with the largest accumulated value (mean over T);
-    'first': class with the earliest spike, a silent class counts as step T. Ties go to the lowest class index. `scale` is the real value of one output unit.
+    'first': class with the earliest spike, a silent class counts as step T. Ties go to the lowest
+    class index. `scale` is the real value of one output unit.
     """
 
     kind: str

@@ -87,8 +87,9 @@ def _quantized(
     from snnhw.quantize.quantize import quantize
 
     stage("read")
-    imported = load_source(source, options)
-    samples = imported.calibration if calibrate is None else load_samples(calibrate).x
+    given = None if calibrate is None else load_samples(calibrate).x
+    imported = load_source(source, options, given)
+    samples = imported.calibration if given is None else given
     stage("lower")
     lowered = lower_for(imported, chip)
     real = None if samples is None else api.real_input(samples, imported.deployment)

@@ -27,7 +27,10 @@ def input_options(function: F) -> F:
         click.option("--seed", type=int, default=None, help="Seed of Bernoulli draws."),
         click.option("--steps", type=click.IntRange(min=1), default=None, help="T: steps per sample."),
         click.option(
-            "--encode", type=click.Choice(["direct", "bernoulli", "latency"]), default=None, help="Encoding of static samples."
+            "--encode",
+            type=click.Choice(["direct", "bernoulli", "latency"]),
+            default=None,
+            help="Encoding of static samples.",
         ),
     ):
         function = option(function)

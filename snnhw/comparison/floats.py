@@ -28,7 +28,9 @@ class FloatCounts:
     """Predictions and per-neuron events of a float run, chunk by chunk."""
 
     def __init__(self, artifact: Artifact) -> None:
-        events = {Kind.NEURON, Kind.GATE, Kind.RELAY} | ({Kind.INPUT} if artifact.deployment.encoding != "direct" else set())
+        events = {Kind.NEURON, Kind.GATE, Kind.RELAY} | (
+            {Kind.INPUT} if artifact.deployment.encoding != "direct" else set()
+        )
         self.wanted = [p.name for p in artifact.reference.populations if p.kind in events]
         self.events: dict[str, Array] = {}
         self._predictions: list[Array] = []

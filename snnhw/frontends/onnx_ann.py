@@ -190,12 +190,17 @@ class _Reader:
         other = next((name for name in node.input if name not in self.constants), "")
         value = self._value(other, where)
         wire = self.wires.get(self.source[other])
-        if wire is None or self.readers[other] != 1:
+        if wire is None or self._readers_of(self.source[other]) != 1:
             raise refuse(where, "Add of a constant to something that has no bias")
         layer = plus_constant(wire.layer, self.constants[constants[0]], value, where)
         self.wires[wire.name] = Wire(wire.name, layer, wire.inputs)
         self.trial[wire.name] = self._run(layer, [self.trial[name] for name in wire.inputs], where)
         self.source[node.output[0]] = wire.name
+
+    def _readers_of(self, wire: str) -> int:
+        """How many nodes read a wire under any of its names; nodes that only rename it do not count."""
+        names = [name for name, source in self.source.items() if source == wire]
+        return sum(self.readers[name] for name in names) - (len(names) - 1)
 
     def _place(self, node: Any, layer: nn.Module | None, inputs: tuple[str, ...], where: str) -> None:
         name = self.names.free(where)

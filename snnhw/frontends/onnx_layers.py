@@ -88,7 +88,7 @@ def gemm(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Mo
         raise _option(where, "the ONNX product must be of (batch, features) and a constant matrix", "use Linear")
     matrix = (weight if options.get("transB", 0) else weight.T) * options.get("alpha", 1.0)
     if bias is not None:
-        if bias.size not in (1, matrix.shape[0]):
+        if bias.shape not in ((), (1,), (1, 1), (matrix.shape[0],), (1, matrix.shape[0])):
             raise _option(where, "the ONNX product adds something else than one number per output", "use Linear")
         bias = np.broadcast_to(bias.ravel() * options.get("beta", 1.0), matrix.shape[:1])
     return _filled(nn.Linear(matrix.shape[1], matrix.shape[0], bias is not None), weight=matrix, bias=bias)

@@ -117,7 +117,9 @@ def gate_model(node: nir.Threshold) -> FloatNeuron:
     return FloatNeuron(v_keep=0.0, threshold=squeeze(np.asarray(node.threshold)), bias=np.zeros(()))
 
 
-def neuron_model(node: nir.NIRNode, semantics: Semantics, before: nir.NIRNode | None = None) -> tuple[FloatNeuron, Array]:
+def neuron_model(
+    node: nir.NIRNode, semantics: Semantics, before: nir.NIRNode | None = None
+) -> tuple[FloatNeuron, Array]:
     """The neuron of a node with the synaptic filter `before` it, and the gain of its input."""
     neuron, gain = (gate_model(node), np.ones(())) if isinstance(node, nir.Threshold) else _membrane(node, semantics)
     if before is None:

@@ -6,9 +6,8 @@ NIR has no neuron that spikes once. It is built from three: `.any` spikes whenev
 
 from __future__ import annotations
 
-from typing import Any
-
 from collections.abc import Callable
+from typing import Any
 
 import nir
 import numpy as np

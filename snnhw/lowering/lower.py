@@ -290,6 +290,8 @@ class _Maker:
             node = self.reader.graph.nodes[name]
             if len({term.lag for term in members}) > 1 or len(set(members)) < len(members):
                 continue  # what reaches the pool at two times, or twice, is not one relay's sum
+            if not all(map(self._ends_in_matrix, members)):
+                continue
             if name not in self.pools and not worthwhile(node, self._members(members), self.payload, population.size):
                 continue
             if name not in self.pools:
@@ -301,6 +303,11 @@ class _Maker:
             terms = [term for term in terms if term not in members]
             terms += [Term(name, chain, lag) for chain, lag in chains]
         return terms
+
+    def _ends_in_matrix(self, term: Term) -> bool:
+        """Whether a matrix follows the pool: only its columns would be replicated over the pixels."""
+        nodes = self.reader.graph.nodes
+        return any(isinstance(nodes[name], (nir.Affine, nir.Linear)) for name in term.chain[1:])
 
     def _members(self, terms: list[Term]) -> list[Population[FloatNeuron]]:
         names = sorted({term.source for term in terms})

@@ -51,6 +51,9 @@ from snnhw.target import Target
 NOTHING = 1e-6
 """Mean currents below this part of a weight unit are left as they are: exact weights keep their bias."""
 
+HEAD_ROOM = 16
+"""Membranes can reach so many thresholds before 24 bit are full, or small weights get no unit of their own."""
+
 PEAK_MARGIN = 2.0
 """Head room of accumulators over the largest value calibration data reached."""
 
@@ -159,6 +162,9 @@ class _Work:
         self.powers = defaultdict(int, {} if whole else exponents(self.placed, population, self.formats))
         scale = self._unit_scale() if exact else self._scale(population)
         scale = whole_scale(scale, self.formats) if whole and not exact else scale
+        while any(self.powers.values()) and self._cramped(population, scale):
+            self.powers = defaultdict(int, {op: max(power - 1, 0) for op, power in self.powers.items()})
+            scale = self._scale(population)
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
@@ -172,17 +178,24 @@ class _Work:
         if population.name == self.placed.readout.population and population.kind is Kind.ACCUMULATOR:
             self.readout_scale = 1.0 / (float(scale.value) * (1 << made.neuron.act_shift) * self.placed.steps)
 
+    def _cramped(self, population: Population[FloatNeuron], scale: Scale) -> bool:
+        """Whether 24 bit leave a membrane less than HEAD_ROOM times its threshold or bias, even at the smallest shift."""
+        n = population.model
+        level = max(float(np.abs(n.threshold * scale.value).max()), float(np.abs(n.bias * scale.value).max()))
+        return level * (1 << self.formats.act_shifts[-1]) * HEAD_ROOM > STATE_MAX
+
     def _unit_scale(self) -> Scale:
         return Scale(np.asarray(float(self.formats.step)), "exact: relays and gates count spikes")
 
     def _counts(self, population: Population[FloatNeuron]) -> bool:
         """Whether a gate only ever adds whole numbers of spikes, so that its integers are exact."""
-        if population.kind is not Kind.GATE or population.model.bias.any() or population.model.u_keep not in (0.0, 1.0):
-            return False  # a current that leaks is not whole
-        return self._whole(population)
+        return population.kind is Kind.GATE and self._whole(population)
 
     def _whole(self, population: Population[FloatNeuron]) -> bool:
-        """Whether all weights into a population are whole numbers of spikes that fit a weight."""
+        """Whether all that arrives are whole numbers of spikes that fit a weight, and nothing leaks or biases them."""
+        n = population.model
+        if n.bias.any() or n.v_keep not in (0.0, 1.0) or n.u_keep not in (0.0, 1.0):
+            return False
         projections = self.placed.into(population.name)
         if any(isinstance(p.op, Inject) or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False
