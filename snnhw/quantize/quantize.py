@@ -179,7 +179,7 @@ class _Work:
             self.readout_scale = 1.0 / (float(scale.value) * (1 << made.neuron.act_shift) * self.placed.steps)
 
     def _cramped(self, population: Population[FloatNeuron], scale: Scale) -> bool:
-        """Whether 24 bit leave a membrane less than HEAD_ROOM times its threshold or bias, even at the smallest shift."""
+        """Whether a membrane cannot reach HEAD_ROOM times its threshold or bias, even at the smallest shift."""
         n = population.model
         level = max(float(np.abs(n.threshold * scale.value).max()), float(np.abs(n.bias * scale.value).max()))
         return level * (1 << self.formats.act_shifts[-1]) * HEAD_ROOM > STATE_MAX

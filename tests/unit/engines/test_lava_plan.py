@@ -48,6 +48,14 @@ def test_stock_processes_of_lif_networks() -> None:
     assert plan.steps == 5 * 3 + 2
 
 
+def test_a_convolution_with_an_exponent_is_ours() -> None:
+    """Stock Conv ignores weight_exp."""
+    net = skip_network()
+    scaled = (replace(net.projections[0], weight_exp=2), *net.projections[1:])
+    plan = make_plan(Job(replace(net, projections=scaled), LIF, "stock", 5, 5))
+    assert Counter(node.kind for node in plan.nodes if node.kind in ("Conv", "Synapses")) == {"Conv": 4, "Synapses": 1}
+
+
 def test_delay_lines_are_shared_by_pre_and_delay() -> None:
     plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5))
     (line,) = (node for node in plan.nodes if node.kind == "Delay")

@@ -87,3 +87,32 @@ def test_explain_says_the_unit() -> None:
 
 def test_like_weights_share_one_unit() -> None:
     assert {q.weight_exp for q in compiled(0.9, "loihi2").network.projections} == {0}
+
+
+class Faint(Shortcut):
+    """The same with weights next to nothing beside the identity: what a branch starts from (gamma near 0)."""
+
+    def __init__(self) -> None:
+        super().__init__(0.001)
+
+
+@pytest.mark.parametrize("target", ["loihi2", "loihi1"])
+def test_membranes_keep_their_room(target: str) -> None:
+    """2**7 units for the identity would leave a stock membrane a few thresholds of room: the power gives way."""
+    deployment = Deployment(STEPS, "spikes", SHAPE, "rate")
+    artifact = snnhw.compile(Faint(), target=target, deployment=deployment, calibrate=data())
+    neuron = artifact.network["lif"].model
+    assert 16 * int(np.max(neuron.vth)) <= 1 << 23
+    assert {bound["status"] for bound in artifact.bounds} == {"proven"}
+
+
+def test_whole_weights_that_leak_go_the_normal_way() -> None:
+    """Rounding their scale down would cost the threshold more than it saves."""
+    from snnhw.zoo.neurons import LIF
+
+    net = nn.Sequential(PerStep(nn.Conv2d(2, 2, 1, bias=False)), LIF(tau=2.0, decay_input=False, v_threshold=0.7))
+    with torch.no_grad():
+        net[0][0].weight.copy_(100 * torch.eye(2)[:, :, None, None])  # type: ignore[index]  # pyright: ignore
+    deployment = Deployment(STEPS, "spikes", SHAPE, "rate")
+    artifact = snnhw.compile(net, target="loihi1", deployment=deployment, calibrate=data())
+    assert not [row for row in artifact.rationale if "whole weights stay exact" in str(row["why"])]
