@@ -33,7 +33,7 @@ def pack(recipe: Recipe, model: nn.Module, data: Split, seed: int, history: list
         "network": {"kind": recipe.kind, "config": dict(recipe.config)},
         "model": {key: value.detach().clone() for key, value in model.state_dict().items()},
         "deploy": {
-            "steps": recipe.steps,
+            "steps": recipe.deployed,
             "encoding": recipe.encoding,
             "readout": recipe.readout,
             "input_shape": list(data.input_shape),

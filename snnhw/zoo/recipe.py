@@ -15,6 +15,7 @@ class Recipe:
     ``short_steps`` instead. The learning rate rises linearly to ``lr`` over ``warmup`` (a fraction of the
     run) and falls as a half cosine to ``lr / 100``. ``train_steps`` keeps that many randomly chosen steps of
     each training sequence, in order (random temporal delete of SEW ResNet's event networks); 0 keeps all.
+    ``deploy_steps``: T of the deployed network where it differs from that of training.
     ``convert_steps``: the network is a ReLU network, deployed with that T after conversion (`conversion.py`).
     """
 
@@ -33,12 +34,18 @@ class Recipe:
     short_steps: int = 0
     short_epochs: int = 0
     train_steps: int = 0
+    deploy_steps: int = 0
     convert_steps: int = 0
     flip: bool = True
     shift: int = 0
     label_smoothing: float = 0.0
     dataset: str = "fashion_mnist"
     config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deployed(self) -> int:
+        """T of the deployed network (before a conversion)."""
+        return self.deploy_steps or self.steps
 
     def steps_at(self, epoch: int) -> int:
         """T of training in that epoch (from 0)."""

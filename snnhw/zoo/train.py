@@ -182,7 +182,7 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 def _accuracy(recipe: Recipe, model: nn.Module, data: Split, samples: int) -> float:
     x, y = data.x_test[:samples], data.y_test[:samples]
-    return accuracy(model, x, y, encoding=recipe.encoding, steps=recipe.steps, readout=recipe.readout)
+    return accuracy(model, x, y, encoding=recipe.encoding, steps=recipe.deployed, readout=recipe.readout)
 
 
 def _state_file(out: Path) -> Path:

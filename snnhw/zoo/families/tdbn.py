@@ -24,6 +24,7 @@ RECIPES = (
         name="tdbn_resnet",
         **_TDBN,
         steps=8,
+        deploy_steps=12,
         short_steps=2,
         short_epochs=3,
         epochs=4,
