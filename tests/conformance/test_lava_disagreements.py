@@ -44,7 +44,7 @@ def _unchecked() -> Trace:
     """The network in Lava without our refusals."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rules, "verify", lambda *_: None)
-        return trace(LavaEngine(), _case())
+        return trace(LavaEngine(connections="stock"), _case())
 
 
 def _currents(kept: Trace, name: str) -> list[int]:

@@ -21,7 +21,7 @@ from snnhw.engines.lava.report import FAULT
 from snnhw.engines.lava.supervisor import Worker, worker
 from snnhw.errors import DataError, EngineError
 from snnhw.linear import fan_out
-from snnhw.network import Array, IntNeuron, Kind, Network, Population
+from snnhw.network import Array, Conv, IntNeuron, Kind, Network, Population
 
 DEFAULT_CONNECTIONS = {"lava-lif": STOCK, "programmable": SPARSE}
 WINDOW_SAMPLES = 16
@@ -33,12 +33,19 @@ START_SECONDS, PROCESS_SECONDS = 120.0, 1.0
 STEP_SECONDS, MESSAGE_SECONDS, SYNAPSE_SECONDS = 1.0, 0.02, 2e-7
 
 
+def default_connections(network: Network[IntNeuron], profile: str) -> str:
+    """What a run without a wish uses."""
+    scaled = any(isinstance(q.op, Conv) and q.weight_exp for q in network.projections)
+    return SPARSE if scaled else DEFAULT_CONNECTIONS[profile]
+
+
 class LavaEngine:
     """Lava 0.10.0's fixed-point simulation (docs/design.md §5); never claim more than bit-exactness to it.
 
     Args:
         timeout: seconds for the whole run; None computes a generous one from the work.
-        connections: 'stock' (Lava's Dense and Conv) or 'sparse' (ours, faster); None takes the profile's default.
+        connections: 'stock' (Lava's Dense and Conv) or 'sparse' (ours, faster); None takes the profile's default,
+            and ours where a convolution has an exponent, which stock Conv ignores (lava issue 803).
         fault: development hook for tests of failures (see `report.FAULT`).
     """
 
@@ -55,7 +62,7 @@ class LavaEngine:
         if not ok:
             raise EngineError("lava-missing", f"the lava engine cannot run: {found}", hint=fix)
         profile, network = artifact.target.profile, artifact.network
-        connections = self.connections or DEFAULT_CONNECTIONS[profile]
+        connections = self.connections or default_connections(network, profile)
         folder = Path(tempfile.mkdtemp(prefix="snnhw-lava-"))  # mode 0700
         try:
             samples = _write_inputs(folder, network, chunks)

@@ -87,12 +87,8 @@ class Job:
         return any(self.stock(q) and isinstance(q.op, Conv) for q in self.network.projections)
 
     def stock(self, projection: Projection) -> bool:
-        """Whether a projection runs as Lava's own process; for the other operators Lava has no affordable one.
-
-        Stock Conv ignores `weight_exp` (lava issue 803): where there is one, ours takes its place.
-        """
-        ours = isinstance(projection.op, Conv) and projection.weight_exp != 0
-        return self.connections == STOCK and isinstance(projection.op, Dense | Conv) and not ours
+        """Whether a projection runs as Lava's own process; for the other operators Lava has no affordable one."""
+        return self.connections == STOCK and isinstance(projection.op, Dense | Conv)
 
     def shape(self, name: str) -> Shape:
         """Shape of a population in Lava."""

@@ -16,10 +16,10 @@ NAME = "sew_resnet_smoke"
 def test_the_list_names_every_recipe_under_its_family() -> None:
     lines = snnhw("train", "--list").out.splitlines()
     families = [line for line in lines if not line.startswith("  ")]
-    assert "STBP (Wu et al. 2018)." in families
+    assert "STBP (Wu et al. 2018), with its rectangular surrogate and with Dspike (Li et al. 2021)." in families
     assert len(families) == len(set(families))
     assert [line.split()[0] for line in lines if line.startswith("  ")] == list(RECIPES)
-    after = lines.index("STBP (Wu et al. 2018).") + 1
+    after = lines.index("STBP (Wu et al. 2018), with its rectangular surrogate and with Dspike (Li et al. 2021).") + 1
     assert lines[after].split() == ["stbp_scnn", "T=20", "bernoulli", "13", "epochs", "of", "fashion_mnist"]
     row = next(row for row in snnhw("train", "--list", "--json").json if row["recipe"] == "sew_resnet")
     assert row["family"] == "SEW ResNet (Fang et al. 2021)."
