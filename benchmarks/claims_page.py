@@ -36,8 +36,9 @@ Networks of 8 and 16 channels on the 8x8 digits of scikit-learn (1,437 to train,
 input, 8 epochs of AdamW at a rate of 0.01, batches of 100: one recipe for all networks of a claim. The rate was chosen
 from 0.004 and 0.01 on SEW ADD and Spiking ResNet; both did better with 0.01. Blocks have two convolutions each.
 
-A verdict compares means over seeds with the criterion in its line; at this scale it says whether an effect shows, not
-how large it is on ImageNet. Cells with "(1 seed)" rest on one training.
+A verdict compares means over seeds with the criterion in its line, and says on how many seeds it rests ("1 to 2
+seeds": some of its cells on one, others on two). At this scale it says whether an effect shows, not how large it is on
+ImageNet, and on one seed not more than that it showed once. Cells with "(1 seed)" rest on one training.
 """
 
 
@@ -68,6 +69,13 @@ def mean(rows: Rows, net: str, depth: int, what: str) -> float:
     return statistics.fmean(found) if found else float("nan")
 
 
+def _seeds(rows: Rows, nets: Sequence[str], at: Sequence[int]) -> str:
+    """On how many seeds a comparison of these networks at these depths rests."""
+    counts = [sum(row["net"] == net and row["depth"] == depth for row in rows) for net in nets for depth in at]
+    least, most = min(counts), max(counts)
+    return f"{least if least == most else f'{least} to {most}'} seed{'s' if most > 1 else ''}"
+
+
 def depths(rows: Rows, net: str) -> list[int]:
     """Those trained, ascending."""
     return sorted({row["depth"] for row in rows if row["net"] == net})
@@ -88,17 +96,18 @@ def _depth(rows: Rows, rates: Rows) -> str:
             f"the training loss of {net} {'rises' if rises else 'does not rise'} from the least to the greatest depth"
         )
         found = ", ".join(f"{loss:.3f} at {depth}" for depth, loss in losses.items())
-        verdicts.append(_verdict(claim, (last > first) == rises, f"{found} blocks"))
+        verdicts.append(_verdict(claim, (last > first) == rises, f"{found} blocks", _seeds(rows, [net], list(losses))))
     deepest = max(depths(rows, "SEW ADD"))
     found = f"{mean(rows, 'SEW ADD', deepest, 'train_accuracy'):.1%} of the training images"
     claim = f"SEW ADD trains with {2 * deepest + 1} convolutions in a row, above 80% of the training images right"
-    verdicts.append(_verdict(claim, mean(rows, "SEW ADD", deepest, "train_accuracy") > 0.8, found))
+    holds = mean(rows, "SEW ADD", deepest, "train_accuracy") > 0.8
+    verdicts.append(_verdict(claim, holds, found, _seeds(rows, ["SEW ADD"], [deepest])))
     silent = next((r["output"] for r in rates if r["net"] == "SEW AND"), None)
     if silent is not None:
         claim = (
             "AND falls silent with depth (A S <= S): fewer non-zero block outputs in the last third than in the first"
         )
-        verdicts.append(_verdict(claim, silent[-1] < silent[0], _shares(silent)))
+        verdicts.append(_verdict(claim, silent[-1] < silent[0], _shares(silent), "1 seed"))
     third = _table(
         (
             "network, 20 blocks, seed 0",
@@ -131,8 +140,9 @@ def _order(rows: Rows) -> str:
     for depth in (8, 20):
         add, iand, and_ = (mean(rows, f"SEW {g}", depth, "test_accuracy") for g in ("ADD", "IAND", "AND"))
         found = f"ADD {add:.1%}, IAND {iand:.1%}, AND {and_:.1%}"
-        verdicts.append(_verdict(f"{depth} blocks: ADD >= IAND", add >= iand - CLOSE, found))
-        verdicts.append(_verdict(f"{depth} blocks: IAND > AND", iand > and_ + CLOSE, found))
+        seeds = _seeds(rows, ["SEW ADD", "SEW IAND", "SEW AND"], [depth])
+        verdicts.append(_verdict(f"{depth} blocks: ADD >= IAND", add >= iand - CLOSE, found, seeds))
+        verdicts.append(_verdict(f"{depth} blocks: IAND > AND", iand > and_ + CLOSE, found, seeds))
     return f"## Test accuracy: ADD >= IAND > AND\n\n{_lines(verdicts)}"
 
 
@@ -146,14 +156,12 @@ def _tdbn(rows: Rows, isometry: Rows) -> str:
     deep = max(layers)
     accuracy = {net: mean(rows, net, deep, "train_accuracy") for net in nets}
     found = ", ".join(f"{net} {value:.1%}" for net, value in accuracy.items()) + " of the training images"
+    seeds, less = _seeds(rows, nets, [deep]), accuracy["tdBN"] - CLOSE
+    trains = f"{layers[deep]} layers: tdBN trains, above 30% of the training images right"
     verdicts = [
-        _verdict(
-            f"{layers[deep]} layers: tdBN trains, above 30% of the training images right", accuracy["tdBN"] > 0.3, found
-        ),
-        _verdict(
-            "plain BN (factor 1 in place of Vth) trains worse", accuracy["plain BN"] < accuracy["tdBN"] - CLOSE, found
-        ),
-        _verdict("no BN trains worse", accuracy["no BN"] < accuracy["tdBN"] - CLOSE, found),
+        _verdict(trains, accuracy["tdBN"] > 0.3, found, seeds),
+        _verdict("plain BN (factor 1 in place of Vth) trains worse", accuracy["plain BN"] < less, found, seeds),
+        _verdict("no BN trains worse", accuracy["no BN"] < less, found, seeds),
     ]
     spread = _table(
         ("sigma / Vth", "firing rate, layers 1 and 10", "phi(J J^T), median of layers 2 to 10", "to the power of 50"),
@@ -170,7 +178,12 @@ def _tdbn(rows: Rows, isometry: Rows) -> str:
     one = next(r for r in isometry if r["alpha"] == 1.0)
     near = statistics.median(one["phi"])
     verdicts.append(
-        _verdict("block dynamical isometry: phi(J J^T) within 0.8 to 1.25 for tdBN", 0.8 <= near <= 1.25, f"{near:.2f}")
+        _verdict(
+            "block dynamical isometry: phi(J J^T) within 0.8 to 1.25 for tdBN",
+            0.8 <= near <= 1.25,
+            f"{near:.2f}",
+            "1 seed",
+        )
     )
     return (
         "## tdBN: 50 layers instead of 10 (B6, B7)\n\n"
@@ -196,7 +209,9 @@ def _bounds(rows: Rows) -> str:
         )
         found = "; ".join(f"{r['blocks'][0]} blocks: {max(r['trained']):g}, forced {max(r['forced']):g}" for r in mine)
         verdicts.append(
-            _verdict(f"{g}: at most {'k + 1' if g == 'ADD' else '1'} after k blocks", held and bool(mine), found)
+            _verdict(
+                f"{g}: at most {'k + 1' if g == 'ADD' else '1'} after k blocks", held and bool(mine), found, "1 seed"
+            )
         )
     return (
         "## Outputs are bounded: ADD by k + 1, AND and IAND by 1 (W7)\n\n"
@@ -217,21 +232,25 @@ def _gradients(measured: dict[str, Any]) -> str:
             "SEW at identity: every block hands its gradient on by a factor of 1",
             sew < 1e-6,
             f"off by at most {sew:.1e}",
+            "1 seed",
         ),
         _verdict(
             "Spiking ResNet at identity: it vanishes where neurons are silent",
             silent[9] < 1e-6,
             f"{silent[0]:.3f} a block (ATan, alpha 2), {silent[9]:.0e} after ten",
+            "1 seed",
         ),
         _verdict(
             "and explodes where the surrogate is above 1",
             steep[9] > 10,
             f"{steep[0]:.2f} a block (ATan, alpha 3, at the threshold), {steep[9]:.0f} after ten",
+            "1 seed",
         ),
         _verdict(
             "with ordinary random weights Spiking ResNet's gradient vanishes too",
             spiking < 0.1,
             f"first block / last block of 20: {reach}",
+            "3 seeds",
         ),
     ]
     return (
@@ -256,6 +275,7 @@ def _rectangular(rows: Rows) -> str:
         f"Spiking ResNet, {deep} blocks: a gradient of 0 or 1 trains worse than ATan's",
         hard < smooth - CLOSE,
         f"{hard:.1%} against {smooth:.1%} of the training images",
+        _seeds(rows, nets[2:], [deep]),
     )
     return (
         "## A surrogate of 0 or 1 (W14)\n\n"
@@ -265,8 +285,8 @@ def _rectangular(rows: Rows) -> str:
     )
 
 
-def _verdict(claim: str, holds: bool, found: str) -> str:
-    return f"{'**Reproduced**' if holds else '**NOT reproduced**'}: {claim}. {found}."
+def _verdict(claim: str, holds: bool, found: str, seeds: str) -> str:
+    return f"{'**Reproduced**' if holds else '**NOT reproduced**'} ({seeds}): {claim}. {found}."
 
 
 def _lines(verdicts: Sequence[str]) -> str:

@@ -111,3 +111,16 @@ def load_recording(path: str | Path) -> dict[str, Array]:
         raise DataError(
             "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name
         ) from error
+
+
+def require_labels(y: Array, classes: int) -> None:
+    """Refuse labels that no output stands for."""
+    if len(y) and (y.min() < 0 or y.max() >= classes):
+        raise DataError(
+            "bad-labels",
+            "labels name classes that the network does not have",
+            where="y",
+            needed=f"{y.min()} to {y.max()}",
+            limit=f"0 to {classes - 1}",
+            hint="count classes from 0, or give the data of this network",
+        )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from snnhw.commands.common import emit, json_option, stages
+from snnhw.commands.common import emit, integer_options, json_option, stages
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
 )
 @click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
+@integer_options
 @source_options()
 @json_option
 def command(
@@ -34,6 +35,8 @@ def command(
     target: str | None,
     calibrate: Path | None,
     weight_bits: int | None,
+    sums: str,
+    hard_reset: bool,
     options: SourceOptions,
     machine: bool,
 ) -> None:
@@ -51,8 +54,8 @@ def command(
 
     with stages() as stage:
         if source.suffix == ".snnhw":
-            if calibrate is not None or weight_bits is not None:
-                raise click.UsageError("--calibrate and --weight-bits are for a source")
+            if calibrate is not None or weight_bits is not None or hard_reset or sums != "cheapest":
+                raise click.UsageError("--calibrate, --weight-bits, --sums and --hard-reset are for a source")
             refuse_for_artifact(options)
             artifact = load(source)
             chip = artifact.target if target is None else load_target(target)
@@ -61,7 +64,8 @@ def command(
             if target is None:
                 raise click.UsageError("--target is needed for a source")
             chip = load_target(target)
-            network = _quantized(source, options, chip, calibrate, weight_bits, stage)
+            made = {"weight_bits": weight_bits, "hard_reset": hard_reset}
+            network = _quantized(source, options, chip, calibrate, sums, made, stage)
         rows = check_fit(network, chip)
     fits = all(row["fits"] for row in rows)
     if machine:
@@ -76,25 +80,31 @@ def _quantized(
     options: SourceOptions,
     chip: Target,
     calibrate: Path | None,
-    weight_bits: int | None,
+    sums: str,
+    made: dict[str, Any],
     stage: Callable[[str], None],
 ) -> Network[IntNeuron]:
     """The integers that `snnhw compile` makes with the same options."""
     from snnhw import api
     from snnhw.data import load_samples
-    from snnhw.frontends import load_source
+    from snnhw.frontends import load_model
+    from snnhw.frontends.source import IntegerSource
     from snnhw.lowering.lower import lower_for
     from snnhw.quantize.quantize import quantize
+    from snnhw.quantize.verbatim import lowered as lowered_integers
+    from snnhw.quantize.verbatim import verbatim
 
     stage("read")
     given = None if calibrate is None else load_samples(calibrate).x
-    imported = load_source(source, options, given)
+    imported = load_model(source, options, given)
+    if isinstance(imported, IntegerSource):
+        return verbatim(imported, lowered_integers(imported, chip), chip).network
     samples = imported.calibration if given is None else given
     stage("lower")
-    lowered = lower_for(imported, chip)
+    lowered = lower_for(imported, chip, sums)
     real = None if samples is None else api.real_input(samples, imported.deployment)
     stage("quantise")
-    return quantize(lowered, chip, imported.deployment, real, weight_bits).network
+    return quantize(lowered, chip, imported.deployment, real, **made).network
 
 
 def _show(rows: list[dict[str, object]], fits: bool, target: str) -> None:

@@ -89,3 +89,20 @@ def stages() -> Iterator[Callable[[str], None]]:
         return
     with console.status("") as status:
         yield lambda name: status.update(f"{name} …")
+
+
+def integer_options(function: F) -> F:
+    """--sums and --hard-reset: how the integers are made, for compile and check."""
+    sums = click.option(
+        "--sums",
+        type=click.Choice(["cheapest", "summands", "relays"]),
+        default="cheapest",
+        show_default=True,
+        help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
+    )
+    hard_reset = click.option(
+        "--hard-reset",
+        is_flag=True,
+        help="Reset to zero where the target cannot subtract the threshold (approximate: compare shows the loss).",
+    )
+    return sums(hard_reset(function))

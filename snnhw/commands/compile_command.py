@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import emit, json_option, require_outputs, stages, writing
+from snnhw.commands.common import emit, integer_options, json_option, require_outputs, stages, writing
 from snnhw.commands.source_options import source_options
 
 if TYPE_CHECKING:
@@ -25,18 +25,7 @@ if TYPE_CHECKING:
     "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
 )
 @click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
-@click.option(
-    "--sums",
-    type=click.Choice(["cheapest", "summands", "relays"]),
-    default="cheapest",
-    show_default=True,
-    help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
-)
-@click.option(
-    "--hard-reset",
-    is_flag=True,
-    help="Reset to zero where the target cannot subtract the threshold (approximate: compare shows the loss).",
-)
+@integer_options
 @click.option("--emit-nir", type=click.Path(path_type=Path), default=None, help="Also save the NIR graph.")
 @source_options()
 @json_option
@@ -63,7 +52,7 @@ def command(
     from snnhw import api
     from snnhw.artifact import save
     from snnhw.data import load_samples
-    from snnhw.frontends import load_source
+    from snnhw.frontends import load_model
     from snnhw.frontends.nir_file import write_nir
 
     path = output if output is not None else Path(source.with_suffix(".snnhw").name)
@@ -71,7 +60,7 @@ def command(
     samples = None if calibrate is None else load_samples(calibrate).x
     with stages() as stage:
         stage("read")
-        imported = load_source(source, options, samples)
+        imported = load_model(source, options, samples)
         artifact = api.compile(
             imported,
             target=target,
@@ -82,7 +71,7 @@ def command(
             stage=stage,
         )
         if emit_nir is not None:
-            write_nir(imported.graph, emit_nir)
+            write_nir(imported.nir_graph(), emit_nir)
         with writing(path):
             save(artifact, path)
     summary = summarize(artifact, str(path))

@@ -49,7 +49,7 @@ def command(
     Example:
       snnhw run sew.snnhw --input examples/fashion_mnist_500.npz --engine lava --samples 10 --record state -o out.npz
     """
-    from snnhw.data import load_samples, save_arrays
+    from snnhw.data import load_samples, require_labels, save_arrays
 
     compiled = model.suffix == ".snnhw"
     if compiled == (engine == "float"):
@@ -63,12 +63,16 @@ def command(
         arrays = _integers(model, given.x, engine, record, encode, steps, seed)
     else:
         arrays = _floats(model, given.x, record, replace(options, encoding=encode, steps=steps), seed)
+    if given.y is not None:
+        require_labels(given.y, arrays["counts"][0].size)
     if output is not None:
         with writing(output):
             save_arrays(output, arrays)
     summary: dict[str, Any] = {"engine": engine, "samples": len(given.x)}
     if given.y is not None:
         summary["accuracy"] = float((arrays["predictions"] == given.y).mean())
+    if "saturations" in arrays:
+        summary["saturations"] = int(arrays["saturations"])
     summary["output"] = None if output is None else str(output)
     summary["predictions"] = [int(p) for p in arrays["predictions"]]
     if machine:
@@ -100,9 +104,9 @@ def _floats(
     model: Path, x: np.ndarray[Any, Any], record: str | None, options: SourceOptions, seed: int | None
 ) -> dict[str, Any]:
     from snnhw import api
-    from snnhw.frontends import load_source
+    from snnhw.frontends import load_model
 
-    source = load_source(model, options)
+    source = load_model(model, replace(options, data=x.shape))
     if seed is not None:
         source = replace(source, deployment=replace(source.deployment, seed=seed))
     return api.run_float(source, x, record=record is not None)

@@ -13,6 +13,7 @@ from snnhw.comparison.floats import FloatCounts, FloatRun
 from snnhw.comparison.raster import RasterObserver
 from snnhw.comparison.rows import Measured, comparison
 from snnhw.comparison.tree import Comparison
+from snnhw.data import require_labels
 from snnhw.encoding import encode
 from snnhw.engines.base import Engine
 from snnhw.engines.observe import Predictions
@@ -44,9 +45,9 @@ def compare(
         progress: told after every chunk.
 
     Raises:
-        DataError: no samples, or labels that do not fit them.
+        DataError: no samples, or labels that do not fit them or the outputs.
     """
-    _check(x, y)
+    _check(x, y, artifact.network[artifact.network.readout.population].size)
     chip, said, pictures = ChipObserver(artifact), Predictions(artifact.network), RasterObserver(artifact.network)
     floats, static = FloatCounts(artifact), dict[str, bool]()
     chunks = _chunks(float_run, artifact, x, chunk, floats, static, progress)
@@ -68,12 +69,14 @@ def compare(
     return comparison(measured)
 
 
-def _check(x: Array, y: Array | None) -> None:
+def _check(x: Array, y: Array | None, classes: int) -> None:
     if x.shape[0] == 0:
         raise DataError("no-samples", "there are no samples to compare on", where="x")
     if y is not None and (y.shape[0] != x.shape[0] or y.size != y.shape[0]):
         needed, got = f"({x.shape[0]},)", f"got {tuple(y.shape)}"
         raise DataError("bad-labels", "labels do not fit the samples", where="y", needed=needed, limit=got)
+    if y is not None:
+        require_labels(y, classes)
 
 
 def _chunks(

@@ -14,28 +14,31 @@ from snnhw.network import Array, IntNeuron, Kind, Network
 def step_output(network: Network[IntNeuron], record: Record) -> Array:
     """Output of the readout population at every sample step, int64 (B, T, ...).
 
-    'rate' and 'first': its spikes; 'mean': what its membrane gained in the step, v[t] - v[t-1] with v[-1] = v_init.
+    'rate' and 'first': its spikes; 'membrane': v[t]; 'mean': what its membrane gained in the step, v[t] - v[t-1] with
+    v[-1] = v_init.
     """
     readout = network.readout
     match readout.kind:
         case "rate" | "first":
             return record.spikes.astype(np.int64)
-        case "mean":
+        case "mean" | "membrane":
             if record.v is None:
                 raise EngineError("no-state", "the engine gave no v, the readout's value", where=readout.population)
             v = record.v.astype(np.int64)
+            if readout.kind == "membrane":
+                return v
             return np.diff(v, axis=1, prepend=np.full_like(v[:, :1], network[readout.population].model.v_init))
         case _:
             where = readout.population
             raise EngineError(
-                "bad-readout", f"unknown readout {readout.kind!r}", where=where, limit="rate, first, mean"
+                "bad-readout", f"unknown readout {readout.kind!r}", where=where, limit="rate, first, mean, membrane"
             )
 
 
 def predict(kind: str, output: Array) -> Array:
     """Predicted classes int64 (samples,) of outputs (samples, T, outputs…); ties go to the lowest class.
 
-    'rate' and 'mean': largest sum over T; 'first': earliest spike, where silence counts as step T.
+    'rate', 'mean' and 'membrane': largest sum over T; 'first': earliest spike, where silence counts as step T.
     """
     samples, steps, outputs = len(output), output.shape[1], prod(output.shape[2:])
     flat = output.reshape(samples, steps, outputs)
@@ -77,9 +80,11 @@ class Recorder:
         self.network = network
         self.spikes, self.state = spikes, state
         self._parts: dict[str, dict[int, Array]] = {}
+        self._saturations = 0
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         """Keep what was asked for of one population of one chunk."""
+        self._saturations += record.wraps + record.clips
         if population == self.network.readout.population:
             self._keep("output", first_sample, step_output(self.network, record))
         if self.spikes:
@@ -94,11 +99,21 @@ class Recorder:
         self._parts.setdefault(name, {})[first_sample] = values
 
     def arrays(self) -> dict[str, Array]:
-        """`output` (samples, T, outputs…), `counts` (its sum over T), `predictions`, and what else was recorded."""
+        """`output` (samples, T, outputs…), `counts` (its sum over T), `predictions`, and what else was recorded.
+
+        `saturations` says how often u wrapped or v was clipped at 24 bit, over all populations and samples.
+        """
         found = {name: np.concatenate([parts[i] for i in sorted(parts)]) for name, parts in self._parts.items()}
         output = found.pop("output")
         said = predict(self.network.readout.kind, output)
-        return {"output": output, "counts": output.sum(axis=1), "predictions": said, **found}
+        saturations = np.asarray(self._saturations, np.int64)
+        return {
+            "output": output,
+            "counts": output.sum(axis=1),
+            "predictions": said,
+            "saturations": saturations,
+            **found,
+        }
 
 
 def _small(values: Array, payload: tuple[int, int]) -> Array:

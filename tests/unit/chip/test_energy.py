@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import snnhw
 from snnhw.artifact import Artifact
 from snnhw.chip.convention import ann_macs, convention, float_operations, host_macs
 from snnhw.chip.counts import ChipObserver
@@ -18,9 +19,11 @@ from snnhw.chip.units import in_si, picoseconds, worst
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import TargetError
-from snnhw.network import Conv
+from snnhw.frontends.source import Source
+from snnhw.network import Conv, Dense, Diagonal, Kind, Network, Population, Projection, Readout
 from snnhw.target import Constant
-from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input, toy
+from tests.unit.chip.nets import CHAIN_INPUT, chain, integrator, mapped, residual, residual_input, toy
+from tests.unit.lowering.runs import small_sew
 
 
 def spent(artifact: Artifact, x: np.ndarray, time_grade: str = "definition") -> tuple[Energy, ChipObserver]:
@@ -94,6 +97,50 @@ def test_float_operations() -> None:
     once = float_operations(direct, events, 2, True)
     assert (once.acs, once.macs) == (4 * 2 / 2, 12)
     assert float_operations(direct, events, 2, False).macs == 24
+
+
+def test_float_operations_do_not_depend_on_relays() -> None:
+    """SEW blocks with graded relays and with a projection per summand are one float network."""
+    source = small_sew((3, 2))
+    x = np.random.default_rng(0).integers(0, 256, (4, 1, 6, 6)).astype(np.uint8)
+    found = {}
+    for form in ("summands", "relays"):
+        artifact = snnhw.compile(source, target="loihi2", sums=form, calibrate=x)
+        sums = [p.name for p in artifact.network.populations if p.kind is Kind.RELAY and p.name.endswith(".sum")]
+        assert bool(sums) is (form == "relays")
+        found[form] = snnhw.compare(source, artifact, x).convention_45nm.float_snn
+    assert found["relays"] == found["summands"]
+    assert found["relays"].acs > 0
+    assert found["relays"].macs == stem_macs(source)
+
+
+def stem_macs(source: Source) -> int:
+    """The stem's 3 x 3 convolution on 6 x 6 pixels, borders left out; once a sample, since the image stays."""
+    [stem] = [node for name, node in source.graph.nodes.items() if name.startswith("stem") and hasattr(node, "weight")]
+    outputs, inputs = stem.weight.shape[:2]
+    return int((3 * 6 - 2) ** 2 * outputs * inputs)
+
+
+def test_a_relay_of_graded_events_hands_on_macs() -> None:
+    """x is binary, h sends up to 3: y reads both through one relay; ACs for x's events, MACs for h's."""
+    cells = (
+        Population("x", (2,), Kind.INPUT),
+        Population("h", (2,), Kind.NEURON, replace(integrator(1), max_spikes=3), start=1, payload=(0, 3)),
+        Population("r", (2,), Kind.RELAY, integrator(1), start=2, payload=(0, 4)),
+        Population("y", (3,), Kind.NEURON, integrator(5), start=3),
+    )
+    one = Diagonal("one")
+    routes = (
+        Projection("x-h", "x", "h", one),
+        Projection("x-r", "x", "r", one, delay=2),
+        Projection("h-r", "h", "r", one),
+        Projection("r-y", "r", "y", Dense("w")),
+    )
+    tables = {"one": np.ones(()), "w": np.ones((3, 2))}
+    artifact = mapped(Network(cells, routes, tables, 2, Readout("rate", "y")), [("h", ((0, 2),), 0)])
+    events = {"x": np.array([2, 1]), "h": np.array([1, 0]), "r": np.array([2, 1]), "y": np.zeros(3)}
+    found = float_operations(artifact, events, 1, False)
+    assert (found.acs, found.macs) == (3 * 1 + 3 * 3, 1 * 3)
 
 
 def test_convention_constants() -> None:

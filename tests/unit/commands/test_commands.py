@@ -9,12 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from snnhw.artifact import load
 from snnhw.cli import COMMANDS
+from snnhw.frontends.checkpoint import import_module
+from snnhw.frontends.nir_file import write_nir
 from snnhw.mapping import place
-from snnhw.network import IntNeuron, Network, format_network
+from snnhw.network import IntNeuron, Network
+from snnhw.network_text import format_network
+from snnhw.semantics import Deployment
 from snnhw.target import Target
+from snnhw.zoo.containers import PerStep
+from snnhw.zoo.neurons import IF
 from tests.unit.commands.line import Room, snnhw
 from tests.unit.frontends.checkpoints import content, saved
 
@@ -89,6 +96,7 @@ def test_run_and_diff(sew: Room, engine: str, tmp_path: Path) -> None:
     with np.load(tmp_path / "a.npz") as arrays:
         assert {"counts", "output", "predictions", "spikes/stem_if", "u/stem_if", "v/stem_if"} <= set(arrays)
         assert arrays["output"].shape == (6, 4, 4)
+        assert arrays["saturations"] == done.json["saturations"] == 0
     snnhw(*words, "--engine", "fast", "-o", tmp_path / "b.npz")
     same = snnhw("diff", tmp_path / "a.npz", tmp_path / "b.npz", "--json")
     assert (same.code, same.json) == (0, {"identical": True, "difference": None})
@@ -171,7 +179,9 @@ def test_check(sew: Room, name: str) -> None:
     assert {"population", "resource", "needed", "limit", "slices", "fits"} <= set(done.json["rows"][0])
 
 
-@pytest.mark.parametrize("options", [(), ("--weight-bits", 4), ("--calibrate", "data.npz")])
+@pytest.mark.parametrize(
+    "options", [(), ("--weight-bits", 4), ("--calibrate", "data.npz"), ("--sums", "relays"), ("--sums", "summands")]
+)
 def test_check_asks_about_the_network_that_compile_builds(
     options: tuple[object, ...], sew: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +199,16 @@ def test_check_asks_about_the_network_that_compile_builds(
     built = load(tmp_path / "a.snnhw").network
     assert format_network(asked[0]) == format_network(built)
     assert all(np.array_equal(asked[0].weights[name], w) for name, w in built.weights.items())
+
+
+def test_check_with_hard_reset(tmp_path: Path) -> None:
+    """loihi1 has no soft reset: refused as `compile` refuses it, or asked for."""
+    module = nn.Sequential(PerStep(nn.Linear(3, 2)), IF(v_reset=None))
+    write_nir(import_module(module, Deployment(2, "spikes", (3,), "rate")).graph, tmp_path / "net.nir")
+    words = ("check", tmp_path / "net.nir", "--target", "loihi1", "--json")
+    assert snnhw(*words).json["error"]["code"] == "unsupported-neuron"
+    done = snnhw(*words, "--hard-reset")
+    assert (done.code, done.json["fits"]) == (0, True)
 
 
 def test_targets() -> None:
@@ -212,7 +232,9 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["run", "net.snnhw", "--input", "d.npz", "--samples", "0"], "Invalid value for '--samples'"),
     (["compile", "net.pt"], "Missing option '--target'"),
     (["check", "net.pt"], "--target is needed for a source"),
-    (["check", "a.snnhw", "--weight-bits", "4"], "--calibrate and --weight-bits are for a source"),
+    (["check", "a.snnhw", "--hard-reset"], "--sums and --hard-reset are for a source"),
+    (["check", "a.snnhw", "--sums", "relays"], "--sums and --hard-reset are for a source"),
+    (["check", "a.snnhw", "--weight-bits", "4"], "--sums and --hard-reset are for a source"),
     (["compare", "net.pt"], "Missing argument 'ARTIFACT'"),
     (["train"], "name a recipe, or give --list"),
     (["frobnicate"], "No such command 'frobnicate'"),

@@ -127,6 +127,7 @@ DATA: list[tuple[dict[str, Any], str, str]] = [
     ({"x": np.full((2, 1, 8, 8), 7.0)}, "bad-range", "Bernoulli encoding needs values in [0, 1]"),
     ({"y": np.zeros(2, int)}, "bad-data", "the file holds no array named x"),
     ({"x": np.zeros((2, 1, 8, 8)), "y": np.zeros(3, int)}, "bad-labels", "labels do not fit the samples"),
+    ({"x": np.zeros((2, 1, 8, 8)), "y": np.array([0, 4])}, "bad-labels", "needed: 0 to 4\n  limit: 0 to 3"),
 ]
 
 

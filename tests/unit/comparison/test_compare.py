@@ -212,6 +212,18 @@ def test_labels_that_do_not_fit() -> None:
         compare(Twin(chain()), chain(), CHAIN_INPUT, np.zeros(2), ReferenceEngine())
 
 
+def test_labels_of_classes_that_are_not_there() -> None:
+    """The two outputs of `chain` are classes 0 and 1."""
+    for label in (2, -1):
+        with pytest.raises(DataError) as caught:
+            compare(Twin(chain()), chain(), CHAIN_INPUT, np.array([label]), ReferenceEngine())
+        assert str(caught.value) == (
+            "bad-labels: labels name classes that the network does not have\n  where: y\n"
+            f"  needed: {label} to {label}\n  limit: 0 to 1\n"
+            "  hint: count classes from 0, or give the data of this network"
+        )
+
+
 def test_float_side_without_a_population() -> None:
     class Poor:
         def run(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -43,11 +43,19 @@ def test_rate_output_is_the_spikes() -> None:
     artifact, recorder = chain(), Recorder(chain().network, spikes=True)
     ReferenceEngine().run(artifact, [{"x": CHAIN_INPUT}], [recorder])
     arrays = recorder.arrays()
-    assert list(arrays) == ["output", "counts", "predictions", "spikes/x", "spikes/h", "spikes/y"]
+    assert list(arrays) == ["output", "counts", "predictions", "saturations", "spikes/x", "spikes/h", "spikes/y"]
     assert arrays["spikes/h"].tolist() == [[[0, 1, 1, 1], [1, 0, 0, 0]]]
     assert arrays["spikes/h"].dtype == np.uint8
     assert np.array_equal(arrays["output"], arrays["spikes/y"])
     assert arrays["counts"].tolist() == [[0, 0]]
+
+
+def test_saturations_are_summed_over_populations_and_chunks() -> None:
+    recorder = Recorder(chain().network)
+    for first in (0, 1):
+        for name, wraps in (("x", 0), ("h", 2), ("y", 0)):
+            recorder.observe(first, name, Record(np.zeros((1, 2, 2), np.int8), wraps=wraps, clips=3 * wraps))
+    assert recorder.arrays()["saturations"] == 2 * (2 + 6)
 
 
 def test_mean_output_is_what_the_membrane_gains() -> None:
