@@ -6,7 +6,7 @@ updates all layers, as the trained model does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from snnhw.network import (
     LinearOp,
     Network,
     Population,
+    Projection,
     Reset,
     ResetTiming,
     Shape,
@@ -27,17 +28,50 @@ from snnhw.network import (
 from snnhw.torch_ops import product, weight_tensor
 
 
+class Cells:
+    """Current, membrane and what the next step still owes, over the steps of a sample; all arrays (B, ...)."""
+
+    def __init__(self, neuron: FloatNeuron, shape: Shape, dtype: Any) -> None:
+        self.neuron = neuron
+        self.u: Array | float = 0.0
+        self.v = np.broadcast_to(np.asarray(neuron.v_init, dtype), shape).copy()
+        self.debt: Array | float = 0.0
+        self.bias, self.u_keep, self.v_keep = (
+            np.asarray(x, dtype) for x in (neuron.bias, neuron.u_keep, neuron.v_keep)
+        )
+        self.filters, self.keeps = bool(self.u_keep.any()), bool((self.v_keep == 1.0).all())
+
+    def integrate(self, x: Array) -> Array:
+        """The membrane after one step's input, before the spike decision."""
+        if self.filters:
+            x = self.u = self.u_keep * self.u + x
+        kept = self.v if self.keeps else self.v_keep * self.v
+        self.v = kept + (x + self.bias) - self.debt
+        return self.v
+
+    def step(self, x: Array) -> Array:
+        """Spikes of one step for the summed input x (gain included, bias not)."""
+        s = emitted(self.neuron, self.integrate(x))
+        self.v, self.debt = settle(self.neuron, self.v, s)
+        return s
+
+
 def fire(neuron: FloatNeuron, x: Array) -> Array:
-    """Spikes (B, T, ...) of a float neuron for its input x (B, T, ...), gain and bias included in x."""
-    v = np.full((x.shape[0], *x.shape[2:]), neuron.v_init, x.dtype)
-    spikes = np.zeros_like(x)
-    debt: Array | float = 0.0
+    """Spikes (B, T, ...) of a float neuron for its summed input x (B, T, ...)."""
+    return _over_time(neuron, x, Cells.step)
+
+
+def membrane(neuron: FloatNeuron, x: Array) -> Array:
+    """Membranes (B, T, ...) of a neuron that never fires."""
+    return _over_time(neuron, x, Cells.integrate)
+
+
+def _over_time(neuron: FloatNeuron, x: Array, step: Callable[[Cells, Array], Array]) -> Array:
+    cells = Cells(neuron, (x.shape[0], *x.shape[2:]), x.dtype)
+    out = np.empty_like(x, subok=False)
     for t in range(x.shape[1]):
-        v = (v if neuron.v_keep == 1.0 else neuron.v_keep * v) + x[:, t] - debt
-        s = emitted(neuron, v)
-        spikes[:, t] = s
-        v, debt = settle(neuron, v, s)
-    return spikes
+        out[:, t] = step(cells, x[:, t])
+    return out
 
 
 def emitted(neuron: FloatNeuron, v: Array) -> Array:
@@ -63,14 +97,20 @@ def settle(neuron: FloatNeuron, v: Array, s: Array) -> tuple[Array, Array | floa
 
 
 def current_into(
-    network: Network[FloatNeuron], population: Population[FloatNeuron], values: Mapping[str, Array]
+    network: Network[FloatNeuron],
+    population: Population[FloatNeuron],
+    values: Mapping[str, Array],
+    projections: Sequence[Projection] | None = None,
 ) -> Array:
     """Summed synaptic input (B, T, *shape), bias not included, in the float type of `values`.
 
     Summands that share weights are added first.
+
+    Args:
+        projections: some of those into the population; all of them if None.
     """
     grouped: dict[tuple[LinearOp, Shape, int], Array] = {}
-    for projection in network.into(population.name):
+    for projection in network.into(population.name) if projections is None else projections:
         pre = values[projection.pre]
         key = (projection.op, pre.shape[2:], projection.lag)
         grouped[key] = grouped[key] + pre if key in grouped else pre
@@ -104,26 +144,88 @@ def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Popu
 
 
 def evaluate(network: Network[FloatNeuron], inputs: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """Spikes of each population in topological order; accumulators give their summed input of every step.
+    """Spikes of each population behind those it reads; accumulators give what `shown` says.
 
-    Values are held until their last reader has run.
+    The order is `Network.components`: the network's own where nothing feeds back. Values are held until their last
+    reader has run.
 
     Args:
         inputs: real values of the input populations, (B, T, *shape), float64 or float32.
     """
     values: dict[str, Array] = {}
-    last = last_readers(network)
-    for place, population in enumerate(network.populations):
-        if population.kind is Kind.INPUT:
-            values[population.name] = inputs[population.name]
+    last = _last_components(network)
+    for place, names in enumerate(network.components):
+        if len(names) == 1 and all(q.pre != names[0] for q in network.into(names[0])):
+            (name,) = names
+            found = {name: inputs[name] if network[name].kind is Kind.INPUT else _alone(network, name, values, inputs)}
         else:
-            total = current_into(network, population, values)
-            neuron = population.model
-            driven = current(neuron, total) + neuron.bias.astype(total.dtype)
-            values[population.name] = driven if population.kind is Kind.ACCUMULATOR else fire(neuron, driven)
-        yield population.name, values[population.name]
+            found = _together(network, names, values)
+        values |= found
+        yield from found.items()
         for name in [name for name in values if last[name] <= place]:
             del values[name]
+
+
+def _alone(network: Network[FloatNeuron], name: str, values: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
+    """One population over all steps."""
+    population = network[name]
+    if network.into(name):
+        return shown(network, population, current_into(network, population, values))
+    like = next(iter(inputs.values()))
+    return shown(network, population, np.zeros((*like.shape[:2], *population.shape), like.dtype))
+
+
+def shown(network: Network[FloatNeuron], population: Population[FloatNeuron], total: Array) -> Array:
+    """What a population gives for its summed input (B, T, ...): spikes; of accumulators the membrane where that is
+    read, or the input of every step where its mean is."""
+    if population.kind is not Kind.ACCUMULATOR:
+        return fire(population.model, total)
+    if shows_membrane(network, population):
+        return membrane(population.model, total)
+    return np.asarray(total + population.model.bias.astype(total.dtype))
+
+
+def shows_membrane(network: Network[Any], population: Population[FloatNeuron]) -> bool:
+    """Whether an accumulator's output is its membrane at every step, not what the step added to it."""
+    read = network.readout.population == population.name and network.readout.kind == "membrane"
+    return read or bool(np.any(population.model.u_keep)) or not np.all(population.model.v_keep == 1.0)
+
+
+def _together(network: Network[FloatNeuron], names: tuple[str, ...], values: Mapping[str, Array]) -> dict[str, Array]:
+    """A loop of populations, step by step; feedback is zero until its lag has passed."""
+    like = next(iter(values.values()))
+    populations = [network[name] for name in names]
+    outside = {p.name: _from_outside(network, p, names, values) for p in populations}
+    found = {p.name: np.zeros((*like.shape[:2], *p.shape), like.dtype) for p in populations}
+    cells = {p.name: Cells(p.model, (len(like), *p.shape), like.dtype) for p in populations}
+    for t in range(like.shape[1]):
+        for p in populations:
+            total = outside[p.name][:, t]
+            for q in network.into(p.name):
+                if q.pre in found and t >= q.lag:
+                    total = total + _arrived(q.op, network, found[q.pre][:, t - q.lag, None], p)[:, 0]
+            found[p.name][:, t] = cells[p.name].step(total)
+    return found
+
+
+def _from_outside(
+    network: Network[FloatNeuron],
+    population: Population[FloatNeuron],
+    loop: tuple[str, ...],
+    values: Mapping[str, Array],
+) -> Array:
+    """Summed input of a loop's member from the populations before the loop."""
+    projections = [q for q in network.into(population.name) if q.pre not in loop]
+    if projections:
+        return current_into(network, population, values, projections)
+    like = next(iter(values.values()))
+    return np.zeros((*like.shape[:2], *population.shape), like.dtype)
+
+
+def _last_components(network: Network[Any]) -> dict[str, int]:
+    """Population name -> place in `Network.components` of the last group that reads it; its own if none does."""
+    place = {name: i for i, names in enumerate(network.components) for name in names}
+    return {name: max([place[q.post] for q in network.out_of(name)] + [own]) for name, own in place.items()}
 
 
 def last_readers(network: Network[Any]) -> dict[str, int]:
@@ -133,14 +235,3 @@ def last_readers(network: Network[Any]) -> dict[str, int]:
         name: max((place[projection.post] for projection in network.out_of(name)), default=own)
         for name, own in place.items()
     }
-
-
-def current(neuron: FloatNeuron, total: Array) -> Array:
-    """u[t] = u_keep * u[t-1] + a[t]; without synaptic memory the input itself."""
-    if neuron.u_keep == 0.0:
-        return total
-    u = np.zeros_like(total)
-    u[:, 0] = total[:, 0]
-    for t in range(1, total.shape[1]):
-        u[:, t] = neuron.u_keep * u[:, t - 1] + total[:, t]
-    return u

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from graphlib import TopologicalSorter
 from math import prod
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import LoweringError
 
@@ -51,7 +54,13 @@ class Kind(StrEnum):
     NEURON = "neuron"  # spiking
     ACCUMULATOR = "accumulator"  # never fires; its membrane is the result
     RELAY = "relay"  # hands on what arrives one step later: over long delays, or sums of spikes as graded spikes
-    GATE = "gate"  # memoryless logic of spikes (AND, IAND, OR, levels of a sum) and latches; never trained
+    GATE = "gate"  # memoryless: logic of spikes (AND, IAND, OR, levels of a sum), constants that fire at every step
+
+
+Level = float | Array
+"""A parameter of a neuron model: one number for the population, or an array that broadcasts to its shape."""
+
+IntLevel = int | Array
 
 
 @dataclass(frozen=True)
@@ -62,16 +71,16 @@ class FloatNeuron:
     The gain of the input (1/tau, R) is folded into weights and bias.
     """
 
-    v_keep: float
+    v_keep: Level
     threshold: Array
     bias: Array
-    u_keep: float = 0.0
+    u_keep: Level = 0.0
     comparison: Comparison = Comparison.GT
     reset: Reset = Reset.ZERO
     reset_timing: ResetTiming = ResetTiming.SAME_STEP
-    v_reset: float = 0.0
-    v_min: float | None = None
-    v_init: float = 0.0
+    v_reset: Level = 0.0
+    v_min: Level | None = None
+    v_init: Level = 0.0
     max_spikes: int = 1
 
 
@@ -82,17 +91,17 @@ class IntNeuron:
     `vth`, `bias`, `v_reset`, `v_min` and `v_init` are in membrane units (after `act_shift`).
     """
 
-    dv: int
+    dv: IntLevel
     vth: Array
     bias: Array
-    du: int = 4096
+    du: IntLevel = 4096
     act_shift: int = 6
     comparison: Comparison = Comparison.GT
     reset: Reset = Reset.ZERO
     reset_timing: ResetTiming = ResetTiming.SAME_STEP
-    v_reset: int = 0
-    v_min: int | None = None
-    v_init: int = 0
+    v_reset: IntLevel = 0
+    v_min: IntLevel | None = None
+    v_init: IntLevel = 0
     max_spikes: int = 1
 
 
@@ -182,7 +191,9 @@ class Projection:
 
     Args:
         delay: chip steps from spike to arrival, at least 1 (every hop costs one step).
-        lag: sample steps by which it arrives late (synaptic delay); what would arrive in the next sample is lost.
+        lag: sample steps by which it arrives late (synaptic delay, feedback); what would arrive in the next sample is
+            lost. A projection whose post population is not behind its pre population in the network's order is
+            feedback: its lag is at least 1.
         weight_exp: the sum over synapses is scaled by 2**weight_exp (integers only).
     """
 
@@ -200,6 +211,7 @@ class Readout:
     """How a prediction is read from `population`.
 
     kind 'rate': class with most spikes over T; 'mean': class with the largest accumulated value (mean over T);
+    'membrane': class with the largest membrane, summed over T (an accumulator that leaks);
     'first': class with the earliest spike, a silent class counts as step T. Ties go to the lowest
     class index. `scale` is the real value of one output unit.
     """
@@ -264,6 +276,31 @@ class Network(Generic[N]):
         """Chip steps of pipeline fill before the last population starts."""
         return max((p.start for p in self.populations), default=0)
 
+    @cached_property
+    def components(self) -> tuple[tuple[str, ...], ...]:
+        """Names in groups, each after the groups it reads: loops of populations together, all others alone.
+
+        Without feedback these are the populations in the network's order.
+        """
+        place = {population.name: i for i, population in enumerate(self.populations)}
+        if all(place[q.pre] < place[q.post] for q in self.projections):
+            return tuple((name,) for name in place)
+        readers = csr_matrix(
+            (
+                np.ones(len(self.projections)),
+                ([place[q.pre] for q in self.projections], [place[q.post] for q in self.projections]),
+            ),
+            shape=(len(place), len(place)),
+        )
+        _, label = connected_components(readers, connection="strong")
+        group = {name: int(label[i]) for name, i in place.items()}
+        before: dict[int, set[int]] = {group[name]: set() for name in place}
+        for q in self.projections:
+            if group[q.pre] != group[q.post]:
+                before[group[q.post]].add(group[q.pre])
+        members = {g: tuple(name for name in place if group[name] == g) for g in before}
+        return tuple(members[g] for g in TopologicalSorter(before).static_order())
+
     def array(self, op: LinearOp) -> Array:
         """The weight array of an operator that has one."""
         assert not isinstance(op, Inject), "an injection has no weights"
@@ -274,8 +311,12 @@ class Network(Generic[N]):
         return replace(self, weights=dict(weights))
 
 
-def verify(network: Network[Any]) -> None:
-    """Structural rules that hold between all stages; raises LoweringError naming the rule and the place."""
+def verify(network: Network[Any], timed: bool = True) -> None:
+    """Structural rules that hold between all stages; raises LoweringError naming the rule and the place.
+
+    Args:
+        timed: start steps and delays are there (a network that only runs in float has none).
+    """
     seen: set[str] = set()
     for population in network.populations:
         if population.name in seen:
@@ -283,21 +324,24 @@ def verify(network: Network[Any]) -> None:
         seen.add(population.name)
         if (population.neuron is None) != (population.kind is Kind.INPUT):
             _broken("inputs have no neuron model, all others have one", population.name)
+    place = {population.name: i for i, population in enumerate(network.populations)}
     for projection in network.projections:
         if projection.pre not in seen or projection.post not in seen:
             _broken("projections join populations of the network", projection.name)
+        if projection.lag < 1 and place[projection.pre] >= place[projection.post]:
+            _broken("feedback has a lag of at least one sample step", projection.name)
         pre, post = network[projection.pre], network[projection.post]
-        if projection.delay < 1:
+        if timed and projection.delay < 1:
             _broken("every hop costs at least one step", projection.name)
-        if projection.lag < 0 or pre.start + projection.delay - projection.lag != post.start:
+        if projection.lag < 0 or (timed and pre.start + projection.delay - projection.lag != post.start):
             _broken("a projection's delay is the difference of the start steps and its lag", projection.name)
         if not isinstance(projection.op, Inject) and projection.op.weight not in network.weights:
             _broken("every operator's weights exist", projection.name)
         if not _fits(network.weights, projection.op, pre.shape, post.shape):
             _broken("an operator's weights fit its populations", projection.name)
     for population in network.computed:
-        if not network.into(population.name):
-            _broken("every computed population has an input", population.name)
+        if not network.into(population.name) and population.kind is not Kind.GATE:
+            _broken("every computed population but a constant has an input", population.name)
     if network.readout.population not in seen:
         _broken("the readout names a population", network.readout.population)
 
@@ -331,51 +375,3 @@ def _sparse_fits(w: Array, indices: Array | None, indptr: Array | None, pre: Sha
 
 def _broken(rule: str, where: str) -> None:
     raise LoweringError("invalid-network", f"a rule of the network does not hold: {rule}", where=where)
-
-
-def format_network(network: Network[Any]) -> str:
-    """The network as stable text, one line a population and one a projection (golden tests, `inspect`)."""
-    lines = [f"network steps={network.steps} readout={network.readout.kind}({network.readout.population})"]
-    for p in network.populations:
-        lines.append(f"  {p.kind:<11} {p.name} {_shape(p.shape)} start={p.start}{_model(p.neuron)}")
-    for q in network.projections:
-        lines.append(
-            f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}"
-            + (f" lag={q.lag}" if q.lag else "")
-            + (f" exp={q.weight_exp}" if q.weight_exp else "")
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _shape(shape: Shape) -> str:
-    return "x".join(str(n) for n in shape)
-
-
-def _range(values: Array) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
-
-
-def _model(neuron: FloatNeuron | IntNeuron | None) -> str:
-    if neuron is None:
-        return ""
-    sign = ">=" if neuron.comparison is Comparison.GE else ">"
-    if isinstance(neuron, IntNeuron):
-        return (
-            f" du={neuron.du} dv={neuron.dv} v{sign}{_range(np.asarray(neuron.vth))}"
-            f" bias={_range(np.asarray(neuron.bias))} reset={neuron.reset} shift={neuron.act_shift}"
-        )
-    current = f" u_keep={neuron.u_keep:g}" if neuron.u_keep else ""
-    return f"{current} keep={neuron.v_keep:g} v{sign}{_range(np.asarray(neuron.threshold))} reset={neuron.reset}"
-
-
-def _op(op: LinearOp) -> str:
-    match op:
-        case Conv():
-            rest = f" dilation={_shape(op.dilation)}" if op.dilation != (1, 1) else ""
-            rest += f" groups={op.groups}" if op.groups != 1 else ""
-            return f"conv[{op.weight}] stride={_shape(op.stride)} padding={_shape(op.padding)}{rest}"
-        case Inject():
-            return "inject"
-        case _:
-            return f"{type(op).__name__.lower()}[{op.weight}]"

@@ -18,50 +18,82 @@ from snnhw.errors import SourceError
 from snnhw.network import Comparison, Reset, ResetTiming
 
 METADATA_KEY = "snnhw"
-METADATA_VERSION = 1
+METADATA_VERSION = 2
 
-_ENUMS: dict[str, type[StrEnum]] = {"comparison": Comparison, "reset": Reset, "reset_timing": ResetTiming}
+OFF = "off"
+"""What `multispike` is called where a neuron sends one spike a step at most."""
+
+UNLIMITED = (1 << 23) - 1
+"""`multispike` of neurons without a maximum: more thresholds than a membrane of 24 bit can hold."""
+
+
+class CurrentOrder(StrEnum):
+    """Whether a membrane sees the synaptic current with this step's input in it, or as it was before."""
+
+    SAME_STEP = "same_step"
+    NEXT_STEP = "next_step"
+
+
+_ENUMS: dict[str, type[StrEnum]] = {
+    "threshold": Comparison,
+    "reset": Reset,
+    "reset_timing": ResetTiming,
+    "current_order": CurrentOrder,
+}
+
+OLD_NAMES = {"comparison": "threshold", "max_spikes": "multispike"}
+"""Names of metadata version 1."""
 
 
 @dataclass(frozen=True)
 class Semantics:
     """How continuous neurons become steps; every field is required, none is guessed.
 
+    With lam = dt / tau (Euler) or 1 - exp(-dt / tau) (exp), a step is: i = (1 - lam_syn) i + lam_syn w_in x (CubaLIF,
+    CubaLI), v = (1 - lam) v + lam (v_leak + r i) (LIF, LI) or v + r dt x (IF, I), spikes, reset, lower clip.
+
     Args:
-        dt: seconds per sample step; decay of a neuron is 1 - dt / tau (Euler) or exp(-dt / tau) (exp).
-        comparison: 'ge' (v >= threshold) or 'gt'.
+        dt: seconds per sample step.
         reset: 'zero', 'subtract' or 'v_reset'.
         reset_timing: 'same_step' or 'next_step' (subtract only).
-        max_spikes: spikes a neuron can send in one step.
+        threshold: 'ge' (a neuron fires at v >= threshold) or 'gt'.
+        multispike: spikes a neuron can send in one step, a maximum; 1 (or 'off') is a plain spike.
         v_min: lower clip of the membrane, or None.
         integrator: 'euler' or 'exp'.
-        v_init: membrane at the start of a sample; 'v_reset' or a number.
+        current_order: of neurons with a synaptic current (CubaLIF, or I / LI before a neuron): 'same_step' (current
+            first, the membrane sees it in the same step) or 'next_step' (the membrane sees the current of the step
+            before).
+        v_init: membrane at the start of a sample; 'v_reset', 'v_leak' or a number.
         time_layout: order of axes in the source's tensors, e.g. 'TNC'.
         nodes: node name -> fields that differ there.
     """
 
     dt: float
-    comparison: Comparison
     reset: Reset
     reset_timing: ResetTiming
-    max_spikes: int
+    threshold: Comparison
+    multispike: int
     v_min: float | None
     integrator: str
+    current_order: CurrentOrder
     v_init: float | str
     time_layout: str
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no neuron can mean; plain strings become the enums they name."""
+        if self.multispike == OFF:
+            object.__setattr__(self, "multispike", 1)
         for name, kind in _ENUMS.items():
             value = getattr(self, name)
             _require(value in list(kind), name, value, ", ".join(kind))
             object.__setattr__(self, name, kind(value))
         _require(_number(self.dt) and self.dt > 0, "dt", self.dt, "seconds > 0")
         _require(self.integrator in ("euler", "exp"), "integrator", self.integrator, "euler, exp")
-        _require(_whole(self.max_spikes), "max_spikes", self.max_spikes, "a whole number >= 1")
+        _require(_whole(self.multispike), "multispike", self.multispike, "'off' or a whole number >= 1")
         _require(self.v_min is None or _number(self.v_min), "v_min", self.v_min, "a number or null")
-        _require(self.v_init == "v_reset" or _number(self.v_init), "v_init", self.v_init, "a number or 'v_reset'")
+        named = self.v_init in ("v_reset", "v_leak")
+        _require(named or _number(self.v_init), "v_init", self.v_init, "a number, 'v_reset' or 'v_leak'")
         same_step = self.reset_timing == ResetTiming.SAME_STEP
         _require(
             same_step or self.reset == Reset.SUBTRACT, "reset_timing", self.reset_timing.value, "subtract, or same_step"
@@ -87,10 +119,12 @@ class Deployment:
         steps: T.
         encoding: 'direct', 'bernoulli', 'latency' or 'spikes'.
         input_shape: shape of one sample.
-        readout: 'rate' (spike counts), 'first' (earliest spike) or 'mean' (of the last linear layer over T).
+        readout: 'rate' (spike counts), 'first' (earliest spike), 'mean' (of the last linear layer over T) or
+            'membrane' (of an I, LI or CubaLI, summed over T).
         preprocessing: 'uint8/255' (analog input is pixels in [0, 1], in units of 1/255) or 'none' (its range is
             told by calibration data). Static uint8 samples count as pixels / 255 either way.
         seed: of a stochastic encoding.
+        output: name of the output that predictions are read from; None where there is one.
     """
 
     steps: int
@@ -99,6 +133,7 @@ class Deployment:
     readout: str
     preprocessing: str = "none"
     seed: int = 0
+    output: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
@@ -141,9 +176,10 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
         )
     try:
         content = json.loads(raw.decode() if isinstance(raw, bytes) else str(raw))
-        if content["version"] != METADATA_VERSION:
-            raise ValueError(f"metadata version {content['version']}, this snnhw reads {METADATA_VERSION}")
-        semantics = Semantics(**_known(Semantics, content["semantics"]))
+        if content["version"] not in (1, METADATA_VERSION):
+            raise ValueError(f"metadata version {content['version']}, this snnhw reads 1 to {METADATA_VERSION}")
+        said = content["semantics"] if content["version"] == METADATA_VERSION else _from_version_1(content["semantics"])
+        semantics = Semantics(**_known(Semantics, said))
         deployment = _known(Deployment, content["deployment"])
         return semantics, Deployment(**{**deployment, "input_shape": tuple(deployment["input_shape"])})
     except SourceError as error:
@@ -153,8 +189,20 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
         raise SourceError("bad-semantics", f"the snnhw metadata cannot be read: {error}", where=where) from None
 
 
+def _from_version_1(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by today's names; there was one order of currents then."""
+
+    def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {OLD_NAMES.get(name, name): value for name, value in fields.items()}
+
+    nodes = {node: renamed(changes) for node, changes in said["nodes"].items()}
+    return {**renamed(said), "nodes": nodes, "current_order": CurrentOrder.SAME_STEP}
+
+
 def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}
-    if set(content) != names:
-        raise ValueError(f"fields {sorted(set(content) ^ names)} are missing or unknown")
+    known = {f.name for f in fields(kind)}
+    needed = known - {"output"}  # which files written before there were several outputs do not have
+    if not needed <= set(content) <= known:
+        odd = sorted((needed - set(content)) | (set(content) - known))
+        raise ValueError(f"fields {odd} are missing or unknown")
     return dict(content)

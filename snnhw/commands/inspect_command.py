@@ -23,7 +23,7 @@ def command(artifact: Path, cores: bool, machine: bool) -> None:
     from snnhw.artifact import load
     from snnhw.commands.compile_command import summarize
     from snnhw.mapping.place import utilization
-    from snnhw.network import format_network
+    from snnhw.network_text import format_network
 
     compiled = load(artifact)
     text = format_network(compiled.network)

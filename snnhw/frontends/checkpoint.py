@@ -18,7 +18,7 @@ from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends.module import to_nir
 from snnhw.frontends.source import Source
 from snnhw.network import Array, Comparison, Reset, ResetTiming
-from snnhw.semantics import Deployment, Semantics
+from snnhw.semantics import CurrentOrder, Deployment, Semantics
 from snnhw.zoo import checkpoint as zoo
 from snnhw.zoo.registry import build
 
@@ -27,12 +27,13 @@ DT = 1e-4
 
 DEFAULT = Semantics(
     dt=DT,
-    comparison=Comparison.GT,
     reset=Reset.ZERO,
     reset_timing=ResetTiming.SAME_STEP,
-    max_spikes=1,
+    threshold=Comparison.GT,
+    multispike=1,
     v_min=None,
     integrator="euler",
+    current_order=CurrentOrder.SAME_STEP,
     v_init="v_reset",
     time_layout="TNC",
 )

@@ -156,6 +156,6 @@ def neuron_node(layer: Neuron, shape: Shape, dt: float) -> nir.IF | nir.LIF:
 def node_semantics(layer: Neuron, default: Semantics) -> dict[str, Any]:
     """Fields in which a neuron differs from the network's default."""
     reset = Reset.SUBTRACT if layer.v_reset is None else Reset.ZERO if layer.v_reset == 0 else Reset.V_RESET
-    own = {"comparison": Comparison(layer.comparison), "reset": reset}
+    own = {"threshold": Comparison(layer.comparison), "reset": reset}
     different: dict[str, Any] = {key: str(value) for key, value in own.items() if getattr(default, key) != value}
     return different if layer.v_init is None else {**different, "v_init": layer.v_init}

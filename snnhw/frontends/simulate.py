@@ -5,9 +5,7 @@ Linear nodes are torch functions of (B, ...); several edges into a node sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import nir
@@ -17,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnhw.errors import SourceError
-from snnhw.evaluate import current, fire, late
-from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, filter_of, predecessors, topological
-from snnhw.network import Array, FloatNeuron, Reset
+from snnhw.evaluate import Cells, fire, late, membrane
+from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model, readout_model
+from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, READOUTS, filter_of, flow, is_readout, predecessors
+from snnhw.network import Array, FloatNeuron
 from snnhw.semantics import Semantics
 
 
@@ -35,6 +34,9 @@ def linear(node: nir.NIRNode, x: Tensor, where: str) -> Tensor:
 
 def _linear(node: Any, x: Tensor) -> Tensor:
     match node:
+        case nir.Conv1d():
+            one = (_one_axis(node.stride), _padding(node), _one_axis(node.dilation), int(node.groups))
+            return functional.conv1d(x, _tensor(node.weight), _tensor(node.bias), *one)
         case nir.Conv2d():
             return functional.conv2d(
                 x,
@@ -81,127 +83,14 @@ def _pair(value: Any) -> tuple[int, int]:
     return (int(pair[0]), int(pair[-1]))
 
 
-def _padding(node: nir.Conv2d) -> Any:
-    return node.padding if isinstance(node.padding, str) else _pair(node.padding)
+def _one_axis(value: Any) -> int:
+    return int(np.asarray(value).ravel()[0])
 
 
-def lag_of(where: str, node: nir.Delay, semantics: Semantics) -> int:
-    """A Delay node in whole steps; raises SourceError for anything else."""
-    steps = np.asarray(node.delay, np.float64) / semantics.dt
-    whole = np.rint(steps)
-    if steps.size == 0 or (whole != whole.ravel()[0]).any() or np.abs(steps - whole).max() > WHOLE or whole.min() < 0:
-        raise SourceError(
-            "bad-delay",
-            "a delay is not one whole number of steps",
-            where=where,
-            needed=f"{steps.min():g} to {steps.max():g} steps" if steps.size else "nothing",
-            limit=f"one multiple of dt = {semantics.dt:g} s, 0 or more, for all neurons",
-            hint="one Delay node per delay, rounded to steps",
-        )
-    return int(whole.ravel()[0])
-
-
-def filter_model(node: nir.I | nir.LI, semantics: Semantics) -> tuple[float, Array]:
-    """Decay factor of a synaptic filter's current and the gain of its input: u[t] = keep * u[t-1] + gain * x[t]."""
-    if isinstance(node, nir.I):
-        return 1.0, squeeze(tidy(np.asarray(node.r) * semantics.dt))
-    if np.asarray(node.v_leak).any():
-        raise SourceError("bad-semantics", "a synaptic filter rests at a value other than 0", hint="v_leak = 0")
-    ratio = semantics.dt / np.asarray(node.tau, np.float64)
-    lam = tidy(ratio) if semantics.integrator == "euler" else 1 - np.exp(-ratio)
-    return _one(decimal(1 - lam), "decay"), squeeze(tidy(np.asarray(node.r) * lam))
-
-
-def gate_model(node: nir.Threshold) -> FloatNeuron:
-    """A neuron without memory: fires while its input is above the threshold (strict, as NIR has it)."""
-    return FloatNeuron(v_keep=0.0, threshold=squeeze(np.asarray(node.threshold)), bias=np.zeros(()))
-
-
-def neuron_model(
-    node: nir.NIRNode, semantics: Semantics, before: nir.NIRNode | None = None
-) -> tuple[FloatNeuron, Array]:
-    """The neuron of a node with the synaptic filter `before` it, and the gain of its input."""
-    neuron, gain = (gate_model(node), np.ones(())) if isinstance(node, nir.Threshold) else _membrane(node, semantics)
-    if before is None:
-        return neuron, gain
-    keep, current = filter_model(before, semantics)
-    return replace(neuron, u_keep=keep), squeeze(gain * current)
-
-
-def _membrane(node: nir.IF | nir.LIF, semantics: Semantics) -> tuple[FloatNeuron, Array]:
-    """Discrete neuron and the gain of its input; the membrane is counted from v_reset, so that reset is to zero.
-
-    v[t] = keep * v[t-1] + gain * x[t] + rest, with lam = dt / tau (Euler) or 1 - exp(-dt / tau); Pedersen et al. 2024
-    (NIR), eqs. of IF and LIF. v_reset shifts out exactly: v, threshold and rest are taken relative to it.
-    """
-    rule = semantics
-    threshold, v_reset = (np.asarray(value, np.float64) for value in (node.v_threshold, node.v_reset))
-    if rule.reset is Reset.ZERO and v_reset.any():
-        raise SourceError(
-            "bad-semantics", "the reset is to zero, but the node's v_reset is not 0", hint="reset 'v_reset'"
-        )
-    offset: Array = np.zeros(()) if rule.reset is Reset.SUBTRACT else v_reset
-    if isinstance(node, nir.IF):
-        keep, gain, rest = np.asarray(1.0), tidy(np.asarray(node.r) * rule.dt), np.asarray(0.0)
-    else:
-        ratio = rule.dt / np.asarray(node.tau, np.float64)
-        lam = tidy(ratio) if rule.integrator == "euler" else 1 - np.exp(-ratio)
-        keep, gain, rest = decimal(1 - lam), tidy(np.asarray(node.r) * lam), tidy(lam * (node.v_leak - offset))
-    start = _one(v_reset, "v_reset") if rule.v_init == "v_reset" else float(rule.v_init)
-    v_init = start - _one(offset, "v_reset")
-    return FloatNeuron(
-        v_keep=_one(keep, "decay"),
-        threshold=squeeze(threshold - offset),
-        bias=squeeze(rest),
-        comparison=rule.comparison,
-        reset=Reset.SUBTRACT if rule.reset is Reset.SUBTRACT else Reset.ZERO,
-        reset_timing=rule.reset_timing,
-        v_min=None if rule.v_min is None else rule.v_min - _one(offset, "v_reset"),
-        v_init=v_init,
-        max_spikes=rule.max_spikes,
-    ), squeeze(gain)
-
-
-WHOLE = 1e-6
-"""Steps that a delay may miss a whole number by: files hold it in seconds."""
-
-ULPS = 8
-"""Rounding errors that division by dt and multiplication with it again can leave, in units of the last place."""
-
-
-def decimal(x: Array) -> Array:
-    """Numbers up to 1 that are decimals of 13 digits but for rounding errors as those decimals (1 - 0.8 is 0.2)."""
-    return _repaired(x, 1.0, lambda value: [float(f"{value:.13g}")])
-
-
-def tidy(x: Array) -> Array:
-    """The same for factors, and for those that are fractions (1e-4 / 3e-4 is 1/3); other numbers stay as they are."""
-    return _repaired(x, 0.0, lambda value: [float(f"{value:.13g}"), float(Fraction(value).limit_denominator(1000))])
-
-
-def _repaired(x: Array, size: float, candidates: Callable[[float], list[float]]) -> Array:
-    values, where = np.unique(np.asarray(x, np.float64), return_inverse=True)
-    slack = [ULPS * np.finfo(np.float64).eps * max(abs(value), size) for value in values]
-    near = [
-        next((c for c in candidates(value) if abs(c - value) <= most), value)
-        for value, most in zip(values.tolist(), slack, strict=True)
-    ]
-    return np.array(near)[where].reshape(np.shape(x))
-
-
-def squeeze(x: Array) -> Array:
-    """An array that is one number everywhere, as that number."""
-    x = np.asarray(x, np.float64)
-    return np.asarray(x.ravel()[0]) if x.size and (x == x.ravel()[0]).all() else x
-
-
-def _one(x: Array, what: str) -> float:
-    one = squeeze(x)
-    if one.ndim:
-        raise SourceError(
-            "per-neuron", f"per-neuron values of {what} are not supported yet", hint="use one value per layer"
-        )
-    return float(one)
+def _padding(node: nir.Conv1d | nir.Conv2d) -> Any:
+    if isinstance(node.padding, str):
+        return node.padding
+    return _one_axis(node.padding) if isinstance(node, nir.Conv1d) else _pair(node.padding)
 
 
 def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]:
@@ -210,40 +99,128 @@ def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]
 
 
 def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> Iterator[tuple[str, Array]]:
-    """Spikes of every neuron node and the values at the output, each (B, T, ...), in topological order.
+    """Spikes of every neuron node and the values at the outputs, each (B, T, ...), behind what they read.
 
     Values are held until their last reader has run.
 
     Args:
         x: real input, shape (B, T, *input shape).
     """
-    before, order = predecessors(graph), topological(graph)
-    last = {pre: name for name in order for pre in before[name]}
-    values: dict[str, Tensor] = {}
-    for name in order:
-        node = graph.nodes[name]
-        if isinstance(node, nir.Input):
-            values[name] = torch.from_numpy(np.array(x, np.float64)).flatten(0, 1)
-            continue
-        total = sum_of(name, [values[pre] for pre in before[name]])
-        over_time = total.reshape(*x.shape[:2], *total.shape[1:])
-        if isinstance(node, FILTERS):  # part of the neuron behind it
-            values[name] = total
-        elif isinstance(node, NEURONS):
-            front = filter_of(graph, name)
-            neuron, gain = neuron_model(node, semantics.at(name), graph.nodes[front] if front else None)
-            spikes = fire(neuron, current(neuron, over_time.numpy() * gain) + neuron.bias)
-            yield name, spikes
-            values[name] = torch.from_numpy(spikes).flatten(0, 1)
-        elif isinstance(node, nir.Delay):
-            values[name] = torch.from_numpy(late(over_time.numpy(), lag_of(name, node, semantics))).flatten(0, 1)
-        elif isinstance(node, LINEAR):
-            values[name] = linear(node, total, name)
+    runner = _Runner(graph, semantics, x)
+    place = {name: i for i, group in enumerate(runner.flow.groups) for name in group}
+    last = dict(place)
+    for pre, post in graph.edges:
+        last[pre] = max(last[pre], place[post])
+    for i, group in enumerate(runner.flow.groups):
+        if len(group) == 1 and group[0] not in runner.before[group[0]]:
+            runner.over_time(group[0])
         else:
-            yield name, over_time.numpy()
-        for pre in before[name]:
-            if last[pre] == name:
-                del values[pre]
+            runner.step_by_step(group)
+        for name in group:
+            if isinstance(graph.nodes[name], (*NEURONS, nir.Output)) or is_readout(graph, name):
+                yield name, runner.values[name]
+        for name in [name for name in runner.values if last[name] <= i]:
+            del runner.values[name]
+
+
+class _Runner:
+    """Values (B, T, ...) of the nodes computed so far."""
+
+    def __init__(self, graph: nir.NIRGraph, semantics: Semantics, x: Array) -> None:
+        self.graph, self.semantics, self.x = graph, semantics, x
+        self.before, self.flow = predecessors(graph), flow(graph)
+        self.values: dict[str, Array] = {}
+
+    def model(self, name: str) -> tuple[FloatNeuron, Array, int]:
+        """Neuron of a node with state, gain of its input, and steps by which the input is late."""
+        node, rule = self.graph.nodes[name], self.semantics.at(name)
+        front = filter_of(self.graph, name)
+        before = self.graph.nodes[front] if front else None
+        neuron, gain = readout_model(node, rule) if isinstance(node, READOUTS) else neuron_model(node, rule, before)
+        return neuron, gain, int(delays_input(node, rule, before))
+
+    def over_time(self, name: str) -> None:
+        """One node for all steps."""
+        node = self.graph.nodes[name]
+        if isinstance(node, nir.Input):
+            self.values[name] = np.asarray(self.x, np.float64)
+            return
+        total = sum_of(name, [torch.from_numpy(np.ascontiguousarray(self.values[pre])) for pre in self.before[name]])
+        if isinstance(node, nir.Delay):
+            self.values[name] = late(total.numpy(), lag_of(name, node, self.semantics))
+        elif isinstance(node, LINEAR):
+            out = linear(node, total.flatten(0, 1), name)
+            self.values[name] = out.reshape(*self.x.shape[:2], *out.shape[1:]).numpy()
+        elif isinstance(node, NEURONS) or is_readout(self.graph, name):
+            neuron, gain, wait = self.model(name)
+            run_over = membrane if isinstance(node, READOUTS) else fire
+            self.values[name] = run_over(neuron, late(total.numpy(), wait) * gain)
+        else:  # an output, or a filter, which is part of the neuron behind it
+            self.values[name] = total.numpy()
+
+    def step_by_step(self, group: tuple[str, ...]) -> None:
+        """The nodes of a loop; what feeds back is of the step before, and what biases alone give at the first step."""
+        nodes = {name: self.graph.nodes[name] for name in group}
+        models = {name: self.model(name) for name, node in nodes.items() if isinstance(node, NEURONS)}
+        cells: dict[str, Cells] = {}
+        history: dict[str, list[Tensor]] = {name: [] for name in group}
+        arrived: dict[str, list[Array]] = {name: [] for name in models}
+        resting = self._resting(group)
+        for t in range(self.x.shape[1]):
+            for name in group:
+                parts = [self._part(pre, name, t, history, resting) for pre in self.before[name]]
+                history[name].append(self._step(name, sum_of(name, parts), t, models, cells, arrived))
+        for name, node in nodes.items():
+            lag = lag_of(name, node, self.semantics) if isinstance(node, nir.Delay) else 0
+            self.values[name] = late(torch.stack(history[name], 1).numpy(), lag)
+
+    def _resting(self, group: tuple[str, ...]) -> dict[str, Tensor]:
+        """Values (B, ...) of a loop's nodes while its neurons are silent: what feeds back into the first step."""
+        found: dict[str, Tensor] = {}
+        for name in group:
+            inner = [found[pre] for pre in self.before[name] if pre in found]
+            outer = [torch.zeros_like(self._first(pre)) for pre in self.before[name] if pre not in group]
+            node, total = self.graph.nodes[name], sum_of(name, inner + outer)
+            found[name] = torch.zeros_like(total) if isinstance(node, NEURONS) else total
+            if isinstance(node, LINEAR):
+                found[name] = linear(node, total, name)
+        return found
+
+    def _first(self, name: str) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.values[name][:, 0]))
+
+    def _part(
+        self, pre: str, post: str, t: int, history: Mapping[str, list[Tensor]], resting: Mapping[str, Tensor]
+    ) -> Tensor:
+        """What one edge brings at a step."""
+        if pre not in history:
+            return torch.from_numpy(np.ascontiguousarray(self.values[pre][:, t]))
+        if (pre, post) in self.flow.feedback:
+            return history[pre][t - 1] if t else resting[pre]
+        node = self.graph.nodes[pre]
+        if isinstance(node, nir.Delay):
+            lag = lag_of(pre, node, self.semantics)
+            if lag:
+                return history[pre][t - lag] if t >= lag else torch.zeros_like(resting[pre])
+        return history[pre][t]
+
+    def _step(
+        self,
+        name: str,
+        total: Tensor,
+        t: int,
+        models: Mapping[str, tuple[FloatNeuron, Array, int]],
+        cells: dict[str, Cells],
+        arrived: dict[str, list[Array]],
+    ) -> Tensor:
+        node = self.graph.nodes[name]
+        if name in models:
+            neuron, gain, wait = models[name]
+            arrived[name].append(total.numpy() * gain)
+            now = arrived[name][t - wait] if t >= wait else np.zeros_like(arrived[name][0])
+            cell = cells.setdefault(name, Cells(neuron, now.shape, now.dtype))
+            return torch.from_numpy(cell.step(now))
+        return total if isinstance(node, (nir.Delay, *FILTERS)) else linear(node, total, name)
 
 
 def sum_of(name: str, parts: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 
 from snnhw.frontends.gates import Add, Shape
 from snnhw.network import Array
-from snnhw.semantics import Semantics
+from snnhw.semantics import CurrentOrder, Semantics
 from snnhw.zoo.timed import Delayed, FirstSpike
 
 
@@ -61,6 +61,7 @@ def delayed(
 
 def crossing_semantics(name: str, layer: FirstSpike, default: Semantics) -> dict[str, dict[str, Any]]:
     """Fields in which `.any` differs from the network's default; its reset is free: only its first spike counts."""
-    own = {"comparison": layer.comparison, "max_spikes": 1, "v_min": None, "integrator": "euler", "v_init": "v_reset"}
+    own = {"threshold": layer.comparison, "multispike": 1, "v_min": None, "integrator": "euler", "v_init": "v_reset"}
+    own |= {"current_order": CurrentOrder.SAME_STEP}
     different = {key: value for key, value in own.items() if getattr(default, key) != value}
     return {f"{name}.any": different} if different else {}

@@ -68,15 +68,16 @@ def compose(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_sha
 def run_chain(chain: Sequence[tuple[str, nir.NIRNode]], x: Tensor) -> Tensor:
     """The chain without biases on a batch."""
     for name, node in chain:
-        x = linear(_unbiased(node), x, name)
+        x = linear(unbiased(node), x, name)
     return x
 
 
-def _unbiased(node: nir.NIRNode) -> nir.NIRNode:
+def unbiased(node: nir.NIRNode) -> nir.NIRNode:
+    """A linear node without its bias."""
     match node:
         case nir.Affine():
             return nir.Linear(weight=node.weight)
-        case nir.Conv2d():
+        case nir.Conv1d() | nir.Conv2d():
             node = copy.copy(node)
             node.bias = np.zeros(len(node.weight))
     return node

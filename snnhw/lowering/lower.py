@@ -6,40 +6,39 @@ summand over the same, once stored weights. Gains (1/tau, R) and biases go into 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import replace
 from typing import Any
 
 import nir
 import numpy as np
-import torch
-from torch import Tensor
 
 from snnhw.errors import LoweringError
-from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, filter_of, predecessors, topological, validate
-from snnhw.frontends.simulate import lag_of, linear, neuron_model, squeeze, sum_of
+from snnhw.frontends.dynamics import delays_input, neuron_model, readout_model, squeeze
+from snnhw.frontends.graph import NEURONS, filter_of, is_readout, readout_of, validate
 from snnhw.frontends.source import Source
 from snnhw.linear import scale_rows
 from snnhw.lowering.compose import Composed, compose
 from snnhw.lowering.pools import GlobalPool, worthwhile
+from snnhw.lowering.reader import Chain, Reader, Term
 from snnhw.lowering.schedule import schedule
 from snnhw.lowering.sums import FORMS, Sums, share_sums
 from snnhw.network import (
     Array,
+    Dense,
     FloatNeuron,
     Inject,
     Kind,
     Network,
     Population,
     Projection,
-    Readout,
     Shape,
     verify,
 )
 from snnhw.semantics import Deployment, Semantics
 from snnhw.target import Target
 
-Chain = tuple[str, ...]
+_ALWAYS = FloatNeuron(v_keep=0.0, threshold=np.asarray(0.5), bias=np.ones(()))
+"""A neuron that fires at every step."""
 
 ANN_MACS = "ann_macs"
 """Key of `Network.notes`: what the layers cost as an ANN, counted before pools are composed away."""
@@ -49,27 +48,19 @@ SUMS = "sums"
 """Key of `Network.notes`: the form of sums that was asked for."""
 
 
-@dataclass(frozen=True)
-class Term:
-    """One way into a node: a spiking source (or the input), the linear nodes in between, and its delay in steps."""
-
-    source: str
-    chain: Chain
-    lag: int = 0
-
-
 def lower(
     graph: nir.NIRGraph,
     semantics: Semantics,
     deployment: Deployment,
-    max_delay: int,
+    max_delay: int | None = None,
     payload: int = 1,
     sums: Sums = Sums.CHEAPEST,
 ) -> Network[FloatNeuron]:
     """The float network of a NIR graph, scheduled.
 
     Args:
-        max_delay: longest delay of the target in chip steps; longer ones pass through relay populations.
+        max_delay: longest delay of the target in chip steps; longer ones pass through relay populations. None for a
+            network that only runs in float: it is not scheduled, and loops may be faster than any chip.
         payload: largest graded spike of the target; 1 where there are none.
         sums: how sums of spikes reach their readers (the integers are the same).
 
@@ -77,7 +68,7 @@ def lower(
         LoweringError, SourceError: what cannot be expressed, with the node's name.
     """
     validate(graph)
-    reader = _Reader(graph, semantics)
+    reader = Reader(graph, semantics)
     maker = _Maker(reader, payload)
     for name in reader.order:
         node = graph.nodes[name]
@@ -85,16 +76,17 @@ def lower(
             maker.populations.append(Population(name, _input_shape(name, reader.shapes[name], deployment), Kind.INPUT))
         elif isinstance(node, NEURONS):
             front = filter_of(graph, name)
-            neuron, gain = neuron_model(node, semantics.at(name), graph.nodes[front] if front else None)
-            bias = squeeze_channels(reader.bias(front or name) * gain + neuron.bias)
-            if front and reader.bias(front).any():
-                raise _bias_before(front, "synaptic filter")
+            rule, before = semantics.at(name), graph.nodes[front] if front else None
+            neuron, gain = neuron_model(node, rule, before)
             kind = Kind.GATE if isinstance(node, nir.Threshold) else Kind.NEURON
-            most = (0, neuron.max_spikes)
-            population = Population(name, reader.shapes[name], kind, replace(neuron, bias=bias), payload=most)
-            maker.connect(population, front or name, gain)
-        elif isinstance(node, nir.Output) and not reader.is_plain_output(name):
-            resting = FloatNeuron(v_keep=1.0, threshold=np.zeros(()), bias=squeeze_channels(reader.bias(name)))
+            population = Population(name, reader.shapes[name], kind, neuron, payload=(0, neuron.max_spikes))
+            maker.connect(population, front or name, gain, delays_input(node, rule, before))
+        elif is_readout(graph, name):
+            neuron, gain = readout_model(node, semantics.at(name))
+            population = Population(name, reader.shapes[name], Kind.ACCUMULATOR, neuron)
+            maker.connect(population, name, gain, delays_input(node, semantics.at(name)))
+        elif isinstance(node, nir.Output) and readout_of(graph, name) == "mean":
+            resting = FloatNeuron(v_keep=1.0, threshold=np.zeros(()), bias=np.zeros(()))
             maker.connect(Population(name, reader.shapes[name], Kind.ACCUMULATOR, resting), name, np.ones(()))
     network = Network(
         tuple(maker.populations),
@@ -104,8 +96,9 @@ def lower(
         reader.readout(deployment),
         {ANN_MACS: reader.ann_macs(), SUMS: str(sums), **maker.notes()},
     )
-    network = schedule(share_sums(network, payload, sums), max_delay)
-    verify(network)
+    if max_delay is not None:
+        network = schedule(share_sums(network, payload, sums), max_delay)
+    verify(network, timed=max_delay is not None)
     return network
 
 
@@ -132,117 +125,26 @@ def _input_shape(name: str, shape: Shape, deployment: Deployment) -> Shape:
     return shape
 
 
-def _bias_before(name: str, what: str) -> LoweringError:
-    return LoweringError(
-        "bias-before",
-        f"a constant current goes through a {what}, which is not supported",
-        where=name,
-        needed="no bias in the layers before it",
-        hint="move the bias behind it, or train without",
-    )
-
-
-class _Reader:
-    """The graph with its shapes and the terms of each node."""
-
-    def __init__(self, graph: nir.NIRGraph, semantics: Semantics) -> None:
-        self.graph, self.semantics = graph, semantics
-        self.before = predecessors(graph)
-        self.order = topological(graph)
-        self.place = {name: i for i, name in enumerate(self.order)}
-        self.shapes: dict[str, Shape] = {}
-        self.offsets: dict[str, Tensor] = {}  # value of every node when no neuron fires: what biases alone give
-        for name in self.order:
-            self._measure(name)
-
-    def _measure(self, name: str) -> None:
-        node = self.graph.nodes[name]
-        if isinstance(node, nir.Input):
-            value = torch.zeros(1, *(int(n) for n in np.asarray(node.input_type["input"]).ravel()), dtype=torch.float64)
-        else:
-            value = sum_of(name, [self.offsets[pre] for pre in self.before[name]])
-            if isinstance(node, LINEAR):
-                value = linear(node, value, name)
-            if isinstance(node, nir.Delay) and value.any():
-                raise _bias_before(name, "delay")
-        self.shapes[name] = tuple(value.shape[1:])
-        if isinstance(node, (*NEURONS, *FILTERS)):
-            check_parameters(name, node, self.shapes[name])
-        self.offsets[name] = torch.zeros_like(value) if isinstance(node, NEURONS) else value
-
-    def bias(self, name: str) -> Array:
-        """Constant part of a node's input."""
-        return np.asarray(sum_of(name, [self.offsets[pre] for pre in self.before[name]])[0].numpy())
-
-    def terms(self, name: str) -> list[Term]:
-        """All sources of a node's input with the linear nodes between, in a stable order."""
-        found: list[Term] = []
-        for pre in self.before[name]:
-            node = self.graph.nodes[pre]
-            if isinstance(node, nir.Delay):
-                lag = lag_of(pre, node, self.semantics)
-                found += [replace(term, lag=term.lag + lag) for term in self.terms(pre)]
-            elif isinstance(node, LINEAR):
-                found += [replace(term, chain=(*term.chain, pre)) for term in self.terms(pre)]
-            else:
-                found.append(Term(pre, ()))
-        return sorted(found, key=lambda term: (self.place[term.source], term.chain, term.lag))
-
-    def ann_macs(self) -> int:
-        """Multiply-accumulates of one forward pass of the layers as an ANN: the field's count, padding included."""
-        total = 0
-        for name, node in self.graph.nodes.items():
-            if isinstance(node, nir.Conv2d):
-                total += prod(self.shapes[name]) * prod(node.weight.shape[1:])
-            elif isinstance(node, (nir.Affine, nir.Linear)):
-                total += int(np.asarray(node.weight).size)
-        return total
-
-    def output(self) -> str:
-        """Name of the output node."""
-        found = [name for name, node in self.graph.nodes.items() if isinstance(node, nir.Output)]
-        return str(found[0])
-
-    def is_plain_output(self, name: str) -> bool:
-        """Whether the output shows the spikes of one neuron node as they are."""
-        terms = self.terms(name)
-        return len(terms) == 1 and terms[0].chain == () and isinstance(self.graph.nodes[terms[0].source], NEURONS)
-
-    def readout(self, deployment: Deployment) -> Readout:
-        """How the prediction is read; the graph's shape must agree with what the deployment says."""
-        name = self.output()
-        plain = self.is_plain_output(name)
-        fitting = "mean" if not plain else "first" if deployment.readout == "first" else "rate"
-        if deployment.readout != fitting:
-            ends = "in spikes" if plain else "in a linear layer"
-            raise LoweringError(
-                "bad-readout",
-                f"the network ends {ends}, which readout {deployment.readout!r} does not read",
-                where=name,
-                needed=fitting,
-                limit="rate, first (spikes), mean (linear layer)",
-                hint=f"deploy with readout {fitting!r}",
-            )
-        return Readout(fitting, self.terms(name)[0].source if plain else name)
-
-
 class _Maker:
     """Populations and projections made so far."""
 
-    def __init__(self, reader: _Reader, payload: int) -> None:
+    def __init__(self, reader: Reader, payload: int) -> None:
         self.reader, self.payload = reader, payload
         self.populations: list[Population[FloatNeuron]] = []
         self.projections: list[Projection] = []
         self.weights: dict[str, Array] = {}
         self.pools: dict[str, GlobalPool] = {}
 
-    def connect(self, population: Population[FloatNeuron], entry: str, gain: Array) -> None:
+    def connect(self, population: Population[FloatNeuron], entry: str, gain: Array, wait: bool = False) -> None:
         """Add a population and the projections into it; terms with the same chain share one weight array.
 
         Args:
             entry: the node whose incoming edges are the population's: itself, or the synaptic filter in front.
+            wait: all input comes one step late (`current_order`).
         """
-        name, terms = population.name, self._pooled(self.reader.terms(entry), population)
+        terms = [replace(term, lag=term.lag + wait) for term in self.reader.terms(entry)]
+        population = self._with_constants(population, self.reader.constants(entry), gain, wait)
+        name, terms = population.name, self._pooled(terms, population)
         composed: dict[tuple[Chain, Shape], tuple[str, Composed]] = {}
         routes: set[str] = set()
         for term in terms:
@@ -258,6 +160,32 @@ class _Maker:
             op = replace(operator.kind, weight=label)
             self.projections.append(Projection(route, term.source, name, op, lag=term.lag))
         self.populations.append(population)
+
+    def _with_constants(
+        self, population: Population[FloatNeuron], constants: dict[int, Array], gain: Array, wait: bool
+    ) -> Population[FloatNeuron]:
+        """The population with the constant currents that reach it: its bias where the membrane sees them at once.
+
+        A current that decays, or one that comes late, starts at zero in every sample: it is the input from a neuron
+        that fires at every step.
+        """
+        n = population.model
+        if not np.any(n.u_keep) and not wait:
+            at_once = constants.pop(0)
+            population = replace(population, neuron=replace(n, bias=squeeze_channels(at_once * gain + n.bias)))
+        for late, current in constants.items():
+            if not current.any():
+                continue
+            lag = late + wait
+            source = f"{population.name}.constant" + (f"{lag}" if lag else "")
+            label = f"{population.name}<-{source}"
+            self.populations.append(Population(source, (1,), Kind.GATE, _ALWAYS))
+            weight = np.broadcast_to(gain, population.shape) * current
+            self.weights[label] = np.asarray(weight, np.float64).reshape(-1, 1)
+            self.projections.append(
+                Projection(f"{source}->{population.name}", source, population.name, Dense(label), lag=lag)
+            )
+        return population
 
     def _operator(
         self,
@@ -288,8 +216,8 @@ class _Maker:
                 by_pool.setdefault(term.chain[0], []).append(term)
         for name, members in by_pool.items():
             node = self.reader.graph.nodes[name]
-            if len({term.lag for term in members}) > 1 or len(set(members)) < len(members):
-                continue  # what reaches the pool at two times, or twice, is not one relay's sum
+            if any(term.lag for term in members) or len(set(members)) < len(members):
+                continue  # what reaches the pool late, or twice, is not one relay's sum
             if not all(map(self._ends_in_matrix, members)):
                 continue
             if name not in self.pools and not worthwhile(node, self._members(members), self.payload, population.size):
@@ -299,9 +227,9 @@ class _Maker:
                 self.populations.append(self.pools[name].population)
                 self.projections += self.pools[name].projections
                 self.weights |= self.pools[name].weights
-            chains = sorted({(term.chain[1:], term.lag) for term in members})
+            chains = sorted({term.chain[1:] for term in members})
             terms = [term for term in terms if term not in members]
-            terms += [Term(name, chain, lag) for chain, lag in chains]
+            terms += [Term(name, chain) for chain in chains]
         return terms
 
     def _ends_in_matrix(self, term: Term) -> bool:
@@ -316,20 +244,6 @@ class _Maker:
     def notes(self) -> dict[str, Any]:
         """What was chosen for pools, for `explain`."""
         return {FORMS: tuple(pool.row for pool in self.pools.values())} if self.pools else {}
-
-
-def check_parameters(name: str, node: nir.NIRNode, shape: Shape) -> None:
-    """Every parameter of a neuron node is one number or has the node's shape."""
-    for field in ("r", "tau", "v_leak", "v_reset", "v_threshold", "threshold"):
-        found = np.shape(getattr(node, field, 0.0))
-        if found not in ((), (1,), shape):
-            raise LoweringError(
-                "bad-shape",
-                "a neuron parameter has another shape than what arrives",
-                where=f"{name}.{field}",
-                needed=shape,
-                limit=f"got {found}",
-            )
 
 
 def squeeze_channels(x: Array) -> Array:

@@ -23,10 +23,7 @@ def schedule(network: Network[FloatNeuron], max_delay: int) -> Network[FloatNeur
     """
     if max_delay < 1:
         raise LoweringError("bad-delay", "the longest delay must be at least one step", needed=max_delay, limit=1)
-    start: dict[str, int] = {}
-    for population in network.populations:
-        latest = [start[p.pre] for p in network.into(population.name)]
-        start[population.name] = max(latest) + 1 if latest else 0
+    start = _starts(network)
     relays = _Relays(network, start, max_delay)
     projections = [relays.shorten(p) for p in network.projections]
     populations = tuple(replace(p, start=start[p.name]) for p in network.populations)
@@ -35,6 +32,16 @@ def schedule(network: Network[FloatNeuron], max_delay: int) -> Network[FloatNeur
     return replace(
         network, populations=tuple(ordered), projections=(*projections, *relays.projections), weights=weights
     )
+
+
+def _starts(network: Network[FloatNeuron]) -> dict[str, int]:
+    """First chip steps: one after the latest input; feedback does not count, constants go before their readers."""
+    constants = {p.name for p in network.computed if not network.into(p.name)}
+    start: dict[str, int] = {}
+    for population in network.populations:
+        latest = [start[p.pre] for p in network.into(population.name) if p.pre in start and p.pre not in constants]
+        start[population.name] = max(latest) + 1 if latest else 0
+    return start | {name: min(start[p.post] for p in network.out_of(name)) - 1 for name in constants}
 
 
 class _Relays:
@@ -60,6 +67,15 @@ class _Relays:
         return replace(projection, pre=source, delay=post - begin)
 
     def _late(self, projection: Projection, delay: int) -> int:
+        if delay < 1:
+            raise LoweringError(
+                "feedback-too-fast",
+                "a loop has more hops than its delays have steps: on the chip every hop costs one step",
+                where=projection.name,
+                needed=f"{projection.lag - delay + 1} steps from {projection.post} round to itself",
+                limit=f"{projection.lag} step{'s' if projection.lag > 1 else ''} of delay",
+                hint="feed back to the same population, or train with a longer delay on the way back (NIR Delay)",
+            )
         if delay > self.max_delay:
             raise LoweringError(
                 "delay-range",

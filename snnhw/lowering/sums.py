@@ -83,12 +83,14 @@ def share_sums(network: Network[FloatNeuron], payload: int, sums: Sums) -> Netwo
 def _readers(network: Network[FloatNeuron]) -> dict[Members, list[list[Projection]]]:
     """Sums of at least two spiking populations of one shape -> the groups of projections that read them."""
     found: dict[Members, list[list[Projection]]] = defaultdict(list)
+    loop = {name: names for names in network.components for name in names}
     for population in network.computed:
         groups: dict[tuple[LinearOp, int, tuple[int, ...]], list[Projection]] = defaultdict(list)
         for projection in network.into(population.name):
             pre = network[projection.pre]
             single = pre.kind in (Kind.NEURON, Kind.GATE) and pre.model.max_spikes == 1
-            if single and not isinstance(projection.op, Inject):
+            returns = pre.name in loop[population.name]  # a relay in a loop would cost a step that is not there
+            if single and not returns and not isinstance(projection.op, Inject):
                 groups[projection.op, projection.lag, pre.shape].append(projection)
         for group in groups.values():
             members = Members(projection.pre for projection in group)

@@ -6,7 +6,7 @@ every reachable state. A proof holds for all inputs; without one the bound is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Bound:
 
     Args:
         silent: no input can make any of its neurons fire within `steps`.
+        spikes: most whole thresholds that a membrane can hold in one step, whatever `max_spikes` allows; only known
+            by `bound`, not kept in artifacts.
     """
 
     population: str
@@ -42,6 +44,7 @@ class Bound:
     v_high: int
     steps: int
     silent: bool = False
+    spikes: int = field(default=0, compare=False)
 
     @property
     def proven(self) -> bool:
@@ -102,7 +105,7 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
     a_low, a_high = _distinct(neuron, a_low, a_high)
     u_low = u_high = np.zeros_like(a_low)
     v_low = v_high = np.full_like(a_low, neuron.v_init)
-    lowest_u = highest_u = lowest_v = highest_v = 0
+    lowest_u = highest_u = lowest_v = highest_v = spikes = 0
     bias, vth = np.asarray(neuron.bias, np.int64), np.asarray(neuron.vth, np.int64)
     spiking, fires = kind is not Kind.ACCUMULATOR, False
     late = spiking and neuron.reset_timing is ResetTiming.NEXT_STEP
@@ -118,9 +121,11 @@ def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array,
         lowest_v, highest_v = min(lowest_v, int(v_low.min())), max(highest_v, int(v_high.max()))
         if spiking:
             fires = fires or bool((v_high >= vth if neuron.comparison is Comparison.GE else v_high > vth).any())
+            spikes = max(spikes, int(_thresholds(vth, v_high).max()))
             v_low, v_high = _after(neuron, vth, v_low, v_high)
-    silent = spiking and not fires and _current_fits(lowest_u, highest_u)
-    return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps, silent)
+    fits = _current_fits(lowest_u, highest_u)
+    spikes = spikes if fits else int(_thresholds(vth, np.asarray(fixed.STATE_MAX)).max())
+    return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps, spiking and not fires and fits, spikes)
 
 
 def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Array]:
@@ -128,8 +133,10 @@ def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Ar
 
     Only where the neuron model does not tell pixels apart either.
     """
+    n = neuron
+    told = [np.shape(x) for x in (n.bias, n.vth, n.du, n.dv, n.v_init, n.v_reset, 0 if n.v_min is None else n.v_min)]
     for axis in (1, 2):
-        if a_low.ndim != 3 or any(np.ndim(x) == 3 and np.shape(x)[axis] > 1 for x in (neuron.bias, neuron.vth)):
+        if a_low.ndim != 3 or any(len(shape) > 2 - axis and shape[axis - 3] > 1 for shape in told):
             return a_low, a_high
         across = (0, 3 - axis)
         new = (np.diff(a_low, axis=axis) != 0).any(across) | (np.diff(a_high, axis=axis) != 0).any(across)
@@ -141,9 +148,10 @@ def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Ar
 def _after_debt(neuron: IntNeuron, vth: Array, v_high: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """Next-step reset: decayed membranes (low, high) less the debt of those that fired in the step before.
 
-    What fired s times was at least vth * s, so decay and debt leave no less than they leave of vth * max_spikes.
+    What fired s times was at least vth * s, so decay and debt leave no less than they leave of vth times the most
+    spikes.
     """
-    most = vth * neuron.max_spikes
+    most = vth * _whole(neuron, vth, v_high)
     fires = v_high >= vth
     low = np.where(fires, np.minimum(low, fixed.decayed(most, neuron.dv) - most), low)
     return low, np.where(fires, np.maximum(high - _whole(neuron, vth, v_high) * vth, vth), high)
@@ -152,6 +160,11 @@ def _after_debt(neuron: IntNeuron, vth: Array, v_high: Array, low: Array, high: 
 def _whole(neuron: IntNeuron, vth: Array, v: Array) -> Array:
     """Spikes of a membrane that fires."""
     return np.asarray(np.minimum(np.maximum(v // np.maximum(vth, 1), 1), neuron.max_spikes))
+
+
+def _thresholds(vth: Array, v: Array) -> Array:
+    """Whole thresholds in a membrane, which saturates."""
+    return np.asarray(np.minimum(v, fixed.STATE_MAX) // np.maximum(vth, 1))
 
 
 def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[Array, Array]:
@@ -163,7 +176,7 @@ def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[
     if neuron.reset_timing is not ResetTiming.NEXT_STEP:
         silent_high, fires = np.minimum(v_high, vth), v_high >= vth
         to_low: Array | int = neuron.v_reset if neuron.reset is Reset.V_RESET else 0
-        to_high = v_high - _whole(neuron, vth, v_high) * vth if neuron.reset is Reset.SUBTRACT else to_low
+        to_high: Array | int = v_high - _whole(neuron, vth, v_high) * vth if neuron.reset is Reset.SUBTRACT else to_low
         high = np.where(fires, np.maximum(silent_high, to_high), v_high)
         low = np.where(fires, np.minimum(v_low, to_low), v_low)
     if neuron.v_min is not None:

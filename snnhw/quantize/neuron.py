@@ -9,8 +9,9 @@ import numpy as np
 
 from snnhw.errors import QuantizeError
 from snnhw.fixed import DECAY_ONE
-from snnhw.network import Array, Comparison, FloatNeuron, IntNeuron, Kind, Population, Reset
+from snnhw.network import Array, Comparison, FloatNeuron, IntLevel, IntNeuron, Kind, Level, Population, Reset
 from snnhw.quantize.formats import Formats
+from snnhw.semantics import UNLIMITED
 from snnhw.target import Target
 
 STOCK_DECAY_MAX = 4095
@@ -50,11 +51,12 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
             hint = HARD_RESET if n.reset is Reset.SUBTRACT else OTHERWISE
             raise _unsupported(population.name, what, needed, ", ".join(offered), target, hint)
     if n.max_spikes > 1 and not target["numeric.multi_spike"]:
-        raise _unsupported(population.name, "spikes per step", n.max_spikes, 1, target)
+        needed = "unlimited" if n.max_spikes >= UNLIMITED else str(n.max_spikes)
+        raise _unsupported(population.name, "spikes per step", needed, 1, target)
     if n.v_min is not None and not target["numeric.v_min"]:
-        raise _unsupported(population.name, "lower clip of v", n.v_min, "none", target)
-    if n.v_init and target.profile == "lava-lif":
-        raise _unsupported(population.name, "initial v", n.v_init, 0, target)
+        raise _unsupported(population.name, "lower clip of v", _text(n.v_min), "none", target)
+    if np.any(n.v_init) and target.profile == "lava-lif":
+        raise _unsupported(population.name, "initial v", _text(n.v_init), 0, target)
     if population.kind in (Kind.NEURON, Kind.GATE) and np.min(n.threshold) < 0:
         raise QuantizeError(
             "bad-threshold",
@@ -64,8 +66,23 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
             limit="0 or more",
             hint="shift the membrane so that the threshold is positive",
         )
-    if np.ndim(n.threshold) and np.ptp(n.threshold) and not target["numeric.vth_per_neuron"]:
-        raise _unsupported(population.name, "threshold", "one per neuron", "one per population", target)
+    _refuse_per_neuron(population, target)
+
+
+def _refuse_per_neuron(population: Population[FloatNeuron], target: Target) -> None:
+    """Parameters that differ inside a population, where the target has one for all of it."""
+    n = population.model
+    levels: tuple[tuple[str, str, Level | None], ...] = (
+        ("vth_per_neuron", "threshold", n.threshold),
+        ("decay_per_neuron", "membrane decay", n.v_keep),
+        ("decay_per_neuron", "current decay", n.u_keep),
+        ("levels_per_neuron", "initial v", n.v_init),
+        ("levels_per_neuron", "reset potential", n.v_reset if n.reset is Reset.V_RESET else None),
+        ("levels_per_neuron", "lower clip of v", n.v_min),
+    )
+    for key, what, level in levels:
+        if level is not None and np.ndim(level) and np.ptp(level) and not target[f"numeric.{key}"]:
+            raise _unsupported(population.name, what, "one per neuron", "one per population", target)
 
 
 def _unsupported(
@@ -86,46 +103,61 @@ def _unsupported(
     )
 
 
-def decay(keep: float, what: str, where: str) -> int:
+def decay(keep: Level, what: str, where: str) -> IntLevel:
     """Units of 1/4096 lost per step; raises QuantizeError outside [0, 1]."""
-    if not 0.0 <= keep <= 1.0:
+    kept = np.asarray(keep, np.float64)
+    inside = (kept >= 0.0) & (kept <= 1.0)
+    if not inside.all():
         raise QuantizeError(
             "bad-decay",
             f"the {what} grows or changes sign every step",
             where=where,
-            needed=keep,
+            needed=kept[~inside].flat[0].item(),
             limit="0 to 1",
             hint="check tau and dt (dt <= tau)",
         )
-    return round(DECAY_ONE * (1.0 - keep))
+    return one_for_all(np.rint(DECAY_ONE * (1.0 - kept)).astype(np.int64))
+
+
+def one_for_all(x: Array) -> IntLevel:
+    """The array, or the one number that all its entries are."""
+    return int(x.flat[0]) if (x == x.flat[0]).all() else x
 
 
 def make_neuron(
-    population: Population[FloatNeuron], scale: Array, shift: int, formats: Formats, even: bool, exact: bool = False
+    population: Population[FloatNeuron],
+    scale: Array,
+    shift: int,
+    formats: Formats,
+    even: bool,
+    exact: bool = False,
+    most: int | None = None,
 ) -> Made:
     """Integers of one neuron model; `scale` is weight units per real unit, membrane units are 2**shift times that.
 
     Args:
         even: all that arrives is a sum of even weights (stock LIF without injected currents).
         exact: all that arrives are whole numbers of `scale` (relays and gates that count spikes).
+        most: spikes it sends in one step at most, where that is less than the model's.
     """
     n, name = population.model, population.name
     unit = scale * (1 << shift)
     du, dv = decay(n.u_keep, "current", name), decay(n.v_keep, "membrane", name)
     if formats.stock:
-        dv = min(dv, STOCK_DECAY_MAX)
+        dv = one_for_all(np.minimum(dv, STOCK_DECAY_MAX))
     grain = _grain(n, even) if formats.stock else 1
     bias, bias_why = _bias(n, unit, formats, grain, name)
     rows = [
-        _row(name, "du", du, n.u_keep, f"4096 * (1 - {n.u_keep:g})"),
-        _row(name, "dv", dv, n.v_keep, f"4096 * (1 - {n.v_keep:g}); keeps {1 - dv / DECAY_ONE:.6f} per step"),
+        _row(name, "du", _text(du), _text(n.u_keep), f"4096 * (1 - {_said(n.u_keep)})"),
+        _row(name, "dv", _text(dv), _text(n.v_keep), f"4096 * (1 - {_said(n.v_keep)}); keeps {_kept(dv)} per step"),
         _row(name, "scale", _text(scale), 1.0, "weight units per real unit"),
         _row(name, "act_shift", shift, None, "largest shift of the sum at which 24 bit are proven, else the smallest"),
         _row(name, "bias", _text(bias), _text(n.bias), bias_why),
     ]
     if population.kind is Kind.ACCUMULATOR:
         vth: Array = np.asarray(formats.threshold_max, np.int64)
-        neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift)
+        start = _levels(n, float(unit.ravel()[0]), name, rows)["v_init"]
+        neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift, v_init=start)
         return Made(neuron, (*rows, _row(name, "vth", int(vth), None, "never reached: the membrane is the result")))
     if exact and not formats.stock and n.max_spikes == 1:
         vth, comparison, why = _counted(n, scale, shift, formats)
@@ -141,7 +173,7 @@ def make_neuron(
         comparison=comparison,
         reset=n.reset,
         reset_timing=n.reset_timing,
-        max_spikes=n.max_spikes,
+        max_spikes=n.max_spikes if most is None else min(most, n.max_spikes),
         **_levels(n, float(unit.ravel()[0]), name, rows),
     )
     return Made(neuron, tuple(rows))
@@ -150,18 +182,26 @@ def make_neuron(
 def _levels(n: FloatNeuron, unit: float, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """v_reset, v_min and v_init in membrane units, and their rows where they are used."""
     real = {"v_reset": n.v_reset, "v_min": n.v_min, "v_init": n.v_init}
-    found = {key: None if value is None else round(value * unit) for key, value in real.items()}
-    used = {"v_reset": n.reset is Reset.V_RESET, "v_min": n.v_min is not None, "v_init": n.v_init != 0}
-    rows += [_row(name, key, found[key], real[key], f"{key} * scale") for key in used if used[key]]
+    found = {
+        key: None if value is None else one_for_all(np.rint(np.asarray(value) * unit).astype(np.int64))
+        for key, value in real.items()
+    }
+    used = {"v_reset": n.reset is Reset.V_RESET, "v_min": n.v_min is not None, "v_init": bool(np.any(n.v_init))}
+    rows += [_row(name, key, _text(found[key]), _text(real[key]), f"{key} * scale") for key in used if used[key]]
     return found
 
 
 def _grain(n: FloatNeuron, even: bool) -> int:
     """What the membrane of a stock LIF is always a multiple of, so that >= is > a little lower; 1 if nothing."""
-    lasting = n.u_keep in (0.0, 1.0)  # the current only ever adds, or is forgotten: nothing rounds
-    if n.v_keep == 1.0 and lasting and n.comparison is Comparison.GE:
+    lasting = forgets_or_keeps(n.u_keep)  # the current only ever adds, or is forgotten: nothing rounds
+    if np.all(n.v_keep == 1.0) and lasting and n.comparison is Comparison.GE:
         return 64
-    return MEMORYLESS_GRAIN if even and n.v_keep == 0.0 and lasting else 1
+    return MEMORYLESS_GRAIN if even and not np.any(n.v_keep) and lasting else 1
+
+
+def forgets_or_keeps(keep: Level) -> bool:
+    """Whether a decay leaves whole numbers whole: all is kept, or nothing."""
+    return bool(np.isin(keep, (0.0, 1.0)).all())
 
 
 def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str) -> tuple[Array, Comparison, str]:
@@ -256,7 +296,17 @@ def _row(population: str, parameter: str, integer: Any, real: Any, why: str) -> 
     return {"population": population, "parameter": parameter, "integer": integer, "real": real, "why": why}
 
 
-def _text(x: Array) -> Any:
+def _said(x: Level) -> str:
+    low, high = np.min(x), np.max(x)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _kept(dv: IntLevel) -> str:
+    low, high = (1 - end / DECAY_ONE for end in (np.max(dv), np.min(dv)))
+    return f"{low:.6f}" if low == high else f"{low:.6f} to {high:.6f}"
+
+
+def _text(x: Any) -> Any:
     """One number, or the range of an array."""
     x = np.asarray(x)
     low, high = x.min().item(), x.max().item()

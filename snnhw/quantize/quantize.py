@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from snnhw.encoding import InputSpec
+from snnhw.evaluate import shows_membrane
 from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
 from snnhw.lowering.relay import RELAY_WEIGHT
@@ -21,6 +22,7 @@ from snnhw.network import (
     Inject,
     IntNeuron,
     Kind,
+    Level,
     LinearOp,
     Network,
     Population,
@@ -38,6 +40,7 @@ from snnhw.quantize.neuron import (
     STOCK_DECAY_MAX,
     bias_limit,
     fits,
+    forgets_or_keeps,
     largest_bias,
     make_neuron,
     refuse_unsupported,
@@ -45,6 +48,7 @@ from snnhw.quantize.neuron import (
 from snnhw.quantize.resets import reset_rows, without_soft_reset
 from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts, whole_scale
+from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.semantics import Deployment
 from snnhw.target import Target
 
@@ -122,6 +126,12 @@ def _noted(row: dict[str, Any], text: str) -> dict[str, Any]:
     return {**row, "why": f"{row['why']}; {text}"} if row["parameter"] == "vth" else row
 
 
+def _gathered(keep: Level, steps: int) -> float:
+    """What T steps of one unit come to in a state that keeps this part of itself."""
+    most = float(np.max(keep))
+    return float(steps) if most == 1.0 else (1.0 - most**steps) / (1.0 - most)
+
+
 class _Work:
     """Populations quantised so far."""
 
@@ -176,7 +186,8 @@ class _Work:
         payload = (0, made.neuron.max_spikes)
         self.populations.append(replace(population, neuron=made.neuron, payload=payload))  # type: ignore[arg-type]
         if population.name == self.placed.readout.population and population.kind is Kind.ACCUMULATOR:
-            self.readout_scale = 1.0 / (float(scale.value) * (1 << made.neuron.act_shift) * self.placed.steps)
+            over = 1 if self.placed.readout.kind == "membrane" else self.placed.steps
+            self.readout_scale = 1.0 / (float(scale.value) * (1 << made.neuron.act_shift) * over)
 
     def _cramped(self, population: Population[FloatNeuron], scale: Scale) -> bool:
         """Whether a membrane cannot reach HEAD_ROOM times its threshold or bias, even at the smallest shift."""
@@ -194,9 +205,11 @@ class _Work:
     def _whole(self, population: Population[FloatNeuron]) -> bool:
         """Whether all that arrives are whole numbers of spikes that fit a weight, and nothing leaks or biases them."""
         n = population.model
-        if n.bias.any() or n.v_keep not in (0.0, 1.0) or n.u_keep not in (0.0, 1.0):
-            return False
         projections = self.placed.into(population.name)
+        if not projections:  # a constant: its bias is all that its membrane ever is
+            return not np.any(n.v_keep) and bool((n.bias == np.rint(n.bias)).all())
+        if n.bias.any() or not (forgets_or_keeps(n.v_keep) and forgets_or_keeps(n.u_keep)):
+            return False
         if any(isinstance(p.op, Inject) or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False
         weights = [self.placed.array(p.op) for p in projections]
@@ -205,7 +218,7 @@ class _Work:
 
     def _scale(self, population: Population[FloatNeuron]) -> Scale:
         n = population.model
-        tied = bool(n.v_init or n.v_reset or n.v_min)
+        tied = bool(np.any(n.v_init) or np.any(n.v_reset) or (n.v_min is not None and np.any(n.v_min)))
         hosted = [self.hosts[p.pre] for p in self.placed.into(population.name) if p.pre in self.hosts]
         shared = not self.formats.per_neuron_threshold or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
         limit = bias_limit(n, self.formats.act_shifts[-1], self.formats)
@@ -226,16 +239,21 @@ class _Work:
             return np.asarray(self.formats.largest / unpriced)
 
     def _accumulator_limit(self, population: Population[FloatNeuron], largest: float) -> float:
-        """Largest scale at which a membrane that only ever adds stays inside 24 bit: twice what calibration reached,
-        or, without calibration data, what any input could reach, so far as that leaves the weights enough units."""
-        finest = 0.0
+        """Largest scale at which an accumulator stays inside 24 bit: twice what calibration reached, or, without
+        calibration data, what any input could reach, so far as that leaves the weights enough units."""
+        n, finest = population.model, 0.0
         if self.activity is not None:
-            driven = self.activity[population.name]
-            peak = PEAK_MARGIN * float(max(np.abs(driven).max(), np.abs(driven.cumsum(axis=1)).max()))
+            seen = self.activity[population.name]
+            if shows_membrane(self.placed, population):
+                other = seen[:, 1:] - np.asarray(n.v_keep, seen.dtype) * seen[:, :-1]  # current and bias
+            else:
+                other = seen.cumsum(axis=1)
+            peak = PEAK_MARGIN * float(max(np.abs(seen).max(), np.abs(other).max(initial=0.0)))
         else:
             low, high = arriving_range(self.placed, population)
-            bias = np.abs(np.broadcast_to(population.model.bias, population.shape)).max()
-            peak = float(max(np.abs(low).max(), np.abs(high).max()) + bias) * self.placed.steps
+            bias = np.abs(np.broadcast_to(n.bias, population.shape)).max()
+            current = max(np.abs(low).max(), np.abs(high).max()) * _gathered(n.u_keep, self.placed.steps)
+            peak = float(current + bias) * _gathered(n.v_keep, self.placed.steps) + float(np.abs(n.v_init).max())
             finest = ACCUMULATOR_WEIGHT / max(largest, 1e-30)
         return max(STATE_MAX / (max(peak, 1e-30) * (1 << self.formats.act_shifts[-1])), finest)
 
@@ -289,7 +307,7 @@ class _Work:
     ) -> Population[FloatNeuron]:
         """The population with a bias that takes the mean of what rounding the weights changed."""
         n = population.model
-        if not self.moments or n.u_keep:
+        if not self.moments or np.any(n.u_keep):
             return population
         change: Array = np.zeros(())
         result = self._so_far(population)
@@ -314,31 +332,44 @@ class _Work:
         shifts = self.formats.act_shifts
         if exact and not self.formats.stock:
             shifts = shifts[-1:]
-        network = self._so_far(population)
+        network, most = self._so_far(population), self._most(population)
         low, high = arriving_range(network, network[population.name])
         even = not any(isinstance(p.op, Inject) for p in self.placed.into(population.name))
         made = limit = None
         for shift in shifts:
             if shift != shifts[-1] and not fits(population.model, scale.value, shift, self.formats):
                 continue
-            made = make_neuron(population, scale.value, shift, self.formats, even, exact)
+            made = make_neuron(population, scale.value, shift, self.formats, even, exact, most)
             limit = bound(population.name, population.kind, made.neuron, low, high, self.placed.steps)
             if limit.proven:
                 break
         assert made is not None
         assert limit is not None
+        if population.kind is not Kind.ACCUMULATOR:
+            made = with_proven_limit(made, population, limit, most)
         reached = max(-limit.v_low, limit.v_high)
         spiking = population.kind is not Kind.ACCUMULATOR
-        if spiking and self.formats.stock and made.neuron.dv == STOCK_DECAY_MAX and reached >= RESIDUE_FREE:
+        forgets = bool(np.all(made.neuron.dv == STOCK_DECAY_MAX))
+        if spiking and self.formats.stock and forgets and reached >= RESIDUE_FREE:
             text = f"approximate: |v| can reach {reached}, of which 1/4096 stays"
             made = replace(made, rows=tuple(_noted(row, text) for row in made.rows))
         return made, limit
 
+    def _most(self, population: Population[FloatNeuron]) -> int:
+        """Spikes that a population may send in one step, before its bounds are known."""
+        values = None if self.activity is None else self.activity.get(population.name)
+        return most_spikes(self.placed, population, self.formats, values)
+
     def _so_far(self, population: Population[FloatNeuron]) -> Network[IntNeuron]:
-        """Just enough of the integer network to bound what arrives at a population."""
-        shell: Population[Any] = replace(population, neuron=None, kind=Kind.INPUT)
-        readout = Readout("rate", population.name)
-        return Network((*self.populations, shell), tuple(self.projections), self.weights, self.placed.steps, readout)
+        """Just enough of the integer network to bound what arrives at a population: feedback at its limit."""
+        there = {p.name for p in self.populations}
+        pres = (self.placed[q.pre] for q in self.placed.into(population.name))
+        missing = {p.name: p for p in (*pres, population) if p.name not in there}
+        shells: list[Population[Any]] = [
+            replace(p, neuron=None, kind=Kind.INPUT, payload=(0, self._most(p))) for p in missing.values()
+        ]
+        readout, projections = Readout("rate", population.name), tuple(self.projections)
+        return Network((*self.populations, *shells), projections, self.weights, self.placed.steps, readout)
 
     def network(self) -> Network[IntNeuron]:
         """The whole integer network."""

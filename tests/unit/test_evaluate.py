@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnhw.evaluate import current, evaluate, fire
+from snnhw.evaluate import evaluate, fire, membrane
 from snnhw.network import (
     Comparison,
     Dense,
@@ -72,7 +72,7 @@ def test_thresholds_may_differ_by_neuron() -> None:
 
 def test_synaptic_current_decays() -> None:
     x = np.array([1.0, 0.0, 0.0, 2.0]).reshape(1, 4, 1)
-    np.testing.assert_array_equal(current(neuron(u_keep=0.5), x).ravel(), [1, 0.5, 0.25, 2.125])
+    np.testing.assert_array_equal(membrane(neuron(u_keep=0.5, v_keep=0.0), x).ravel(), [1, 0.5, 0.25, 2.125])
 
 
 def network(summed: bool) -> Network[FloatNeuron]:

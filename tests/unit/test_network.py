@@ -23,9 +23,9 @@ from snnhw.network import (
     Projection,
     Readout,
     Sparse,
-    format_network,
     verify,
 )
+from snnhw.network_text import format_network
 
 MODEL = FloatNeuron(v_keep=0.5, threshold=np.ones(()), bias=np.zeros(()))
 
@@ -76,7 +76,7 @@ BROKEN: list[tuple[str, Network[FloatNeuron], str]] = [
     (DELAY_RULE, with_population(1, start=2), "a"),
     ("every operator's weights exist", with_projection(0, op=Dense("ghost")), "a"),
     (
-        "every computed population has an input",
+        "every computed population but a constant has an input",
         network(projections=network().projections[1:], populations=network().populations),
         "hidden",
     ),

@@ -10,19 +10,20 @@ import pytest
 
 from snnhw.errors import SourceError
 from snnhw.network import Comparison, Reset, ResetTiming
-from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, to_metadata
+from snnhw.semantics import METADATA_KEY, CurrentOrder, Deployment, Semantics, from_metadata, to_metadata
 
 SEMANTICS = Semantics(
     dt=1e-4,
-    comparison=Comparison.GT,
     reset=Reset.ZERO,
     reset_timing=ResetTiming.SAME_STEP,
-    max_spikes=1,
+    threshold=Comparison.GT,
+    multispike=1,
     v_min=None,
     integrator="euler",
+    current_order=CurrentOrder.SAME_STEP,
     v_init="v_reset",
     time_layout="TNC",
-    nodes={"a": {"comparison": "ge", "reset": "subtract"}},
+    nodes={"a": {"threshold": "ge", "reset": "subtract"}},
 )
 DEPLOYMENT = Deployment(4, "direct", (1, 28, 28), "mean", "uint8/255", 7)
 
@@ -48,14 +49,14 @@ def test_round_trip() -> None:
 
 def test_a_node_may_differ() -> None:
     own = SEMANTICS.at("a")
-    assert own == replace(SEMANTICS, comparison=Comparison.GE, reset=Reset.SUBTRACT, nodes={})
+    assert own == replace(SEMANTICS, threshold=Comparison.GE, reset=Reset.SUBTRACT, nodes={})
     assert SEMANTICS.at("b") == replace(SEMANTICS, nodes={})
 
 
 def test_plain_strings_become_enums() -> None:
-    """`comparison is Comparison.GE` decides in the evaluator: a plain "ge" must not mean ">"."""
+    """`threshold is Comparison.GE` decides in the evaluator: a plain "ge" must not mean ">"."""
     plain: Any = "ge"
-    assert replace(SEMANTICS, comparison=plain).comparison is Comparison.GE
+    assert replace(SEMANTICS, threshold=plain).threshold is Comparison.GE
 
 
 def test_every_field_is_required() -> None:
@@ -72,15 +73,16 @@ def test_every_field_is_required() -> None:
         ("dt", 0, "seconds > 0"),
         ("dt", float("nan"), "seconds > 0"),
         ("dt", "fast", "seconds > 0"),
-        ("comparison", "gte", "ge, gt"),
+        ("threshold", "gte", "ge, gt"),
         ("reset", "soft", "zero, subtract, v_reset"),
         ("reset_timing", "later", "same_step, next_step"),
         ("reset_timing", "next_step", "subtract, or same_step"),
-        ("max_spikes", 0, "a whole number >= 1"),
-        ("max_spikes", 1.5, "a whole number >= 1"),
+        ("multispike", 0, "'off' or a whole number >= 1"),
+        ("multispike", 1.5, "'off' or a whole number >= 1"),
         ("v_min", "low", "a number or null"),
         ("integrator", "heun", "euler, exp"),
-        ("v_init", "rest", "a number or 'v_reset'"),
+        ("v_init", "rest", "a number, 'v_reset' or 'v_leak'"),
+        ("current_order", "first", "same_step, next_step"),
     ],
 )
 def test_values_that_mean_nothing(field: str, value: Any, limit: str) -> None:
@@ -111,9 +113,10 @@ def test_an_unknown_field_of_a_node() -> None:
     [
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[]", "list indices must be integers or slices, not str"),
-        ('{"version": 99}', "metadata version 99, this snnhw reads 1"),
+        ('{"version": 99}', "metadata version 99, this snnhw reads 1 to 2"),
         ('{"version": 1}', "'semantics'"),
-        ('{"version": 1, "semantics": {}}', "fields ['comparison', "),
+        ('{"version": 1, "semantics": {}}', "'nodes'"),
+        ('{"version": 2, "semantics": {}}', "fields ['current_order', "),
     ],
 )
 def test_damaged_metadata(raw: str, text: str) -> None:
@@ -124,3 +127,18 @@ def test_no_metadata() -> None:
     assert refusal({}).startswith(
         "no-semantics: a NIR graph does not determine the spikes, and this one does not carry snnhw metadata\n"
     )
+
+
+def test_metadata_of_version_1_is_read() -> None:
+    """Files written before the fields got the names they have in the field's papers."""
+    content = json.loads(to_metadata(SEMANTICS, DEPLOYMENT)[METADATA_KEY])
+    old = content["semantics"]
+    del old["current_order"]
+    old["comparison"], old["max_spikes"] = old.pop("threshold"), old.pop("multispike")
+    old["nodes"] = {"a": {"comparison": "ge", "reset": "subtract"}}
+    said = from_metadata({METADATA_KEY: json.dumps({**content, "version": 1})}, "net.nir")
+    assert said == (SEMANTICS, DEPLOYMENT)
+
+
+def test_multispike_off_is_one_spike() -> None:
+    assert replace(SEMANTICS, multispike="off").multispike == 1  # type: ignore[arg-type]

@@ -11,12 +11,13 @@ from snnhw.semantics import Deployment, Semantics, to_metadata
 
 OPTIONS: dict[str, Any] = {
     "dt": 1e-4,
-    "comparison": "gt",
     "reset": "zero",
     "reset_timing": "same_step",
-    "max_spikes": 1,
+    "threshold": "gt",
+    "multispike": 1,
     "v_min": None,
     "integrator": "euler",
+    "current_order": "same_step",
     "v_init": "v_reset",
     "time_layout": "TNC",
 }

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from snnhw.errors import SourceError
 from snnhw.frontends.check import check_import
 from snnhw.frontends.convert import LINEAR_CONVERTERS, affine, conv2d, fold_batchnorm, neuron_node
-from snnhw.frontends.simulate import linear, neuron_model
+from snnhw.frontends.dynamics import neuron_model
+from snnhw.frontends.simulate import linear
 from snnhw.semantics import Semantics
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF, PLIF, IterativeLIF
@@ -162,8 +163,9 @@ def test_v_reset_shifts_out() -> None:
 
 
 def _semantics(reset: str) -> Semantics:
-    options: dict[str, Any] = {"dt": 1e-4, "comparison": "ge", "reset": reset, "reset_timing": "same_step"}
-    return Semantics(**options, max_spikes=1, v_min=None, integrator="euler", v_init="v_reset", time_layout="TNC")
+    options: dict[str, Any] = {"dt": 1e-4, "threshold": "ge", "reset": reset, "reset_timing": "same_step"}
+    options |= {"multispike": "off", "v_min": None, "integrator": "euler", "current_order": "same_step"}
+    return Semantics(**options, v_init="v_reset", time_layout="TNC")
 
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0])

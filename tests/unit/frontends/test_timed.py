@@ -20,7 +20,8 @@ from snnhw.frontends.nir_file import load_nir, write_nir
 from snnhw.frontends.simulate import run as run_graph
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower_for
-from snnhw.network import Array, Kind, Reset, ResetTiming, format_network
+from snnhw.network import Array, Kind, Reset, ResetTiming
+from snnhw.network_text import format_network
 from snnhw.semantics import Deployment, Semantics
 from snnhw.target import load_target
 from snnhw.zoo.containers import PerStep
@@ -122,7 +123,7 @@ def test_inputs_that_go_on_change_nothing_after_the_spike() -> None:
     [
         {"reset": Reset.SUBTRACT},
         {"reset": Reset.SUBTRACT, "reset_timing": ResetTiming.NEXT_STEP},
-        {"max_spikes": 3, "reset": Reset.SUBTRACT},
+        {"multispike": 3, "reset": Reset.SUBTRACT},
         {"v_min": -0.5},
         {"v_init": 0.25},
         {"integrator": "exp"},

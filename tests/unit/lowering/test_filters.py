@@ -100,8 +100,8 @@ def extra(nodes: Nodes, edges: Edges, outputs: int = 2, readout: str = "rate") -
     return source({"w": nir.Linear(weight=W), **nodes}, edges, 3, outputs, STEPS, readout)
 
 
-PLACE = "filter-place: a node of type {} must feed one neuron and be its only input\n  where: {}\n"
-PLACE_END = "  limit: IF, LIF, Threshold\n  hint: give every neuron its own filter, in front of all its inputs"
+PLACE = "filter-place: a node of type {} must feed one neuron or output and be its only input\n  where: {}\n"
+PLACE_END = "  limit: IF, LIF, Threshold, Output\n  hint: give every neuron its own filter, in front of all its inputs"
 REFUSED: dict[str, tuple[Source, str]] = {
     "two readers": (
         extra(
@@ -120,7 +120,7 @@ REFUSED: dict[str, tuple[Source, str]] = {
     ),
     "at the output": (
         extra({"f": leaky(0.5)}, chained("input", "w", "f", "output"), readout="mean"),
-        PLACE.format("LI", "f -> output") + PLACE_END,
+        "bad-readout: the network ends in membranes, which readout 'mean' does not read\n  where: output\n",
     ),
     "filter behind filter": (
         extra({"f": summing(), "g": leaky(0.5), "n": integrator(2)}, chained("input", "w", "f", "g", "n", "output")),
@@ -133,16 +133,6 @@ REFUSED: dict[str, tuple[Source, str]] = {
         ),
         PLACE.format("I", "f -> s") + PLACE_END,
     ),
-    "bias": (
-        source(
-            {"w": nir.Affine(weight=W, bias=np.ones(2)), "f": leaky(0.5), "n": integrator(2)},
-            chained("input", "w", "f", "n", "output"), 3, 2, STEPS,
-        ),
-        "bias-before: a constant current goes through a synaptic filter, which is not supported\n"
-        "  where: f\n"
-        "  needed: no bias in the layers before it\n"
-        "  hint: move the bias behind it, or train without",
-    ),
     "leak": (
         filtered(nir.LI(tau=np.full(2, DT * 2), r=np.ones(2), v_leak=np.full(2, 0.1)), integrator(2)),
         "bad-semantics: a synaptic filter rests at a value other than 0\n  hint: v_leak = 0",
@@ -150,10 +140,6 @@ REFUSED: dict[str, tuple[Source, str]] = {
     "tau": (
         filtered(nir.LI(tau=np.zeros(2), r=np.ones(2), v_leak=np.zeros(2)), integrator(2)),
         "bad-parameter: a time constant is not positive\n  where: f.tau\n  limit: tau > 0",
-    ),
-    "different decays": (
-        filtered(nir.LI(tau=np.array([2.0, 3.0]) * DT, r=np.ones(2), v_leak=np.zeros(2)), integrator(2)),
-        "per-neuron: per-neuron values of decay are not supported yet\n  hint: use one value per layer",
     ),
     "another shape": (
         filtered(nir.I(r=np.array([1.0, 2.0, 3.0])), integrator(2)),
@@ -173,3 +159,47 @@ def test_refused(name: str) -> None:
     with pytest.raises(SnnhwError) as caught:
         lower(made.graph, made.semantics, made.deployment, 63)
     assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_bias_before_a_filter_comes_from_a_neuron_that_always_fires(target: str) -> None:
+    """u = u / 2 + W x + b, from zero at every sample's start."""
+    nodes: Nodes = {"w": nir.Affine(weight=W, bias=np.array([1.0, 0.5])), "f": leaky(0.5), "n": integrator(2, 4.0)}
+    made, x = source(nodes, chained("input", "w", "f", "n", "output"), 3, 2, STEPS), bits(3, 4, STEPS, 3)
+    network = lower_for(made, load_target(target))
+    assert [p.name for p in network.computed] == ["n.constant", "n"]
+    integers = made_for(made, target, x)
+    assert integers.differences() == []
+    alone_equals_stream(integers)
+    found = integers.run_fast()
+    assert found["spikes/n.constant"].all()
+    u, v, want = np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, STEPS, 2))
+    for t in range(STEPS):
+        u = 0.5 * u + x[:, t] @ W.T + np.array([1.0, 0.5])
+        v = v + u
+        want[:, t] = v > 4.0
+        v = np.where(v > 4.0, 0.0, v)
+    assert want.any()
+    assert (found["spikes/n"] != want).mean() < 0.05, "decays are rounded to 1/4096"
+
+
+def test_decays_of_single_neurons() -> None:
+    """loihi2 keeps one decay a neuron."""
+    nodes: Nodes = {
+        "w": nir.Linear(weight=W),
+        "f": nir.LI(tau=np.array([2.0, 4.0]) * DT, r=np.array([2.0, 4.0]), v_leak=np.zeros(2)),
+        "n": nir.LIF(
+            tau=np.array([4.0, 2.0]) * DT, r=np.array([4.0, 2.0]), v_leak=np.zeros(2), v_threshold=np.full(2, 3.0)
+        ),
+    }
+    made, x = source(nodes, chained("input", "w", "f", "n", "output"), 3, 2, STEPS), bits(4, 5, STEPS, 3)
+    model = lower_for(made, load_target("loihi2"))["n"].model
+    np.testing.assert_array_equal(model.u_keep, [0.5, 0.75])
+    np.testing.assert_array_equal(model.v_keep, [0.75, 0.5])
+    integers = made_for(made, "loihi2", x)
+    assert integers.differences() == []
+    alone_equals_stream(integers)
+    by_neuron = [
+        by_hand(x, keep_u, 1.0, keep_v, 3.0)[..., i] for i, (keep_u, keep_v) in enumerate([(0.5, 0.75), (0.75, 0.5)])
+    ]
+    assert (integers.run_fast()["spikes/n"] != np.stack(by_neuron, -1)).mean() < 0.05

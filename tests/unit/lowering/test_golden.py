@@ -14,7 +14,7 @@ from torch import nn
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower
 from snnhw.lowering.sums import Sums
-from snnhw.network import format_network
+from snnhw.network_text import format_network
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from snnhw.zoo.registry import build

@@ -6,13 +6,24 @@ import nir
 import numpy as np
 import pytest
 
-from snnhw.errors import LoweringError, SnnhwError, SourceError
+from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.network import Array
 from snnhw.target import load_target
-from tests.unit.lowering.runs import made_for
-from tests.unit.lowering.timing import DT, Edges, Nodes, bits, chained, delay, exact_on, integrator, source
+from tests.unit.lowering.runs import TARGETS, made_for
+from tests.unit.lowering.timing import (
+    DT,
+    Edges,
+    Nodes,
+    alone_equals_stream,
+    bits,
+    chained,
+    delay,
+    exact_on,
+    integrator,
+    source,
+)
 
 STEPS = 4
 
@@ -140,17 +151,15 @@ def test_refused(node: nir.Delay, text: str) -> None:
     assert str(caught.value).startswith(text)
 
 
-def test_a_bias_before_a_delay() -> None:
-    nodes: Nodes = {"w": nir.Affine(weight=np.eye(3), bias=np.ones(3)), "late": delay(1), "n": integrator(3)}
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_bias_before_a_delay_comes_as_late(target: str) -> None:
+    nodes: Nodes = {"w": nir.Affine(weight=np.eye(3), bias=np.full(3, 2.0)), "late": delay(2), "n": integrator(3, 3.0)}
     made = source(nodes, chained("input", "w", "late", "n", "output"), 3, 3, STEPS)
-    with pytest.raises(LoweringError) as caught:
-        lower(made.graph, made.semantics, made.deployment, 63)
-    assert str(caught.value) == (
-        "bias-before: a constant current goes through a delay, which is not supported\n"
-        "  where: late\n"
-        "  needed: no bias in the layers before it\n"
-        "  hint: move the bias behind it, or train without"
-    )
+    silent = np.zeros((2, STEPS, 3))
+    integers = made_for(made, target, silent)
+    assert integers.differences() == []
+    alone_equals_stream(integers)
+    assert integers.run_fast()["spikes/n"][0, :, 0].tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(("target", "most"), [("loihi1", 61), ("loihi2", 62)])

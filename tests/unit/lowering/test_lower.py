@@ -156,7 +156,7 @@ def test_a_readout_that_does_not_fit(ends: str, readout: str, fits: str) -> None
         f"bad-readout: the network ends {ends}, which readout {readout!r} does not read\n"
         "  where: output\n"
         f"  needed: {fits}\n"
-        "  limit: rate, first (spikes), mean (linear layer)\n"
+        "  limit: rate, first (spikes), mean (linear layer), membrane (I, LI, CubaLI)\n"
         f"  hint: deploy with readout {fits!r}"
     )
 

@@ -130,7 +130,7 @@ def test_explain_says_why() -> None:
 def test_neurons_of_several_spikes_a_step_are_not_pooled_as_if_of_one() -> None:
     """Their sums could pass the relay's largest payload."""
     deployment = Deployment(4, "spikes", SHAPE, "mean")
-    several = replace(DEFAULT, max_spikes=3, reset=Reset.SUBTRACT)
+    several = replace(DEFAULT, multispike=3, reset=Reset.SUBTRACT)
     made = import_module(network(), deployment, several)
     lowered = lower_for(made, load_target("loihi2"))
     assert lowered["n"].payload == (0, 3)

@@ -71,8 +71,10 @@ def exact_on(made: Source, x: Array, targets: Iterable[str] = TARGETS) -> dict[s
 def alone_equals_stream(made: Integers) -> None:
     """Nothing of a sample reaches the next one."""
     stream = made.run(ReferenceEngine())
+    assert stream.pop("saturations") == 0
     for i in range(len(made.x)):
         alone = replace(made, x=made.x[i : i + 1])
         for engine in (ReferenceEngine(), FastEngine()):
             for name, values in alone.run(engine).items():
-                np.testing.assert_array_equal(values[0], stream[name][i], err_msg=f"{name}, sample {i}")
+                if name in stream:
+                    np.testing.assert_array_equal(values[0], stream[name][i], err_msg=f"{name}, sample {i}")

@@ -1,0 +1,147 @@
+"""What a NIR graph says of each node: shape, sources with the linear nodes between, constants, readout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnhw.errors import LoweringError
+from snnhw.frontends.dynamics import lag_of
+from snnhw.frontends.graph import LINEAR, NEURONS, READOUTS, flow, outputs, predecessors, readout_of
+from snnhw.frontends.simulate import linear, sum_of
+from snnhw.lowering.compose import unbiased
+from snnhw.network import Array, Readout, Shape
+from snnhw.semantics import Deployment, Semantics
+
+Chain = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One way into a node: a spiking source (or the input), the linear nodes in between, and its delay in steps."""
+
+    source: str
+    chain: Chain
+    lag: int = 0
+
+
+class Reader:
+    """The graph with its shapes and the terms of each node."""
+
+    def __init__(self, graph: nir.NIRGraph, semantics: Semantics) -> None:
+        self.graph, self.semantics = graph, semantics
+        self.before = predecessors(graph)
+        found = flow(graph)
+        self.order, self.feedback = found.order, found.feedback
+        self.place = {name: i for i, name in enumerate(self.order)}
+        self.shapes: dict[str, Shape] = {}
+        # value of every node when no neuron fires: what biases alone give, by the steps it comes late
+        self.offsets: dict[str, dict[int, Tensor]] = {}
+        for name in self.order:
+            self._measure(name)
+
+    def _measure(self, name: str) -> None:
+        """Shape and offsets of a node, from the nodes before it; what feeds back brings no shape of its own."""
+        node = self.graph.nodes[name]
+        if isinstance(node, nir.Input):
+            shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
+            self.shapes[name], self.offsets[name] = shape, {0: torch.zeros(1, *shape, dtype=torch.float64)}
+            return
+        arriving = self._arriving(name, [pre for pre in self.before[name] if pre in self.offsets])
+        if isinstance(node, nir.Delay):
+            lag = lag_of(name, node, self.semantics)
+            arriving = {0: torch.zeros_like(arriving[0])} | {late + lag: x for late, x in arriving.items() if x.any()}
+        elif isinstance(node, LINEAR):
+            plain = unbiased(node)
+            arriving = {late: linear(plain if late else node, x, name) for late, x in arriving.items()}
+        self.shapes[name] = tuple(arriving[0].shape[1:])
+        if isinstance(node, (*NEURONS, *READOUTS)):
+            check_parameters(name, node, self.shapes[name])
+        spikes = isinstance(node, NEURONS)
+        self.offsets[name] = {0: torch.zeros_like(arriving[0])} if spikes else arriving
+
+    def _arriving(self, name: str, pres: list[str]) -> dict[int, Tensor]:
+        lags = sorted({0}.union(*(self.offsets[pre] for pre in pres)))
+        parts = {late: [self.offsets[pre][late] for pre in pres if late in self.offsets[pre]] for late in lags}
+        return {late: sum_of(name, found) for late, found in parts.items()}
+
+    def constants(self, name: str) -> dict[int, Array]:
+        """Constant parts of a node's input by the steps they come late; 0 is always there."""
+        return {late: np.asarray(x[0].numpy()) for late, x in self._arriving(name, self.before[name]).items()}
+
+    def terms(self, name: str) -> list[Term]:
+        """All sources of a node's input with the linear nodes between, in a stable order."""
+        found: list[Term] = []
+        for pre in self.before[name]:
+            node = self.graph.nodes[pre]
+            back = int((pre, name) in self.feedback)
+            if isinstance(node, nir.Delay):
+                lag = back + lag_of(pre, node, self.semantics)
+                found += [replace(term, lag=term.lag + lag) for term in self.terms(pre)]
+            elif isinstance(node, LINEAR):
+                found += [replace(term, chain=(*term.chain, pre), lag=term.lag + back) for term in self.terms(pre)]
+            else:
+                found.append(Term(pre, (), back))
+        return sorted(found, key=lambda term: (self.place[term.source], term.chain, term.lag))
+
+    def ann_macs(self) -> int:
+        """Multiply-accumulates of one forward pass of the layers as an ANN: the field's count, padding included."""
+        total = 0
+        for name, node in self.graph.nodes.items():
+            if isinstance(node, (nir.Conv1d, nir.Conv2d)):
+                total += prod(self.shapes[name]) * prod(node.weight.shape[1:])
+            elif isinstance(node, (nir.Affine, nir.Linear)):
+                total += int(np.asarray(node.weight).size)
+        return total
+
+    def readout(self, deployment: Deployment) -> Readout:
+        """How the prediction is read; the graph must agree with what the deployment says."""
+        name = self._output(deployment)
+        shows = readout_of(self.graph, name)
+        fitting = "first" if (shows, deployment.readout) == ("rate", "first") else shows
+        if deployment.readout != fitting:
+            ends = {"rate": "in spikes", "mean": "in a linear layer", "membrane": "in membranes"}[shows]
+            raise LoweringError(
+                "bad-readout",
+                f"the network ends {ends}, which readout {deployment.readout!r} does not read",
+                where=name,
+                needed=fitting,
+                limit="rate, first (spikes), mean (linear layer), membrane (I, LI, CubaLI)",
+                hint=f"deploy with readout {fitting!r}",
+            )
+        return Readout(fitting, name if shows == "mean" else self.before[name][0])
+
+    def _output(self, deployment: Deployment) -> str:
+        """The output that predictions are read from."""
+        names = outputs(self.graph)
+        chosen = deployment.output or (names[0] if len(names) == 1 else None)
+        if chosen not in names:
+            raise LoweringError(
+                "which-output",
+                "the graph has no such output"
+                if chosen
+                else "the graph has several outputs: which one is the prediction read from?",
+                where=chosen or ", ".join(names),
+                limit=", ".join(names),
+                hint="give --output NAME",
+            )
+        return chosen
+
+
+def check_parameters(name: str, node: nir.NIRNode, shape: Shape) -> None:
+    """Every parameter of a neuron node is one number or has the node's shape."""
+    for field in ("r", "tau", "tau_syn", "tau_mem", "w_in", "v_leak", "v_reset", "v_threshold", "threshold"):
+        found = np.shape(getattr(node, field, 0.0))
+        if found not in ((), (1,), shape):
+            raise LoweringError(
+                "bad-shape",
+                "a neuron parameter has another shape than what arrives",
+                where=f"{name}.{field}",
+                needed=shape,
+                limit=f"got {found}",
+            )

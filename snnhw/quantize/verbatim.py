@@ -1,0 +1,184 @@
+"""Integers that are there already (lava-dl `.net`) in a target's formats: stored differently where need be, never
+changed. What a target cannot hold exactly is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from snnhw.encoding import InputSpec
+from snnhw.errors import QuantizeError
+from snnhw.frontends.source import IntegerSource
+from snnhw.lowering.schedule import schedule
+from snnhw.network import (
+    Array,
+    FloatNeuron,
+    Inject,
+    IntNeuron,
+    Kind,
+    Network,
+    Population,
+    Projection,
+    verify,
+)
+from snnhw.quantize.bounds import arriving_range, bound
+from snnhw.quantize.formats import Formats, formats_of
+from snnhw.quantize.inputs import current_max, input_row
+from snnhw.quantize.quantize import Quantized
+from snnhw.target import Target
+
+OTHERWISE = "use --target loihi2, or train with what the target has"
+
+
+def lowered(source: IntegerSource, target: Target) -> Network[FloatNeuron]:
+    """The reference network with start steps and delays."""
+    network = schedule(source.reference, int(target["numeric.delay_max"]))
+    verify(network)
+    return network
+
+
+def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Target) -> Quantized:
+    """The source's integers in a target's formats.
+
+    Args:
+        network: `lowered` of the same source and target.
+
+    Raises:
+        QuantizeError: a weight, threshold, bias or neuron rule that the target does not have.
+    """
+    formats = formats_of(target, None)
+    hosts = {spec.population.partition("@")[0]: spec for spec in source.inputs if spec.host is not None}
+    network = _with_ranges(network, source.inputs)
+    populations = tuple(_population(p, source.neurons, hosts, target, formats) for p in network.populations)
+    weights: dict[str, Array] = {}
+    rows: list[dict[str, Any]] = [dict(row) for row in source.rationale]
+    projections = tuple(_projection(q, network, hosts, weights, rows, target) for q in network.projections)
+    factor = 1.0 / (1 << max(n.act_shift for n in source.neurons.values()))
+    readout = replace(network.readout, scale=factor / (network.steps if network.readout.kind == "mean" else 1))
+    result: Network[IntNeuron] = Network(populations, projections, weights, network.steps, readout)
+    verify(result)
+    bounds = tuple(
+        bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps) for p in result.computed
+    )
+    return Quantized(result, network, source.inputs, (*(input_row(s) for s in source.inputs), *rows), bounds)
+
+
+def _with_ranges(network: Network[FloatNeuron], specs: tuple[InputSpec, ...]) -> Network[FloatNeuron]:
+    """The reference with the ranges of its inputs; hosted ones enter as they are."""
+    known = {spec.population.partition("@")[0]: spec for spec in specs}
+    changed = tuple(
+        replace(p, payload=(known[p.name].low, known[p.name].high), payload_scale=known[p.name].scale)
+        if p.name in known
+        else p
+        for p in network.populations
+    )
+    return replace(network, populations=changed)
+
+
+def _population(
+    population: Population[FloatNeuron],
+    neurons: Mapping[str, IntNeuron],
+    hosts: Mapping[str, InputSpec],
+    target: Target,
+    formats: Formats,
+) -> Population[IntNeuron]:
+    name = population.name
+    if name in hosts:
+        most = current_max(formats)
+        host = hosts[name].host
+        assert host is not None
+        return Population(hosts[name].population, host.out_shape, Kind.INPUT, payload=(-min(most, -host.low), host.high))
+    if population.kind is Kind.INPUT:
+        return Population(name, population.shape, Kind.INPUT, payload=population.payload)
+    neuron = neurons[name]
+    _require_neuron(name, neuron, population.kind, target, formats)
+    return Population(name, population.shape, population.kind, neuron, population.start)
+
+
+def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Target, formats: Formats) -> None:
+    """Refuse what the target's neuron does not have."""
+    if n.comparison not in target["numeric.comparisons"]:
+        offered = ", ".join(target["numeric.comparisons"])
+        raise _refused(f"target {target.name} has no such comparison", name, str(n.comparison), offered)
+    if formats.stock and kind is Kind.NEURON and n.dv == 1 << int(target["numeric.decay_bits"]):
+        raise _refused(f"target {target.name} has no membrane without memory", name, f"dv {n.dv}", f"dv {n.dv - 1}")
+    vth = int(np.max(n.vth))
+    if kind is Kind.NEURON and (vth > formats.threshold_max or vth % formats.threshold_step):
+        limit = f"multiples of {formats.threshold_step} up to {formats.threshold_max}"
+        raise QuantizeError("threshold-range", "a threshold does not fit its format", where=name, needed=vth, limit=limit)
+    bias, most = np.asarray(n.bias), (1 << (formats.bias_bits - 1)) - 1
+    if not any(_mantissas(bias, e, most) for e in range(formats.bias_exponents)):
+        raise QuantizeError(
+            "bias-range",
+            "a bias does not fit its format",
+            where=name,
+            needed=int(np.abs(bias).max()),
+            limit=f"mantissas up to {most}",
+            hint=OTHERWISE,
+        )
+
+
+def _mantissas(bias: Array, exponent: int, most: int) -> bool:
+    mantissa = bias >> exponent
+    return bool(((mantissa << exponent) == bias).all() and np.abs(mantissa).max() <= most)
+
+
+def _projection(
+    projection: Projection,
+    network: Network[FloatNeuron],
+    hosts: Mapping[str, InputSpec],
+    weights: dict[str, Array],
+    rows: list[dict[str, Any]],
+    target: Target,
+) -> Projection:
+    """The projection over integer weights that the target can store, or the host's currents in its place."""
+    if projection.pre in hosts:
+        name = hosts[projection.pre].population
+        return replace(projection, name=f"{name}->{projection.post}", pre=name, op=Inject())
+    op: Any = projection.op
+    logical = np.asarray(network.weights[op.weight]).astype(np.int64)
+    stored, exponent = fitted(logical, target, projection.name)
+    weights[op.weight] = stored.astype(np.int32)
+    weights |= {op.weight + part: network.weights[op.weight + part] for part in _PARTS if op.weight + part in network.weights}
+    if exponent:
+        why = f"the weight times 2**{-exponent}, sums times 2**{exponent}: {target.name}'s format, the same sums"
+        text = f"{stored.min()} to {stored.max()}"
+        rows.append(_row(projection.post, f"stored weights {op.weight}", text, f"{logical.min()} to {logical.max()}", why))
+    return replace(projection, weight_exp=exponent)
+
+
+_PARTS = ("/indices", "/indptr")
+
+
+def fitted(weights: Array, target: Target, where: str) -> tuple[Array, int]:
+    """Stored weights and exponent with stored * 2**exponent = weights, the exponent nearest to 0.
+
+    Raises:
+        QuantizeError 'weight-range': no exponent of the target makes them fit.
+    """
+    low, high, step = (int(target[f"numeric.weight_{end}"]) for end in ("min", "max", "step"))
+    exponents = range(int(target["numeric.weight_exp_min"]), int(target["numeric.weight_exp_max"]) + 1)
+    for exponent in sorted(exponents, key=lambda e: (abs(e), -e)):
+        stored = weights >> exponent if exponent >= 0 else weights << -exponent
+        whole = exponent <= 0 or bool(((stored << exponent) == weights).all())
+        if whole and stored.min() >= low and stored.max() <= high and not (stored % step).any():
+            return stored, exponent
+    raise QuantizeError(
+        "weight-range",
+        "weights do not fit the target's format, and imported integers are not rounded",
+        where=where,
+        needed=f"{weights.min()} to {weights.max()}",
+        limit=f"multiples of {step} from {low} to {high}, times a power of two",
+        hint="train with fewer bits (slayer.utils.quantize, 8 bits)",
+    )
+
+
+def _refused(what: str, where: str, needed: str, limit: str) -> QuantizeError:
+    return QuantizeError("unsupported-neuron", what, where=where, needed=needed, limit=limit, hint=OTHERWISE)
+
+
+def _row(population: str, parameter: str, integer: Any, real: Any, why: str) -> dict[str, Any]:
+    return {"population": population, "parameter": parameter, "integer": integer, "real": real, "why": why}
