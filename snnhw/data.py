@@ -29,14 +29,17 @@ class Samples:
 
 
 def load_samples(path: str | Path) -> Samples:
-    """Read `x` and, if present, `y`; raises DataError for anything that is not such a file."""
+    """Read `x` and, if present, `y`; raises DataError for anything that is not such a file.
+
+    `x/NAME` of several inputs are joined in the order of their names.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError("no-such-file", "there is no such file", where=str(path))
     try:
         with _opened(path) as content:
-            found = {name: content[name] for name in ("x", "y") if name in content}
             names = list(content)
+            found = {name: content[name] for name in names if name in ("x", "y") or name.startswith("x/")}
     except SnnhwError:
         raise
     except Exception as error:  # zip and numpy raise many kinds; all mean the same to the user
@@ -57,6 +60,8 @@ def _opened(path: Path) -> Any:
 
 
 def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
+    if "x" not in found and len(found) > ("y" in found):
+        found["x"] = _joined({name: x for name, x in sorted(found.items()) if name != "y"}, where)
     if "x" not in found:
         raise DataError(
             "bad-data",
@@ -81,6 +86,20 @@ def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
             limit=f"got {y.shape} {y.dtype}",
         )
     return Samples(x, y)
+
+
+def _joined(parts: dict[str, Array], where: str) -> Array:
+    """Sequences (samples, T, ...) of several inputs as flat samples (samples, T, n)."""
+    if any(x.ndim < 3 or x.shape[:2] != next(iter(parts.values())).shape[:2] for x in parts.values()):
+        raise DataError(
+            "bad-shape",
+            "the arrays of several inputs are not sequences of the same length",
+            where=f"{where}: {', '.join(parts)}",
+            needed="(samples, T, ...) each, with the same samples and T",
+            limit="; ".join(str(x.shape) for x in parts.values()),
+            hint="give static samples flat, as one x",
+        )
+    return np.concatenate([x.reshape(*x.shape[:2], -1) for x in parts.values()], axis=2)
 
 
 def save_arrays(path: str | Path, arrays: dict[str, Any]) -> None:

@@ -9,12 +9,13 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from snnhw.errors import DataError
 from snnhw.linear import apply
-from snnhw.network import Array, LinearOp, Shape
+from snnhw.network import Array, LinearOp, Network, Part, Shape
 
 ENCODINGS = ("direct", "bernoulli", "latency", "spikes")
 
@@ -50,6 +51,7 @@ class InputSpec:
         seed: of the Bernoulli draws.
         exact: values outside the range are refused (spikes, pixels), not clipped (a range told from calibration data).
         host: what the host computes before the values reach the chip, if anything.
+        part: of one of several inputs: where its values begin and end in a flat sample of so many.
     """
 
     population: str
@@ -61,6 +63,12 @@ class InputSpec:
     seed: int = 0
     exact: bool = True
     host: HostOp | None = None
+    part: Part | None = None
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Shape of a sample as the user gives it."""
+        return self.shape if self.part is None else (self.part[2],)
 
 
 def to_real(x: Array, where: str = "x", *, pixels: bool = True) -> Array:
@@ -223,10 +231,18 @@ def _host(values: Array, host: HostOp) -> Array:
 
 def encode(x: Array, specs: tuple[InputSpec, ...], steps: int) -> dict[str, Array]:
     """Integer values of every input population, name -> int32 array (B, T, *population shape)."""
-    return {
-        spec.population: quantized_steps(real_steps(x, spec.shape, spec.encoding, steps, spec.seed), spec)
-        for spec in specs
-    }
+    real = ((spec, real_steps(x, spec.sample_shape, spec.encoding, steps, spec.seed)) for spec in specs)
+    return {spec.population: quantized_steps(taken(values, spec.part, spec.shape), spec) for spec, values in real}
+
+
+def taken(real: Array, part: Part | None, shape: Shape) -> Array:
+    """What one input takes of real values (B, T, ...): all, or its part of flat samples."""
+    return real if part is None else real[..., part[0] : part[1]].reshape(*real.shape[:2], *shape)
+
+
+def real_inputs(network: Network[Any], real: Array) -> dict[str, Array]:
+    """Real values by input population."""
+    return {p.name: taken(real, p.part, p.shape) for p in network.inputs}
 
 
 def data_hash(x: Array) -> str:

@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from snnhw.errors import LoweringError
 
 Shape = tuple[int, ...]
+Part = tuple[int, int, int]
 Array = NDArray[Any]
 
 
@@ -163,6 +164,7 @@ class Population(Generic[N]):
         start: chip step at which the first sample step of the first sample is computed (inputs: 0).
         payload: smallest and largest value one event of this population can carry ((0, 1) for plain spikes).
         payload_scale: real value of one payload unit (1 for spikes, e.g. 1/255 for quantised pixels).
+        part: of one of several inputs: where its values begin and end in a flat sample of so many.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Population(Generic[N]):
     start: int = 0
     payload: tuple[int, int] = (0, 1)
     payload_scale: float = 1.0
+    part: Part | None = None
 
     @property
     def size(self) -> int:

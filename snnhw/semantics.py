@@ -82,7 +82,8 @@ class Semantics:
 
     def __post_init__(self) -> None:
         """Refuse what no neuron can mean; plain strings become the enums they name."""
-        if self.multispike == OFF:
+        said: Any = self.multispike
+        if said == OFF:
             object.__setattr__(self, "multispike", 1)
         for name, kind in _ENUMS.items():
             value = getattr(self, name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from snnhw.encoding import real_steps
+from snnhw.encoding import real_inputs, real_steps
 from snnhw.engines.observe import predict
 from snnhw.evaluate import evaluate
 from snnhw.network import Array, FloatNeuron, Kind, Network
@@ -43,7 +43,7 @@ class FloatEngine:
             static = real.shape[1] > 1 and real.strides[1] == 0
             narrow = (real[:, :1] if static else real).astype(np.float32)
             real = np.broadcast_to(narrow, real.shape) if static else narrow
-        return evaluate(self.network, {p.name: real for p in self.network.inputs})
+        return evaluate(self.network, real_inputs(self.network, real))
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""

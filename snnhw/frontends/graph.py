@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from math import prod
 from typing import TypeVar
 
 import nir
@@ -14,6 +16,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import SourceError
+from snnhw.network import Part, Shape
 
 NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
 """Nodes that spike; a Threshold has no memory: it is a gate."""
@@ -192,15 +195,13 @@ def validate(graph: nir.NIRGraph) -> None:
                 needed=(len(node.weight),),
                 limit=f"got {np.shape(node.bias)}",
             )
-    for kind, most in ((nir.Input, 1), (nir.Output, len(graph.nodes))):
-        count = sum(isinstance(node, kind) for node in graph.nodes.values())
-        if not 1 <= count <= most:
+    for kind in (nir.Input, nir.Output):
+        if not any(isinstance(node, kind) for node in graph.nodes.values()):
             raise SourceError(
                 "inputs-outputs",
-                f"the graph has {count} {kind.__name__} nodes",
-                needed=count,
-                limit="exactly one" if most == 1 else "at least one",
-                hint="export one input and the outputs that are read",
+                f"the graph has no {kind.__name__} node",
+                limit="at least one",
+                hint="export the inputs and the outputs that are read",
             )
     _edges(graph)
     _membranes(graph)
@@ -251,6 +252,20 @@ def filter_of(graph: nir.NIRGraph, name: str) -> str | None:
     """The synaptic filter in front of a neuron node, if there is one."""
     before = predecessors(graph)[name]
     return before[0] if len(before) == 1 and isinstance(graph.nodes[before[0]], FILTERS) else None
+
+
+def input_parts(graph: nir.NIRGraph) -> dict[str, tuple[Part | None, Shape]]:
+    """Input nodes with their shapes and, where there are several, their parts of a flat sample (in name order)."""
+    shapes = {
+        name: tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
+        for name, node in sorted(graph.nodes.items())
+        if isinstance(node, nir.Input)
+    }
+    ends = list(itertools.accumulate((prod(shape) for shape in shapes.values()), initial=0))
+    if len(shapes) == 1:
+        return {name: (None, shape) for name, shape in shapes.items()}
+    parts = zip(shapes.items(), itertools.pairwise(ends), strict=True)
+    return {name: ((*part, ends[-1]), shape) for (name, shape), part in parts}
 
 
 def outputs(graph: nir.NIRGraph) -> list[str]:

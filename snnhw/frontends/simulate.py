@@ -14,10 +14,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from snnhw.encoding import taken
 from snnhw.errors import SourceError
 from snnhw.evaluate import Cells, fire, late, membrane
 from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model, readout_model
-from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, READOUTS, filter_of, flow, is_readout, predecessors
+from snnhw.frontends.graph import (
+    FILTERS,
+    LINEAR,
+    NEURONS,
+    READOUTS,
+    filter_of,
+    flow,
+    input_parts,
+    is_readout,
+    predecessors,
+)
 from snnhw.network import Array, FloatNeuron
 from snnhw.semantics import Semantics
 
@@ -104,7 +115,7 @@ def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> Iterator[tuple[
     Values are held until their last reader has run.
 
     Args:
-        x: real input, shape (B, T, *input shape).
+        x: real input, shape (B, T, *input shape), or (B, T, n) flat where there are several inputs.
     """
     runner = _Runner(graph, semantics, x)
     place = {name: i for i, group in enumerate(runner.flow.groups) for name in group}
@@ -128,7 +139,7 @@ class _Runner:
 
     def __init__(self, graph: nir.NIRGraph, semantics: Semantics, x: Array) -> None:
         self.graph, self.semantics, self.x = graph, semantics, x
-        self.before, self.flow = predecessors(graph), flow(graph)
+        self.before, self.flow, self.inputs = predecessors(graph), flow(graph), input_parts(graph)
         self.values: dict[str, Array] = {}
 
     def model(self, name: str) -> tuple[FloatNeuron, Array, int]:
@@ -143,7 +154,7 @@ class _Runner:
         """One node for all steps."""
         node = self.graph.nodes[name]
         if isinstance(node, nir.Input):
-            self.values[name] = np.asarray(self.x, np.float64)
+            self.values[name] = taken(np.asarray(self.x, np.float64), *self.inputs[name])
             return
         total = sum_of(name, [torch.from_numpy(np.ascontiguousarray(self.values[pre])) for pre in self.before[name]])
         if isinstance(node, nir.Delay):

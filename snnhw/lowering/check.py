@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from snnhw.encoding import real_inputs
 from snnhw.evaluate import evaluate
 from snnhw.frontends.check import Check, compared, run_graph
 from snnhw.frontends.source import Source
@@ -23,4 +24,4 @@ def check_lowering(
     known = run_graph(source, x) if graph is None else graph
     kinds = {p.name: p.kind for p in network.computed}
     shared = {name: values for name, values in known.items() if kinds.get(name) in COMPARED}
-    return compared("NIR = lowered", shared, evaluate(network, {p.name: x for p in network.inputs}))
+    return compared("NIR = lowered", shared, evaluate(network, real_inputs(network, x)))

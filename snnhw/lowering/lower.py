@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import LoweringError
-from snnhw.frontends.dynamics import delays_input, neuron_model, readout_model, squeeze
+from snnhw.frontends.dynamics import delays_input, level, neuron_model, readout_model, squeeze, tidy
 from snnhw.frontends.graph import NEURONS, filter_of, is_readout, readout_of, validate
 from snnhw.frontends.source import Source
 from snnhw.linear import scale_rows
@@ -73,11 +73,13 @@ def lower(
     for name in reader.order:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
-            maker.populations.append(Population(name, _input_shape(name, reader.shapes[name], deployment), Kind.INPUT))
+            part, shape = reader.inputs[name]
+            _require_shape(name, shape if part is None else (part[2],), deployment)
+            maker.populations.append(Population(name, shape, Kind.INPUT, part=part))
         elif isinstance(node, NEURONS):
             front = filter_of(graph, name)
             rule, before = semantics.at(name), graph.nodes[front] if front else None
-            neuron, gain = neuron_model(node, rule, before)
+            neuron, gain = shareable(*neuron_model(node, rule, before))
             kind = Kind.GATE if isinstance(node, nir.Threshold) else Kind.NEURON
             population = Population(name, reader.shapes[name], kind, neuron, payload=(0, neuron.max_spikes))
             maker.connect(population, front or name, gain, delays_input(node, rule, before))
@@ -113,7 +115,7 @@ def lower_for(source: Source, target: Target, sums: str = Sums.CHEAPEST) -> Netw
     return lower(source.graph, source.semantics, source.deployment, delay, payload, Sums(sums))
 
 
-def _input_shape(name: str, shape: Shape, deployment: Deployment) -> Shape:
+def _require_shape(name: str, shape: Shape, deployment: Deployment) -> None:
     if shape != tuple(deployment.input_shape):
         raise LoweringError(
             "bad-shape",
@@ -122,7 +124,6 @@ def _input_shape(name: str, shape: Shape, deployment: Deployment) -> Shape:
             needed=shape,
             limit=f"deployment: {tuple(deployment.input_shape)}",
         )
-    return shape
 
 
 class _Maker:
@@ -244,6 +245,23 @@ class _Maker:
     def notes(self) -> dict[str, Any]:
         """What was chosen for pools, for `explain`."""
         return {FORMS: tuple(pool.row for pool in self.pools.values())} if self.pools else {}
+
+
+def shareable(neuron: FloatNeuron, gain: Array) -> tuple[FloatNeuron, Array]:
+    """The same spikes with a gain that weights shared by a channel can hold: 1, where each neuron has its own.
+
+    Membranes are then counted in units of the gain: threshold, bias, start and floor are divided by it.
+    """
+    if squeeze_channels(gain).ndim < 3 or squeeze_channels(gain).shape[1:] == (1, 1) or (gain <= 0).any():
+        return neuron, gain
+    units = {
+        name: level(tidy(np.asarray(getattr(neuron, name)) / gain))
+        for name in ("threshold", "bias", "v_init", "v_min")
+        if getattr(neuron, name) is not None
+    }
+    return replace(
+        neuron, **{name: np.asarray(x) if name in ("threshold", "bias") else x for name, x in units.items()}
+    ), np.ones(())
 
 
 def squeeze_channels(x: Array) -> Array:

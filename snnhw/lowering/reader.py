@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnhw.errors import LoweringError
 from snnhw.frontends.dynamics import lag_of
-from snnhw.frontends.graph import LINEAR, NEURONS, READOUTS, flow, outputs, predecessors, readout_of
+from snnhw.frontends.graph import LINEAR, NEURONS, READOUTS, flow, input_parts, outputs, predecessors, readout_of
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.lowering.compose import unbiased
 from snnhw.network import Array, Readout, Shape
@@ -37,7 +37,7 @@ class Reader:
         self.graph, self.semantics = graph, semantics
         self.before = predecessors(graph)
         found = flow(graph)
-        self.order, self.feedback = found.order, found.feedback
+        self.order, self.feedback, self.inputs = found.order, found.feedback, input_parts(graph)
         self.place = {name: i for i, name in enumerate(self.order)}
         self.shapes: dict[str, Shape] = {}
         # value of every node when no neuron fires: what biases alone give, by the steps it comes late
@@ -49,7 +49,7 @@ class Reader:
         """Shape and offsets of a node, from the nodes before it; what feeds back brings no shape of its own."""
         node = self.graph.nodes[name]
         if isinstance(node, nir.Input):
-            shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
+            _, shape = self.inputs[name]
             self.shapes[name], self.offsets[name] = shape, {0: torch.zeros(1, *shape, dtype=torch.float64)}
             return
         arriving = self._arriving(name, [pre for pre in self.before[name] if pre in self.offsets])
@@ -128,7 +128,7 @@ class Reader:
                 else "the graph has several outputs: which one is the prediction read from?",
                 where=chosen or ", ".join(names),
                 limit=", ".join(names),
-                hint="give --output NAME",
+                hint="give --output-node NAME",
             )
         return chosen
 

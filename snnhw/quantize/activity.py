@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from snnhw.encoding import real_inputs
 from snnhw.evaluate import evaluate
 from snnhw.network import Array, FloatNeuron, Network
 
@@ -44,7 +45,7 @@ class Activity(Mapping[str, Array]):
         part = samples[: calibration_samples(network)]
         static = part.strides[1] == 0
         x = np.broadcast_to(part[:, :1].astype(np.float32), part.shape) if static else part.astype(np.float32)
-        self._walk = evaluate(network, {p.name: x for p in network.inputs})
+        self._walk = evaluate(network, real_inputs(network, x))
         self._place = {population.name: i for i, population in enumerate(network.populations)}
         self._last = _last_readers(network, self._place)
         self._loop = {name: names for names in network.components for name in names}

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from snnhw.encoding import HostOp, InputSpec
+from snnhw.encoding import HostOp, InputSpec, taken
 from snnhw.errors import QuantizeError
 from snnhw.linear import reach
-from snnhw.network import Array, FloatNeuron, Inject, Kind, Network, Population, Projection
+from snnhw.network import Array, FloatNeuron, Inject, Kind, Network, Population, Projection, Shape
 from snnhw.quantize.formats import Formats
 from snnhw.quantize.scale import parts
 from snnhw.semantics import Deployment
@@ -34,7 +34,12 @@ def input_spec(population: Population[FloatNeuron], deployment: Deployment, samp
     Args:
         samples: real calibration input (B, T, ...), needed for analog input of unknown range.
     """
-    name, shape = population.name, population.shape
+    part = population.part
+    own = None if samples is None else taken(samples, part, population.shape)
+    return replace(_range(population.name, population.shape, deployment, own), part=part)
+
+
+def _range(name: str, shape: Shape, deployment: Deployment, samples: Array | None) -> InputSpec:
     if deployment.encoding in ("bernoulli", "latency"):
         return InputSpec(name, shape, deployment.encoding, seed=deployment.seed)
     if deployment.encoding == "spikes" and (samples is None or (samples == np.rint(samples)).all()):

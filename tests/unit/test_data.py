@@ -154,3 +154,26 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         save_arrays(tmp_path / "run.npz", {"x": np.ones(1)})
     assert (tmp_path / "run.npz").read_bytes() == before
     assert os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_several_inputs_are_joined_in_the_order_of_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "several.npz"
+    a, b = np.arange(2 * 3 * 4).reshape(2, 3, 2, 2), -np.arange(2 * 3).reshape(2, 3, 1)
+    np.savez(path, **{"x/b": b, "x/a": a, "y": np.array([0, 1])})
+    found = load_samples(path)
+    assert found.x.shape == (2, 3, 5)
+    np.testing.assert_array_equal(found.x[1, 2], [*a[1, 2].ravel(), b[1, 2, 0]])
+
+
+def test_several_inputs_of_different_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "several.npz"
+    np.savez(path, **{"x/a": np.zeros((2, 3, 2)), "x/b": np.zeros((2, 4, 2))})
+    with pytest.raises(DataError) as caught:
+        load_samples(path)
+    assert str(caught.value) == (
+        "bad-shape: the arrays of several inputs are not sequences of the same length\n"
+        "  where: several.npz: x/a, x/b\n"
+        "  needed: (samples, T, ...) each, with the same samples and T\n"
+        "  limit: (2, 3, 2); (2, 4, 2)\n"
+        "  hint: give static samples flat, as one x"
+    )

@@ -62,11 +62,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "  where: fc.bias\n  needed: (2,)\n  limit: got (1,)",
     ),
     (
-        "two inputs",
-        {"changes": {"x": nir.Input({"input": np.array([3])})}, "edges": [*EDGES, ("x", "fc")]},
-        "inputs-outputs: the graph has 2 Input nodes\n"
-        "  needed: 2\n  limit: exactly one\n  hint: export one input and the outputs that are read",
+        "no input",
+        {"changes": {"input": nir.Scale(np.ones(3))}},
+        "inputs-outputs: the graph has no Input node\n"
+        "  limit: at least one\n  hint: export the inputs and the outputs that are read",
     ),
+    ("no output", {"changes": {"output": lif()}}, "inputs-outputs: the graph has no Output node\n"),
     (
         "threshold below the reset",
         {"changes": {"neuron": lif(v_threshold=-1.0)}},

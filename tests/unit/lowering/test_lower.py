@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from snnhw.errors import LoweringError
 from snnhw.evaluate import evaluate
 from snnhw.frontends.check import Check, compared, require_equal, run_module
+from snnhw.frontends.simulate import run
 from snnhw.frontends.source import Source
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower
@@ -127,8 +128,30 @@ def test_a_gain_that_differs_inside_a_channel() -> None:
         "neuron": nir.IF(r=r, v_threshold=np.ones(shape)),
         "output": nir.Output({"output": np.array(shape)}),
     }
+    made = graph(nodes)
+    network = lower(made, semantics(), deployment(shape), 63)
+    (projection,) = network.into("neuron")
+    assert isinstance(projection.op, Conv)
+    np.testing.assert_array_equal(network.array(projection.op), np.ones((1, 1, 1, 1)))
+    np.testing.assert_array_equal(network["neuron"].model.threshold, [[[1.0, 0.5], [1.0, 1.0]]])
+    x = (np.random.default_rng(0).random((3, 4, *shape)) < 0.5) * 0.75
+    found = dict(evaluate(network, {"input": x}))["neuron"]
+    assert found.any()
+    np.testing.assert_array_equal(found, run(made, semantics(), x)["neuron"])
+
+
+def test_a_readouts_gain_that_differs_inside_a_channel() -> None:
+    """Membranes that are read keep their unit."""
+    shape = (1, 2, 2)
+    leak = nir.LI(tau=np.full(shape, 2e-4), r=np.array([[[1.0, 2.0], [1.0, 1.0]]]), v_leak=np.zeros(shape))
+    nodes = {
+        "input": nir.Input({"input": np.array(shape)}),
+        "fc": nir.Conv2d((2, 2), np.ones((1, 1, 1, 1)), (1, 1), (0, 0), (1, 1), 1, np.zeros(1)),
+        "neuron": leak,
+        "output": nir.Output({"output": np.array(shape)}),
+    }
     with pytest.raises(LoweringError) as caught:
-        lower(graph(nodes), semantics(), deployment(shape), 63)
+        lower(graph(nodes), semantics(), deployment(shape, "membrane"), 63)
     assert str(caught.value) == (
         "per-neuron-gain: a factor that differs inside a channel cannot enter a convolution's weights\n"
         "  where: neuron\n"
@@ -215,3 +238,33 @@ def test_layers_of_different_dialects_in_one_network() -> None:
 
 def test_deployment_steps_are_the_networks() -> None:
     assert lower(graph(), semantics(), Deployment(7, "direct", (3,), "rate"), 63).steps == 7
+
+
+def test_a_conv1d_of_groups_and_strides() -> None:
+    """Populations of two axes: the operator is a sparse matrix."""
+    weight = np.arange(4 * 1 * 3).reshape(4, 1, 3) / 4.0
+    node = nir.Conv1d(
+        input_shape=None, weight=weight, stride=2, padding=1, dilation=1, groups=2, bias=np.array([0.5, 0, 0, 0])
+    )
+    shape = (4, 4)
+    neuron = nir.IF(r=np.full(shape, 1e4), v_threshold=np.full(shape, 2.0), v_reset=np.zeros(shape))
+    nodes = {
+        "input": nir.Input({"input": np.array([2, 8])}),
+        "conv": node,
+        "n": neuron,
+        "output": nir.Output({"output": np.array(shape)}),
+    }
+    edges = [("input", "conv"), ("conv", "n"), ("n", "output")]
+    made = nir.NIRGraph(nodes, edges, type_check=False)
+    network = lower(made, semantics(), deployment((2, 8)), 63)
+    x = (np.random.default_rng(0).random((3, 4, 2, 8)) < 0.5).astype(float)
+    want = torch.nn.functional.conv1d(
+        torch.from_numpy(x).flatten(0, 1), torch.from_numpy(weight), torch.tensor([0.5, 0, 0, 0]).double(), 2, 1, 1, 2
+    )
+    v, spikes = np.zeros((3, *shape)), []
+    for now in want.reshape(3, 4, *shape).numpy().swapaxes(0, 1):
+        v = v + now
+        spikes.append(v > 2)
+        v = np.where(v > 2, 0.0, v)
+    np.testing.assert_array_equal(dict(evaluate(network, {"input": x}))["n"], np.stack(spikes, 1))
+    np.testing.assert_array_equal(run(made, semantics(), x)["n"], np.stack(spikes, 1))
