@@ -254,14 +254,13 @@ def shareable(neuron: FloatNeuron, gain: Array) -> tuple[FloatNeuron, Array]:
     """
     if squeeze_channels(gain).ndim < 3 or squeeze_channels(gain).shape[1:] == (1, 1) or (gain <= 0).any():
         return neuron, gain
-    units = {
+    units: dict[str, Any] = {
         name: level(tidy(np.asarray(getattr(neuron, name)) / gain))
         for name in ("threshold", "bias", "v_init", "v_min")
         if getattr(neuron, name) is not None
     }
-    return replace(
-        neuron, **{name: np.asarray(x) if name in ("threshold", "bias") else x for name, x in units.items()}
-    ), np.ones(())
+    units |= {name: np.asarray(units[name]) for name in ("threshold", "bias")}
+    return replace(neuron, **units), np.ones(())
 
 
 def squeeze_channels(x: Array) -> Array:
