@@ -25,12 +25,9 @@ def integer_engine(name: str, timeout: float | None = None) -> Engine:
 
             return LavaEngine(timeout=timeout)
         case "onnx":
-            raise EngineError(
-                "engine-not-there",
-                "the onnx engine is not built yet",
-                limit="fast, reference, lava",
-                hint="use --engine fast",
-            )
+            from snnhw.engines.onnx.engine import OnnxEngine
+
+            return OnnxEngine()
         case _:
             raise EngineError(
                 "unknown-engine", f"no engine named {name!r}", limit=", ".join((*INTEGER_ENGINES, "float"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def refuse(where: str, what: str) -> SourceError:
         hint = "train with average pooling: the maximum of rates is not a sum of spikes"
     if "Softmax" in what:
         hint = "export the network without it: it does not change which class is largest"
-    limit = ", ".join(sorted({*LAYERS, "Add", "Identity", "Dropout"}))
+    limit = ", ".join(sorted({*LAYERS, "Add", "Sum", "Identity", "Dropout"}))
     return SourceError(
         "unknown-operation", f"the ONNX operation {what} is not read", where=where, limit=limit, hint=hint
     )
@@ -62,12 +63,42 @@ def _pair(options: Options, name: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
+MOST_VALUES = 1 << 26
+"""Values of one trial tensor: more is taken for a damaged file."""
+
+MOST_WORK = 1 << 36
+"""Multiplications of one layer in the trial run."""
+
+
+def _bounded(x: Tensor, channels: int, pads: tuple[int, int], taps: int, where: str) -> None:
+    """Refuse what makes a small file huge, or endless, before torch starts on it.
+
+    Args:
+        channels: of the output.
+        taps: multiplications for one output value.
+    """
+    if min(pads) < 0:
+        raise _option(where, "padding of the ONNX node is negative", "pad by zero or more")
+    padded = math.prod(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=False))
+    size = x.shape[0] * max(channels, x.shape[1]) * padded
+    if size > MOST_VALUES or size * taps > MOST_WORK:
+        raise SourceError(
+            "too-big",
+            "the ONNX node makes more values, or more work, than any network that is read here",
+            where=where,
+            needed=f"{size} values, {taps} multiplications each",
+            limit=f"{MOST_VALUES} values, {MOST_WORK} multiplications",
+            hint="check its pads and its input's shape",
+        )
+
+
 def conv(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:
     """Conv with two spatial dimensions."""
     weight, bias = constants[0], constants[1] if len(constants) > 1 else None
     if weight is None or weight.ndim != 4:
         raise _option(where, "the ONNX convolution must have two spatial dimensions", "use Conv2d")
     group = int(options.get("group", 1))
+    _bounded(x, weight.shape[0], _pads(options, where), math.prod(weight.shape[1:]), where)
     layer = nn.Conv2d(
         weight.shape[1] * group,
         weight.shape[0],
@@ -86,6 +117,7 @@ def gemm(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Mo
     weight, bias = constants[0], constants[1] if len(constants) > 1 else None
     if weight is None or weight.ndim != 2 or options.get("transA", 0) or x.ndim != 2:
         raise _option(where, "the ONNX product must be of (batch, features) and a constant matrix", "use Linear")
+    _bounded(x, max(weight.shape), (0, 0), min(weight.shape), where)
     matrix = (weight if options.get("transB", 0) else weight.T) * options.get("alpha", 1.0)
     if bias is not None:
         if bias.shape not in ((), (1,), (1, 1), (matrix.shape[0],), (1, matrix.shape[0])):
@@ -112,6 +144,7 @@ def average_pool(options: Options, constants: Constants, x: Tensor, where: str) 
         what = "ceil_mode, dilations and padding that does not count are not read in ONNX AveragePool"
         raise _option(where, what, "use AvgPool2d with its defaults")
     kernel = _pair(options, "kernel_shape")
+    _bounded(x, x.shape[1], padding, math.prod(kernel), where)
     return nn.AvgPool2d(kernel, _pair(options, "strides"), padding)
 
 
@@ -135,6 +168,24 @@ def reduce_mean(options: Options, constants: Constants, x: Tensor, where: str) -
 def relu(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:
     """Relu."""
     return nn.ReLU()
+
+
+def clip(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:
+    """Clip at 0 from below, which is Relu."""
+    bounds = [*constants, None, None][:2] if constants else [options.get("min"), options.get("max")]
+    low, high = (None if bound is None else float(np.asarray(bound).ravel()[0]) for bound in bounds)
+    if low != 0 or (high is not None and high < np.finfo(np.float32).max):
+        raise _option(where, "the ONNX Clip must be from 0 upwards, without a maximum", "use ReLU")
+    return nn.ReLU()
+
+
+def squeeze(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:
+    """Squeeze of height and width of 1, which is a flattening."""
+    given = constants[0] if constants and constants[0] is not None else options.get("axes")
+    axes = range(1, x.ndim) if given is None else [int(axis) % x.ndim for axis in np.ravel(given)]
+    if x.ndim != 4 or not set(axes) >= {2, 3} or 0 in axes or x.shape[2:] != (1, 1):
+        raise _option(where, "the ONNX Squeeze must drop height and width of 1", "use Flatten()")
+    return nn.Flatten()
 
 
 def flatten(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:
@@ -176,6 +227,8 @@ LAYERS: dict[str, Callable[[Options, Constants, Tensor, str], nn.Module]] = {
     "GlobalAveragePool": global_pool,
     "ReduceMean": reduce_mean,
     "Relu": relu,
+    "Clip": clip,
+    "Squeeze": squeeze,
     "Flatten": flatten,
     "Reshape": flatten,
 }

@@ -8,7 +8,7 @@ from snnhw.engines.choose import INTEGER_ENGINES, integer_engine
 from snnhw.errors import EngineError
 
 
-@pytest.mark.parametrize("name", [name for name in INTEGER_ENGINES if name != "onnx"])
+@pytest.mark.parametrize("name", INTEGER_ENGINES)
 def test_engine_has_its_name(name: str) -> None:
     assert integer_engine(name).name == name
 

@@ -1,0 +1,17 @@
+"""The layer that the host computes in integers (direct encoding on chips without graded spikes), as ONNX nodes."""
+
+from __future__ import annotations
+
+from snnhw.encoding import HostOp, InputSpec
+from snnhw.engines.onnx import rules
+from snnhw.engines.onnx.graph import Graph, Value
+from snnhw.engines.onnx.synapses import exact_type, magnitude, product
+
+
+def host_layer(g: Graph, spec: InputSpec, host: HostOp, pixels: Value) -> Value:
+    """clip((op(q) + bias) >> shift), the values of the input population, of the pixels q."""
+    largest = max(abs(spec.low), abs(spec.high))
+    dtype = exact_type(magnitude(host.op, host.weights, largest, spec.shape, host.out_shape), host.op)
+    y = product(g, host.op, host.weights, pixels, spec.shape, host.out_shape, dtype)
+    y = rules.shifted(g, g.op("Add", y, g.int64(host.bias)), -host.shift)
+    return g.op("Max", g.op("Min", y, g.int64(host.high)), g.int64(host.low))
