@@ -1,0 +1,62 @@
+"""An artifact as a `.net` file that lava-dl's netx loads and runs in Lava to the same spikes (docs/netx.md)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from snnhw.artifact import Artifact
+from snnhw.encoding import encode
+from snnhw.errors import ArtifactError
+from snnhw.export.netx_layers import SHIFT, NetLayer, layers_of
+from snnhw.network import Array
+
+
+def write_net(artifact: Artifact, path: str | Path) -> None:
+    """Write it, whole or not at all; the same artifact gives the same bytes.
+
+    Raises:
+        ArtifactError: 'netx-cannot' with the population that netx cannot hold, or 'cannot-write'.
+    """
+    path = Path(path)
+    layers = layers_of(artifact.network, artifact.inputs)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as file:
+            for index, layer in enumerate(layers):
+                _write(file.create_group(f"layer/{index}"), layer)
+            file["simulation/Ts"] = 1
+            file["simulation/tSample"] = artifact.steps
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArtifactError("cannot-write", f"the .net file cannot be written: {reason}", where=str(path)) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write(group: h5py.Group, layer: NetLayer) -> None:
+    """As slayer's blocks write theirs: the type as an array of one string, numbers as they are."""
+    group.create_dataset("type", data=np.array([layer.kind.encode()], "S10"))
+    for key, value in sorted(layer.fields.items()):
+        group[key] = value if isinstance(value, str) else np.asarray(value)
+
+
+def input_currents(artifact: Artifact, x: Array) -> Array:
+    """What netx's first layer must be given for samples, int32 (B, T, *shape): spikes, or `bias_mant` of an input layer
+    with neurons (the host's currents and the layer's own biases).
+
+    Args:
+        x: samples as `snnhw run` takes them.
+    """
+    (spec,) = artifact.inputs
+    values = encode(x, artifact.inputs, artifact.steps)[spec.population]
+    if spec.host is None:
+        return values
+    (projection,) = artifact.network.out_of(spec.population)
+    return np.asarray(values + (np.asarray(artifact.network[projection.post].model.bias) >> SHIFT), np.int32)

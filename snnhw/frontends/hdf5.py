@@ -1,0 +1,66 @@
+"""HDF5 files of strangers: nothing outside the file is followed, nothing twice, and sizes are summed before reading."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from snnhw.errors import SourceError
+from snnhw.limits import MAX_BYTES
+
+MAX_ITEMS = 1 << 20
+"""Groups and datasets of one file."""
+
+
+def require_plain(file: h5py.File, name: str, code: str, hint: str, most: int = MAX_BYTES) -> None:
+    """Refuse links, external and virtual data, groups that contain themselves, and more than `most` bytes of arrays.
+
+    Args:
+        name: of the file, for messages.
+        code: of the refusal of damaged files ('bad-nir').
+        hint: what to give instead.
+    """
+    seen: set[int] = set()
+    total, items, rest = 0, 0, [file["/"]]
+    while rest:
+        group = rest.pop()
+        place = h5py.h5o.get_info(group.id).addr
+        if place in seen:
+            raise _refusal(code, "a group of the file is there twice", name, group.name, hint)
+        seen.add(place)
+        for key in group:
+            items += 1
+            if items > MAX_ITEMS:
+                raise _refusal(code, "the file has too many parts", name, group.name, hint, str(MAX_ITEMS))
+            where = f"{group.name}/{key}"
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                raise _elsewhere(code, name, where, hint)
+            item = group[key]
+            if isinstance(item, h5py.Group):
+                rest.append(item)
+            elif isinstance(item, h5py.Dataset):
+                if item.external or item.is_virtual:
+                    raise _elsewhere(code, name, where, hint)
+                total += size_of(item)
+    if total > most:
+        raise SourceError(
+            "too-big",
+            "the file's arrays are too large",
+            where=name,
+            needed=f"{total} bytes",
+            limit=f"{most} bytes",
+        )
+
+
+def size_of(item: h5py.Dataset) -> int:
+    """Bytes that a dataset unpacks to, as it declares them."""
+    count, width = int(np.prod(item.shape or (), dtype=object)), int(item.dtype.itemsize)
+    return count * max(width, 1)
+
+
+def _elsewhere(code: str, name: str, where: str, hint: str) -> SourceError:
+    return _refusal(code, "the file links to data outside it, which are not followed", name, where, hint)
+
+
+def _refusal(code: str, what: str, name: str, where: str, hint: str, limit: str | None = None) -> SourceError:
+    return SourceError(code, what, where=f"{name}: {where.replace('//', '/')}", limit=limit, hint=hint)
