@@ -36,6 +36,8 @@ class Cells:
         self.u: Array | float = 0.0
         self.v = np.broadcast_to(np.asarray(neuron.v_init, dtype), shape).copy()
         self.debt: Array | float = 0.0
+        self.before: Array = self.v
+        """The membrane before the last spike decision."""
         self.bias, self.u_keep, self.v_keep = (
             np.asarray(x, dtype) for x in (neuron.bias, neuron.u_keep, neuron.v_keep)
         )
@@ -51,7 +53,8 @@ class Cells:
 
     def step(self, x: Array) -> Array:
         """Spikes of one step for the summed input x (gain included, bias not)."""
-        s = emitted(self.neuron, self.integrate(x))
+        self.before = self.integrate(x)
+        s = emitted(self.neuron, self.before)
         self.v, self.debt = settle(self.neuron, self.v, s)
         return s
 
@@ -64,6 +67,16 @@ def fire(neuron: FloatNeuron, x: Array) -> Array:
 def membrane(neuron: FloatNeuron, x: Array) -> Array:
     """Membranes (B, T, ...) of a neuron that never fires."""
     return _over_time(neuron, x, Cells.integrate)
+
+
+def undecided(neuron: FloatNeuron, x: Array) -> Array:
+    """Membranes (B, T, ...) of a neuron that fires, before each of its spike decisions."""
+
+    def step(cells: Cells, now: Array) -> Array:
+        cells.step(now)
+        return cells.before
+
+    return _over_time(neuron, x, step)
 
 
 def _over_time(neuron: FloatNeuron, x: Array, step: Callable[[Cells, Array], Array]) -> Array:

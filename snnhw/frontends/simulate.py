@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from snnhw.encoding import taken
 from snnhw.errors import SourceError
-from snnhw.evaluate import Cells, fire, late, membrane
+from snnhw.evaluate import Cells, fire, late, membrane, undecided
 from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model, readout_model
 from snnhw.frontends.graph import (
     FILTERS,
@@ -134,11 +134,25 @@ def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> Iterator[tuple[
             del runner.values[name]
 
 
-class _Runner:
-    """Values (B, T, ...) of the nodes computed so far."""
+def membranes(graph: nir.NIRGraph, semantics: Semantics, x: Array, name: str) -> tuple[FloatNeuron, Array]:
+    """A neuron node's model, and its membranes (B, T, ...) before each spike decision."""
+    runner = _Runner(graph, semantics, x, watched=name)
+    for group in runner.flow.groups:
+        if len(group) == 1 and group[0] not in runner.before[group[0]]:
+            runner.over_time(group[0])
+        else:
+            runner.step_by_step(group)
+        if name in group:
+            break
+    return runner.model(name)[0], np.stack(runner.seen, 1)
 
-    def __init__(self, graph: nir.NIRGraph, semantics: Semantics, x: Array) -> None:
-        self.graph, self.semantics, self.x = graph, semantics, x
+
+class _Runner:
+    """Values (B, T, ...) of the nodes computed so far, and the membranes of one that is watched."""
+
+    def __init__(self, graph: nir.NIRGraph, semantics: Semantics, x: Array, watched: str = "") -> None:
+        self.graph, self.semantics, self.x, self.watched = graph, semantics, x, watched
+        self.seen: list[Array] = []
         self.before, self.flow, self.inputs = predecessors(graph), flow(graph), input_parts(graph)
         self.values: dict[str, Array] = {}
 
@@ -166,6 +180,8 @@ class _Runner:
             neuron, gain, wait = self.model(name)
             run_over = membrane if isinstance(node, READOUTS) else fire
             self.values[name] = run_over(neuron, late(total.numpy(), wait) * gain)
+            if name == self.watched:
+                self.seen = list(undecided(neuron, late(total.numpy(), wait) * gain).swapaxes(0, 1))
         else:  # an output, or a filter, which is part of the neuron behind it
             self.values[name] = total.numpy()
 
@@ -188,9 +204,13 @@ class _Runner:
     def _resting(self, group: tuple[str, ...]) -> dict[str, Tensor]:
         """Values (B, ...) of a loop's nodes while its neurons are silent: what feeds back into the first step."""
         found: dict[str, Tensor] = {}
-        for name in group:
+        waiting = list(group)
+        for name in waiting:
             inner = [found[pre] for pre in self.before[name] if pre in found]
             outer = [torch.zeros_like(self._first(pre)) for pre in self.before[name] if pre not in group]
+            if not inner + outer and len(waiting) < len(group) ** 2 + 2:  # it reads the loop's Delay, which comes later
+                waiting.append(name)
+                continue
             node, total = self.graph.nodes[name], sum_of(name, inner + outer)
             found[name] = torch.zeros_like(total) if isinstance(node, NEURONS) else total
             if isinstance(node, LINEAR):
@@ -230,7 +250,10 @@ class _Runner:
             arrived[name].append(total.numpy() * gain)
             now = arrived[name][t - wait] if t >= wait else np.zeros_like(arrived[name][0])
             cell = cells.setdefault(name, Cells(neuron, now.shape, now.dtype))
-            return torch.from_numpy(cell.step(now))
+            spikes = cell.step(now)
+            if name == self.watched:
+                self.seen.append(cell.before)
+            return torch.from_numpy(spikes)
         return total if isinstance(node, (nir.Delay, *FILTERS)) else linear(node, total, name)
 
 

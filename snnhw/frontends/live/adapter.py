@@ -1,0 +1,157 @@
+"""What snnhw must know of a framework's neurons: the protocol between the recorder and one adapter per framework.
+
+A leaf is a module whose inside is not read: the adapter says which tensors went in and out, and which NIR nodes give
+the same values. Everything else (convolutions, BatchNorm, containers, wrappers) is read from the torch functions that
+it calls, so no framework needs code for it. No framework is imported: leaves are told by the names of their classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import nir
+import numpy as np
+from torch import Tensor, nn
+
+from snnhw.errors import SourceError
+from snnhw.network import Array
+
+Shape = tuple[int, ...]
+
+OUT, MEMBRANE = "out", "membrane"
+"""What a network can read of a leaf: what it sends (spikes, or a filter's current), or its membrane."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a leaf, as the tensors that it was given and that it gave.
+
+    Args:
+        current: the input.
+        out: what it sends: spikes, or the values of a filter.
+        axes: the axes before the features, of `current` and of `out`: 'N' (one step), 'TN', 'NT', or '(TN)', '(NT)' for
+            one axis that holds both; '' where it has no state and takes them as they come.
+        states: tensors that it was handed as its state (of the step before); none where it keeps its state itself.
+        membrane: its membrane, where it gives that: a readout may show it.
+        kept: further state tensors that it gave back.
+        steps: T, where the layer knows it and its axes do not show it.
+    """
+
+    current: Tensor
+    out: Tensor
+    axes: str
+    states: tuple[Tensor, ...] = ()
+    membrane: Tensor | None = None
+    kept: tuple[Tensor, ...] = ()
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """NIR nodes of a leaf: y = node(x behind the `before` nodes + recurrent(y of the step before)).
+
+    Args:
+        node: its parameters have the shape of its neurons. It means what snnhw/semantics.py says, which is for the
+            adapter to bring about by the choice of tau, r, w_in, v_leak and of the fields of `semantics`.
+        semantics: fields of `Semantics` (all that matter: reset, threshold, ...); none for a node without state.
+        recurrent: Affine, Linear, Conv2d or Scale from the node's spikes to its own input, or None; its bias acts at
+            every step.
+        before: nodes between the leaf's input and `node`, first to last (a recurrent cell's input weights).
+        condition: what must hold for the node to give the leaf's spikes, if that depends on the input; '' if nothing.
+            The import check names it where it does not hold.
+    """
+
+    node: nir.NIRNode
+    semantics: Mapping[str, Any] = field(default_factory=dict)
+    recurrent: nir.NIRNode | None = None
+    before: tuple[nir.NIRNode, ...] = ()
+    condition: str = ""
+
+
+class Adapter(Protocol):
+    """One framework."""
+
+    name: str
+    """As its users write it, e.g. 'snnTorch'."""
+
+    def claims(self, layer: nn.Module) -> bool:
+        """Whether a module is a leaf of this framework; also of one that `cell` refuses by name."""
+
+    def keeps_time(self, layer: nn.Module) -> bool:
+        """Whether the leaf takes all steps in one call (multi-step), as opposed to one step a call."""
+
+    def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
+        """What one run of a leaf was given and gave; runs right behind it."""
+
+    def cell(self, layer: nn.Module, shape: Shape, read: str, dt: float, where: str) -> Cell:
+        """The leaf as NIR nodes.
+
+        Args:
+            shape: of its output, without batch and time.
+            read: OUT, or MEMBRANE where only its membrane is read (an LI or CubaLI, if it never resets).
+            dt: seconds per step to write the parameters in.
+            where: its path, for messages.
+
+        Raises:
+            SourceError: what cannot be said in NIR and Semantics, by name.
+        """
+
+    def reset(self, layer: nn.Module) -> None:
+        """Back to the state that a sample starts in (nothing to do where states are handed over)."""
+
+    def threads(self, module: nn.Module) -> bool:
+        """Whether the user's whole module is called as `output, state = module(x, state)`, step by step."""
+
+
+def is_class(layer: nn.Module, package: str, *names: str) -> bool:
+    """Whether a module's class, or one that it inherits from, is one of these of that top-level package."""
+    return any(c.__name__ in names and c.__module__.split(".")[0] == package for c in type(layer).__mro__)
+
+
+def class_of(layer: nn.Module, package: str) -> str:
+    """Name of the nearest class of that package among a module's own and those it inherits from."""
+    return next(
+        (c.__name__ for c in type(layer).__mro__ if c.__module__.split(".")[0] == package), type(layer).__name__
+    )
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """All tensors inside nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [t for part in value for t in tensors(part)] if isinstance(value, (tuple, list)) else []
+
+
+def array(value: Any, shape: Shape, where: str) -> Array:
+    """A parameter (number or tensor) for every neuron of a shape, float64; leading axes of length 1 are the batch's."""
+    found = np.asarray(value.detach().cpu().double().numpy() if isinstance(value, Tensor) else value, np.float64)
+    while found.ndim > len(shape) and found.shape[0] == 1:
+        found = found[0]
+    try:
+        return np.broadcast_to(found, shape).copy()
+    except ValueError:
+        raise SourceError(
+            "bad-shape",
+            "a neuron parameter does not fit the neurons",
+            where=where,
+            needed=shape,
+            limit=f"got {found.shape}",
+        ) from None
+
+
+def refused(
+    layer: nn.Module, framework: str, where: str, what: str, hint: str, limit: Sequence[str] = ()
+) -> SourceError:
+    """The refusal of a leaf, or of an option of it."""
+    return SourceError(
+        "unsupported-neuron",
+        f"{framework}: {what}",
+        where=where,
+        needed=type(layer).__name__,
+        limit=", ".join(limit) or None,
+        hint=hint,
+    )

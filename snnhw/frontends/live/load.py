@@ -1,0 +1,263 @@
+"""A live module of another framework as a Source: run once, read, folded over time, and ready to be run again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snnhw.errors import SourceError
+from snnhw.frontends.check import FORWARD_ERRORS
+from snnhw.frontends.graph import readout_of
+from snnhw.frontends.live.adapter import Shape
+from snnhw.frontends.live.axes import AXES
+from snnhw.frontends.live.counts import refuse_counts
+from snnhw.frontends.live.emit import Builder
+from snnhw.frontends.live.fold import Folded, fold, norms_folded
+from snnhw.frontends.live.operations import LAYERS
+from snnhw.frontends.live.output import Place, output_of
+from snnhw.frontends.live.reader import Reader
+from snnhw.frontends.live.recorder import Event, Function, LeafCall, leaves
+from snnhw.frontends.live.registry import ADAPTERS, frameworks
+from snnhw.frontends.live.replay import Replay
+from snnhw.frontends.live.runs import Run, Subject, samples_first
+from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Sum, Term
+from snnhw.frontends.source import Source
+from snnhw.network import Array
+from snnhw.semantics import Deployment, Semantics, to_metadata
+
+RULES = {**LAYERS, **AXES}
+FEW = 3
+"""Steps after which a module that takes one step a call has shown what it does."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the user's module takes its input.
+
+    Args:
+        axes: as in `runs.calls_of`.
+        steps: T of the network; None if nothing says it.
+        shape: of one step of one sample.
+        recorded: steps of the run that was recorded.
+        once: the example is one step of each sample.
+    """
+
+    axes: str
+    steps: int | None
+    shape: Shape
+    recorded: int
+    once: bool = False
+
+
+def load_module(
+    module: nn.Module,
+    example: Any,
+    semantics: Semantics,
+    *,
+    steps: int | None = None,
+    deployment: Deployment | None = None,
+) -> Source:
+    """Import a module of SpikingJelly, snnTorch, sinabs, Norse or Rockpool.
+
+    Args:
+        example: what its forward takes: all steps, or one step (with `steps` or `deployment`), or (T, N, ...) for a
+            module that takes one step a call.
+        semantics: gives dt; all other rules come from the module.
+        steps: T, where the example does not say it.
+        deployment: how the network is used; told from the example if None.
+
+    Raises:
+        SourceError: what cannot be read, by the layer's path and the operation's name.
+    """
+    subject = Subject(module, ADAPTERS)
+    if not list(leaves(module, ADAPTERS)):
+        raise SourceError(
+            "no-neurons",
+            "the module has no neurons that are known",
+            where=type(module).__name__,
+            limit=", ".join(adapter.name for adapter in ADAPTERS) + ", snnhw.zoo",
+            hint="snnhw.convert takes ReLU networks; keep neurons in attributes, ModuleList or Sequential",
+        )
+    tensor = torch.as_tensor(example)
+    told = deployment.steps if deployment is not None else steps
+    run, layouts = recorded(subject, tensor, told, deployment)
+    (folded, place), layout = _first_that_fits(run, layouts)
+    if layout.steps is None:
+        raise _needs_steps(module, tensor)
+    builder = Builder(folded, semantics.dt)
+    builder.build(layout.shape)
+    rules = replace(builder.semantics(semantics), time_layout=layout.axes)
+    whole = bool(torch.equal(tensor, tensor.round()))
+    encoding = "spikes" if whole and not layout.once and layout.axes != STATIC else "direct"
+    used = deployment or Deployment(layout.steps, encoding, layout.shape, readout_of(builder.graph({})))
+    graph = builder.graph(to_metadata(rules, used))
+    refuse_counts(graph, rules)
+    origin = {"module": type(module).__name__, "framework": ", ".join(frameworks(module))}
+    replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, _place_of(folded, place))
+    return Source(graph, rules, used, origin, replay=replay, conditions=builder.conditions)
+
+
+def recorded(
+    subject: Subject, example: Tensor, steps: int | None, deployment: Deployment | None
+) -> tuple[Run, list[Layout]]:
+    """A run on the example, and the layouts that it may have been of, likeliest first."""
+    run, error = _tried(subject, [example])
+    if run is None and example.dim() > 2 and not _keeps_time(subject):
+        run, _ = _tried(subject, [example[0]])
+        if run is not None:
+            return _step_by_step(subject, example, over_time=True, steps=steps)
+    if run is None:
+        raise SourceError(
+            "bad-shape",
+            f"the module does not take the example input: {error}",
+            where=type(subject.module).__name__,
+            needed=tuple(example.shape),
+        ) from error
+    calls = [event for event in run.events if isinstance(event, LeafCall) and event.call.axes in LEAD]
+    axes = next((event.call.axes for event in calls if event.call.axes != "N"), None)
+    if axes is not None:
+        known = (event.call.steps for event in calls if event.call.steps is not None)
+        whole = _of_whole(axes, example, next(known, None) if steps is None else steps)
+        return run, [*whole, *_repeated_inside(calls, example)]
+    count = max(Counter(event.path for event in calls).values(), default=1)
+    if count > 1:
+        shape = tuple(example.shape)
+        loops = [Layout(STATIC, count, shape[1:], count), Layout("TN", count, shape[2:], count)]
+        return run, [*loops, Layout("NT", count, shape[2:], count)]
+    return _step_by_step(subject, example, over_time=_is_over_time(run, example, deployment), steps=steps)
+
+
+def _of_whole(axes: str, example: Tensor, steps: int | None) -> list[Layout]:
+    """The example holds all steps, as the first leaf takes them or unfolded."""
+    shape = tuple(example.shape)
+    open_axes = axes.strip("()")
+    time = open_axes.index("T")
+    unfolded = Layout(open_axes, shape[time], shape[2:], shape[time])
+    if axes == open_axes or steps is None or shape[0] % steps:
+        return [unfolded]
+    return [Layout(axes, steps, shape[1:], steps), unfolded]
+
+
+def _repeated_inside(calls: list[LeafCall], example: Tensor) -> list[Layout]:
+    """The example is one step of each sample, which forward repeats."""
+    first = next((event.call for event in calls if event.call.axes in ("TN", "NT")), None)
+    if first is None:
+        return []
+    steps = int(first.out.shape[first.axes.index("T")])
+    return [Layout(STATIC, steps, tuple(example.shape[1:]), steps)]
+
+
+def _step_by_step(subject: Subject, example: Tensor, over_time: bool, steps: int | None) -> tuple[Run, list[Layout]]:
+    """A module that takes one step a call, fed by us."""
+    given = list(example[:FEW]) if over_time else [example]
+    run = subject.run((given * FEW)[:FEW])
+    shape = tuple(example.shape)
+    if not over_time:
+        return run, [Layout("N", steps, shape[1:], FEW, once=True)]
+    return run, [Layout("N", steps or shape[0], shape[2:], FEW)]
+
+
+def _is_over_time(run: Run, example: Tensor, deployment: Deployment | None) -> bool:
+    """Whether the example of a module that takes one step a call is (T, N, ...), not (N, ...)."""
+    if deployment is not None:
+        return example.dim() == len(deployment.input_shape) + 2
+    features = {
+        "linear": 1,
+        "matmul": 1,
+        "conv1d": 2,
+        "conv2d": 3,
+        "avg_pool2d": 3,
+        "max_pool2d": 3,
+        "batch_norm": None,
+    }
+    start = run.inputs[0]
+    first = next((event for event in run.events if _reads(event, start)), None)
+    axes = features.get(first.name, 0) if isinstance(first, Function) else None
+    if axes == 0 or (axes is None and example.dim() == 2):  # it takes the first axis for the batch
+        return False
+    if axes is None:
+        raise SourceError(
+            "which-axes",
+            "the first layer takes tensors of any shape: is the example one step (N, ...), or all steps (T, N, ...)?",
+            where=type(first).__name__ if not isinstance(first, LeafCall) else first.path,
+            needed=tuple(example.shape),
+            hint="say it with deployment=Deployment(steps, encoding, input_shape, readout)",
+        )
+    return example.dim() == axes + 2
+
+
+def _reads(event: Event, tensor: Tensor) -> bool:
+    given = [event.call.current] if isinstance(event, LeafCall) else [*event.args, *event.kwargs.values()]
+    takes_value = isinstance(event, LeafCall) or event.name not in ("size", "dim", "shape")
+    return takes_value and any(part is tensor for part in given)
+
+
+def _tried(subject: Subject, inputs: list[Tensor]) -> tuple[Run | None, Exception | None]:
+    try:
+        return subject.run(inputs), None
+    except SourceError:
+        raise
+    except FORWARD_ERRORS as error:  # the user's forward runs here
+        return None, error
+
+
+def _keeps_time(subject: Subject) -> bool:
+    return any(adapter.keeps_time(layer) for _, layer, adapter in leaves(subject.module, subject.adapters))
+
+
+Read = tuple[Folded, tuple[Place, str]]
+"""A graph, and where in forward's results its output is, over which axes."""
+
+
+def _first_that_fits(run: Run, layouts: list[Layout]) -> tuple[Read, Layout]:
+    """The graph by the first layout that the run agrees with; of errors the one that comes last in the run."""
+    errors = []
+    for layout in layouts:
+        reader = Reader(layout.recorded if layout.axes not in (STATIC, "N") else None)
+        try:
+            return _folded(reader, run, layout), layout
+        except SourceError as error:
+            errors.append((reader.events, error))
+    raise max(errors, key=lambda pair: pair[0])[1]
+
+
+def _folded(reader: Reader, run: Run, layout: Layout) -> Read:
+    reader.shapes[INPUT] = layout.shape
+    for number, tensor in enumerate(run.inputs):
+        step = STATIC if layout.axes == STATIC else number if layout.axes == "N" else WHOLE
+        reader.give(tensor, Sum((Term(INPUT, step),), "N" if layout.axes == STATIC else layout.axes))
+    for event in run.events:
+        reader.read(event, RULES)
+    output, place = output_of(reader, run.results)
+    return norms_folded(fold(reader, output, layout.recorded)), (place, output.axes)
+
+
+def _place_of(folded: Folded, place: tuple[Place, str]) -> dict[str, tuple[Place, str]]:
+    """The output node, where its values are returned over time and are no leaf's."""
+    leaf = any(end in folded.read and folded.nodes[end].layer is not None for end, _ in folded.ends)
+    return {} if leaf or folded.reduced else {OUTPUT: place}
+
+
+def _samples(example: Tensor, layout: Layout) -> Array:
+    """The example as (B, T, ...)."""
+    assert layout.steps is not None
+    values: Array = example.detach().cpu().double().numpy()
+    if layout.axes == STATIC or layout.once:
+        return np.broadcast_to(values[:, None], (len(values), layout.steps, *layout.shape))
+    axes = "TN" if layout.axes == "N" else layout.axes
+    return samples_first(torch.from_numpy(values), axes, layout.steps)
+
+
+def _needs_steps(module: nn.Module, example: Tensor) -> SourceError:
+    return SourceError(
+        "needs-steps",
+        "the module takes one step a call, and nothing says how many steps a sample has",
+        where=type(module).__name__,
+        needed=tuple(example.shape),
+        hint="give steps=T, or an example (T, N, ...)",
+    )

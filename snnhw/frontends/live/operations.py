@@ -1,0 +1,359 @@
+"""What torch functions mean for the values of a run: sums, factors, and linear nodes.
+
+A rule takes the reader and the event and returns the value of the result (a list for several results).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snnhw.errors import SourceError
+from snnhw.frontends import convert
+from snnhw.frontends.gates import OneMinus, max_pool, product
+from snnhw.frontends.live.adapter import Shape
+from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
+from snnhw.frontends.live.recorder import Function
+from snnhw.frontends.live.values import LEAD, Inverted, Sum, Term, Value, added, refused_axes
+from snnhw.network import Array
+
+Rule = Callable[[Reader, Function], Any]
+
+
+def given(event: Function, place: int, name: str, default: Any = None) -> Any:
+    """An argument by its place or name."""
+    return event.args[place] if len(event.args) > place else event.kwargs.get(name, default)
+
+
+def same(reader: Reader, event: Function) -> Value | None:
+    """Functions that change no value."""
+    return reader.value(event.args[0])
+
+
+def dropout(reader: Reader, event: Function) -> Value | None:
+    """Nothing, unless forward insists on training."""
+    if given(event, 2, "training", True) and given(event, 1, "p", 0.5) > 0:
+        raise SourceError(
+            "unsupported-option",
+            "a function of forward is random or depends on the batch even in eval mode",
+            where=where_of(event),
+            needed="training=True",
+            hint="pass training=self.training",
+        )
+    return reader.value(event.args[0])
+
+
+def plus(reader: Reader, event: Function) -> Sum:
+    """a + b of values; a constant that is zero may be added."""
+    left, right = given(event, 0, "input"), given(event, 1, "other")
+    if given(event, 2, "alpha", 1) != 1:
+        raise unknown_operation(event)
+    values = [reader.value(side) for side in (left, right)]
+    if None in values and not _zero(left if values[0] is None else right):
+        return _shifted(
+            reader, event, left if values[0] is not None else right, right if values[0] is not None else left
+        )
+    sums = [reader.sum_of(side, where_of(event)) for side in (left, right) if reader.value(side) is not None]
+    _require_shape(reader, event, left, right)
+    return sums[0] if len(sums) == 1 else added(sums[0], sums[1], where_of(event))
+
+
+def minus(reader: Reader, event: Function) -> Value:
+    """a - b, and 1 - a."""
+    left, right = given(event, 0, "input"), given(event, 1, "other")
+    if event.name in ("__rsub__", "rsub"):
+        left, right = right, left
+    if given(event, 2, "alpha", 1) != 1:
+        raise unknown_operation(event)
+    if isinstance(left, (int, float)) and left == 1:
+        return Inverted(reader.sum_of(right, where_of(event)))
+    if reader.value(right) is None:
+        return reader.sum_of(left, where_of(event)) if _zero(right) else _shifted(reader, event, left, right, -1.0)
+    negative = _scaled(reader, event, right, -1.0)
+    if reader.value(left) is None:
+        return negative if _zero(left) else _offset(reader, event, negative, left, 1.0)
+    return added(reader.sum_of(left, where_of(event)), negative, where_of(event))
+
+
+def negative(reader: Reader, event: Function) -> Sum:
+    """-a."""
+    return _scaled(reader, event, event.args[0], -1.0)
+
+
+def times(reader: Reader, event: Function) -> Sum:
+    """a * constant; a * s and s * (1 - a) of spikes."""
+    left, right = given(event, 0, "input"), given(event, 1, "other")
+    values = [reader.value(left), reader.value(right)]
+    if None not in values:
+        return _product(reader, event, left, right)
+    return _scaled(reader, event, *((left, right) if values[1] is None else (right, left)))
+
+
+def divided(reader: Reader, event: Function) -> Sum:
+    """a / constant."""
+    left, right = given(event, 0, "input"), given(event, 1, "other")
+    if reader.value(left) is None or reader.value(right) is not None or given(event, 2, "rounding_mode") is not None:
+        raise unknown_operation(event)
+    return _scaled(reader, event, left, 1.0 / _numbers(right))
+
+
+def linear(reader: Reader, event: Function) -> Sum:
+    """F.linear: y = W x + b on the last axis."""
+    x = _features_behind(reader, event, None)
+    layer = SimpleNamespace(weight=_constant(reader, event, 1, "weight"), bias=_constant(reader, event, 2, "bias"))
+    return reader.place(event, convert.affine(_as(layer), _before(reader, event, x), where_of(event)), x)
+
+
+def matmul(reader: Reader, event: Function) -> Sum:
+    """x @ W with a constant W."""
+    x = _features_behind(reader, event, None)
+    weight = _constant(reader, event, 1, "other")
+    if weight is None or weight.dim() != 2:
+        raise unknown_operation(event)
+    layer = SimpleNamespace(weight=weight.t(), bias=None)
+    return reader.place(event, convert.affine(_as(layer), _before(reader, event, x), where_of(event)), x)
+
+
+def convolution(reader: Reader, event: Function) -> Sum:
+    """F.conv1d and F.conv2d."""
+    x = _features_behind(reader, event, 1)
+    layer = SimpleNamespace(
+        weight=_constant(reader, event, 1, "weight"),
+        bias=_constant(reader, event, 2, "bias"),
+        stride=given(event, 3, "stride", 1),
+        padding=given(event, 4, "padding", 0),
+        dilation=given(event, 5, "dilation", 1),
+        groups=given(event, 6, "groups", 1),
+        padding_mode="zeros",
+    )
+    layer.kernel_size = tuple(layer.weight.shape[2:])
+    kind = nn.Conv1d if event.name == "conv1d" else nn.Conv2d
+    node = convert.LINEAR_CONVERTERS[kind](_as(layer), _before(reader, event, x), where_of(event))
+    return reader.place(event, node, x)
+
+
+def pool(reader: Reader, event: Function) -> Sum:
+    """F.avg_pool2d, F.max_pool2d (an OR of spikes), F.adaptive_avg_pool2d."""
+    x = _features_behind(reader, event, 1)
+    if event.name == "adaptive_avg_pool2d":
+        size = SimpleNamespace(output_size=given(event, 1, "output_size"))
+        return reader.place(event, convert.adaptive_pool(_as(size), _before(reader, event, x), where_of(event)), x)
+    layer = SimpleNamespace(
+        kernel_size=given(event, 1, "kernel_size"),
+        stride=given(event, 2, "stride") or None,
+        padding=given(event, 3, "padding", 0),
+    )
+    if event.name == "avg_pool2d":
+        layer.ceil_mode = given(event, 4, "ceil_mode", False)
+        layer.count_include_pad = given(event, 5, "count_include_pad", True)
+        layer.divisor_override = given(event, 6, "divisor_override")
+        return reader.place(event, convert.average_pool(_as(layer), _before(reader, event, x), where_of(event)), x)
+    layer.dilation = given(event, 4, "dilation", 1)
+    layer.return_indices = given(event, 6, "return_indices", False)
+    adding = _Adding(reader, x.axes)
+    sources, after = adding.names(x), reader.features(event.result, x.axes)
+    reader.require_spikes(where_of(event), x, "the maximum")
+    return adding.value(max_pool(name_of(event), _as(layer), sources, _before(reader, event, x), after, adding.add))
+
+
+def batch_norm(reader: Reader, event: Function) -> Sum:
+    """F.batch_norm with running statistics: y = g x + b per channel (folded into what is before it later)."""
+    if given(event, 5, "training", False):
+        raise SourceError(
+            "unsupported-option",
+            "a BatchNorm uses the statistics of the batch even in eval mode",
+            where=where_of(event),
+            hint="train with track_running_stats=True",
+        )
+    x = _features_behind(reader, event, 1)
+    mean, variance, weight, bias = (
+        _constant(reader, event, place, name)
+        for place, name in enumerate(("running_mean", "running_var", "weight", "bias"), 1)
+    )
+    assert mean is not None
+    channels = len(mean)
+    norm = SimpleNamespace(
+        running_mean=mean,
+        running_var=variance,
+        weight=torch.ones(channels) if weight is None else weight,
+        bias=torch.zeros(channels) if bias is None else bias,
+        affine=True,
+        num_features=channels,
+        eps=given(event, 7, "eps", 1e-5),
+    )
+    one = convert.fold_batchnorm(nir.Linear(np.ones((channels, 1))), norm, where_of(event))
+    return reader.place(event, channelwise(one.weight[:, 0], one.bias, _before(reader, event, x), where_of(event)), x)
+
+
+def channelwise(gain: Array, bias: Array, shape: Shape, where: str) -> nir.NIRNode:
+    """y = gain x + bias per channel (the first axis): a diagonal matrix, or a convolution of one pixel per channel."""
+    if len(shape) == 1:
+        return nir.Affine(weight=np.diag(gain), bias=bias) if bias.any() else nir.Scale(gain)
+    if len(shape) != 3:
+        raise SourceError(
+            "unsupported-option",
+            "a factor or bias per channel is supported over (C) and (C, H, W) only",
+            where=where,
+            needed=shape,
+            hint="put it into the layer before",
+        )
+    weight = gain.reshape(-1, 1, 1, 1)
+    size = (shape[1], shape[2])
+    return nir.Conv2d(size, weight, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=shape[0], bias=bias)
+
+
+class _Adding:
+    """Nodes of gates.py, which knows sources by name only."""
+
+    def __init__(self, reader: Reader, axes: str) -> None:
+        self.reader, self.axes = reader, axes
+        self.terms: dict[str, Term] = {}
+        self.shapes: dict[str, Shape] = {}
+
+    def names(self, value: Sum) -> list[str]:
+        """Terms by a name each."""
+        found = []
+        for term in value.terms:
+            name = f"{term.node}\0{term.step}"
+            self.terms[name] = term
+            self.shapes[name] = self.reader.shape_of(term.node)
+            found.append(name)
+        return found
+
+    def value(self, names: list[str]) -> Sum:
+        """The sum of named terms."""
+        return Sum(tuple(self.terms[name] for name in names), self.axes)
+
+    def add(self, name: str, node: nir.NIRNode, sources: list[str], shape: Shape) -> list[str]:
+        """One node."""
+        return self.names(self.reader.add(name, node, self.value(sources), shape))
+
+
+def _product(reader: Reader, event: Function, left: Any, right: Any) -> Sum:
+    sides, axes = [], ""
+    inverted = any(isinstance(reader.value(side), Inverted) for side in (left, right))
+    adding = _Adding(reader, "")
+    for side in (left, right):
+        value = reader.value(side)
+        x = value.of if isinstance(value, Inverted) else reader.sum_of(side, where_of(event))
+        if axes and x.axes and axes != x.axes:
+            raise refused_axes(where_of(event), f"values over {axes} and over {x.axes} are multiplied")
+        axes = axes or x.axes
+        reader.require_spikes(where_of(event), x, "a product")
+        sides.append(OneMinus(tuple(adding.names(x))) if isinstance(value, Inverted) else adding.names(x))
+    adding.axes = axes
+    name = ".".join(part for part in (event.path, "iand" if inverted else "and") if part)
+    return adding.value(product(name, sides[0], sides[1], adding.add, adding.shapes.__getitem__))
+
+
+def _scaled(reader: Reader, event: Function, thing: Any, factor: Any) -> Sum:
+    """thing * factor, one factor or one per channel or feature."""
+    x = reader.sum_of(thing, where_of(event))
+    numbers = _numbers(factor)
+    if numbers.size == 1 and (numbers == 1).all():
+        return x
+    if x.reduced:  # counts and means of the output: which of them is the largest does not change
+        if numbers.size != 1 or not (numbers > 0).all():
+            raise refused_axes(where_of(event), "a sum over time is multiplied by more than a positive number")
+        return x
+    shape = reader.features(event.result, x.axes)
+    return reader.add(name_of(event), nir.Scale(_broadcast(numbers, shape, event)), x, shape)
+
+
+def _shifted(reader: Reader, event: Function, thing: Any, constant: Any, sign: float = 1.0) -> Sum:
+    return _offset(reader, event, reader.sum_of(thing, where_of(event)), constant, sign)
+
+
+def _offset(reader: Reader, event: Function, x: Sum, constant: Any, sign: float) -> Sum:
+    """x + constant per channel."""
+    shape = reader.features(event.result, x.axes)
+    numbers = _broadcast(sign * _numbers(constant), shape, event).reshape(shape[0], -1)
+    if (numbers != numbers[:, :1]).any():
+        raise unknown_operation(event)
+    node = channelwise(np.ones(shape[0]), numbers[:, 0], shape, where_of(event))
+    return reader.add(name_of(event), node, x, shape)
+
+
+def _broadcast(numbers: Array, shape: Shape, event: Function) -> Array:
+    lead = LEAD["N"] if event.result.dim() == len(shape) + 1 else LEAD["TN"]
+    while numbers.ndim > len(shape):
+        if numbers.shape[0] != 1 or numbers.ndim > len(shape) + lead:
+            raise refused_axes(where_of(event), "a constant differs between samples or steps")
+        numbers = numbers[0]
+    return np.broadcast_to(numbers, shape).copy()
+
+
+def _numbers(constant: Any) -> Array:
+    return constant.detach().double().cpu().numpy() if isinstance(constant, Tensor) else np.asarray(constant, float)
+
+
+def _zero(constant: Any) -> bool:
+    return not bool(np.any(_numbers(constant)))
+
+
+def _constant(reader: Reader, event: Function, place: int, name: str) -> Tensor | None:
+    found = given(event, place, name)
+    if reader.value(found) is not None:
+        raise unknown_operation(event)
+    return found if isinstance(found, Tensor) else None
+
+
+def _features_behind(reader: Reader, event: Function, lead: int | None) -> Sum:
+    """The value that a layer takes; its axes before the features must be as many as the layer takes for the batch."""
+    x = reader.sum_of(given(event, 0, "input"), where_of(event))
+    if lead is not None and x.axes and LEAD[x.axes] != lead:
+        raise refused_axes(where_of(event), "the layer takes time for the batch and the batch for channels")
+    return x
+
+
+def _before(reader: Reader, event: Function, x: Sum) -> Shape:
+    return reader.features(given(event, 0, "input"), x.axes)
+
+
+def _require_shape(reader: Reader, event: Function, left: Any, right: Any) -> None:
+    """Sums of values of different shapes would spread one of them."""
+    shapes = {tuple(side.shape) for side in (left, right) if isinstance(reader.value(side), Sum)}
+    if len(shapes) > 1:
+        raise SourceError(
+            "bad-shape",
+            "values of different shapes are added",
+            where=where_of(event),
+            needed=" and ".join(map(str, sorted(shapes))),
+            hint="make both the same shape",
+        )
+
+
+def _as(layer: SimpleNamespace) -> Any:
+    return layer
+
+
+LAYERS: dict[str, Rule] = {
+    "linear": linear,
+    "matmul": matmul,
+    "mm": matmul,
+    "conv1d": convolution,
+    "conv2d": convolution,
+    "avg_pool2d": pool,
+    "max_pool2d": pool,
+    "adaptive_avg_pool2d": pool,
+    "batch_norm": batch_norm,
+    "dropout": dropout,
+    "dropout1d": dropout,
+    "dropout2d": dropout,
+    "dropout3d": dropout,
+    **dict.fromkeys(("add", "add_", "__add__", "__radd__", "__iadd__"), plus),
+    **dict.fromkeys(("sub", "sub_", "subtract", "__sub__", "__rsub__", "rsub", "__isub__"), minus),
+    **dict.fromkeys(("mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"), times),
+    **dict.fromkeys(("div", "div_", "divide", "true_divide", "__truediv__", "__itruediv__"), divided),
+    **dict.fromkeys(("neg", "negative", "__neg__"), negative),
+    **dict.fromkeys(
+        ("contiguous", "clone", "detach", "detach_", "to", "float", "double", "requires_grad_", "cpu", "cuda", "data"),
+        same,
+    ),
+}

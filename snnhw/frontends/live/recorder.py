@@ -1,0 +1,204 @@
+"""One real run of a module, written down: calls of leaves, and torch functions outside of them.
+
+Nothing is traced symbolically, so forward may loop, keep lists, hand over states and branch on shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Call, tensors
+
+
+@dataclass(frozen=True)
+class Function:
+    """A torch function or tensor method that ran outside of leaves.
+
+    Args:
+        path: of the module whose forward called it, '' for the root.
+        alone: whether that module has no submodules: the function is all it does.
+        written: a tensor that it changed in place, or None.
+    """
+
+    path: str
+    alone: bool
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+    written: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LeafCall:
+    """A run of a leaf.
+
+    Args:
+        silent: ids of the tensors handed to it that were zero everywhere.
+        values: copies of what it sent and of its membrane, as they were then; forward may change them in place.
+    """
+
+    path: str
+    layer: nn.Module
+    adapter: Adapter
+    call: Call
+    silent: frozenset[int]
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+Event = Function | LeafCall
+
+
+def path_of(event: LeafCall) -> str:
+    """Name of a leaf's node; a leaf that is the whole module is called after its class."""
+    return event.path or type(event.layer).__name__.lower()
+
+
+def adapter_of(layer: nn.Module, adapters: Sequence[Adapter]) -> Adapter | None:
+    """The adapter that claims a module as its leaf."""
+    return next((adapter for adapter in adapters if adapter.claims(layer)), None)
+
+
+def leaves(module: nn.Module, adapters: Sequence[Adapter]) -> Iterator[tuple[str, nn.Module, Adapter]]:
+    """Leaves of a module by path; what is inside a leaf is not one."""
+    inside: list[str] = []
+    for path, layer in module.named_modules():
+        if any(path.startswith(outer) for outer in inside):
+            continue
+        adapter = adapter_of(layer, adapters)
+        if adapter is not None:
+            inside.append(f"{path}." if path else "")
+            yield path, layer, adapter
+
+
+class Recorder(TorchFunctionMode):
+    """Writes events down while it is `watching` a module.
+
+    Args:
+        values: write down leaves only, with copies of their values; else functions too.
+    """
+
+    def __init__(self, adapters: Sequence[Adapter], values: bool = False) -> None:
+        super().__init__()
+        self.adapters, self.values = adapters, values
+        self.events: list[Event] = []
+        self._modules: list[tuple[str, nn.Module]] = []
+        self._inside_leaf = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._inside_leaf:
+            return func(*args, **kwargs)
+        name = _name(func)
+        if name == "__iter__":  # an iterator would hide what it hands out
+            name, args = "unbind", (args[0], 0)
+            result: Any = torch.unbind(*args)
+            self._note(name, args, kwargs, result)
+            return iter(result)
+        result = func(*args, **kwargs)
+        self._note(name, args, kwargs, result)
+        return result
+
+    def _note(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        path, module = self._modules[-1] if self._modules else ("", None)
+        alone = module is not None and not any(True for _ in module.children())
+        in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+        written = args[0] if in_place and args and isinstance(args[0], Tensor) else kwargs.get("out")
+        if tensors(result) or written is not None or name in _READS:
+            self.events.append(Function(path, alone, name, tuple(args), kwargs, result, written))
+
+    @contextmanager
+    def watching(self, module: nn.Module) -> Iterator[Recorder]:
+        """Hooks on every submodule, gone afterwards."""
+        leaf_of = {id(layer): (path, adapter) for path, layer, adapter in leaves(module, self.adapters)}
+        handles = []
+        for path, layer in module.named_modules():
+            before, after = self._hooks(path, layer, leaf_of.get(id(layer)))
+            handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(layer.register_forward_hook(after, with_kwargs=True))
+        try:
+            with nullcontext() if self.values else self:
+                yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hooks(
+        self, path: str, layer: nn.Module, leaf: tuple[str, Adapter] | None
+    ) -> tuple[Callable[..., None], Callable[..., None]]:
+        silent: list[frozenset[int]] = []
+
+        def before(_layer: nn.Module, args: Any, kwargs: Any) -> None:
+            self._modules.append((path, layer))
+            if leaf is not None:
+                self._inside_leaf += 1
+                given = tensors((args, kwargs))
+                silent.append(frozenset(id(t) for t in given if not bool(t.any())))
+
+        def after(_layer: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+            if leaf is not None:
+                if self._inside_leaf == 1:
+                    call = leaf[1].call(layer, args, kwargs, result)
+                    self.events.append(LeafCall(leaf[0], layer, leaf[1], call, silent[-1], self._copies(call)))
+                silent.pop()
+                self._inside_leaf -= 1
+            self._modules.pop()
+
+        return before, after
+
+    def _copies(self, call: Call) -> dict[str, Tensor]:
+        ports = {OUT: call.out, MEMBRANE: call.membrane}
+        return {port: value.clone() for port, value in ports.items() if self.values and value is not None}
+
+
+def _name(func: Any) -> str:
+    """Name of a torch function; of a property the property's."""
+    name = str(getattr(func, "__name__", func))
+    owner = getattr(func, "__self__", None)
+    return str(getattr(owner, "__name__", name)) if name == "__get__" else name
+
+
+_READS = {"__bool__", "item", "tolist", "numpy", "__float__", "__int__", "__index__", "__contains__"}
+"""What makes forward depend on values: the run that was recorded would not be the only one."""
+
+
+def device_of(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a module computes, and in which floats."""
+    for tensor in (*nn.Module.parameters(module), *nn.Module.buffers(module)):
+        if tensor.is_floating_point():
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.get_default_dtype()
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """In eval mode without gradients; everything (mode, states, buffers, random numbers) is as before afterwards."""
+    attributes = [(part, dict(part.__dict__)) for part in nn.Module.modules(module)]
+    boxes = [
+        (box, box.copy()) for _, content in attributes for box in content.values() if isinstance(box, (dict, list))
+    ]
+    found = [t for _, content in attributes for t in tensors(content)]
+    values = {id(t): (t, t.detach().clone()) for t in found}
+    random = torch.random.get_rng_state()
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, content in attributes:
+            part.__dict__.clear()
+            part.__dict__.update(content)
+        for box, items in boxes:  # the same objects: handles of hooks refer to them
+            box.clear()
+            box.update(items) if isinstance(box, dict) else box.extend(items)
+        for tensor, value in values.values():
+            if tensor.shape != value.shape or not torch.equal(tensor, value):
+                tensor.data = value
+        torch.random.set_rng_state(random)

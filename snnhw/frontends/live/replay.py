@@ -1,0 +1,62 @@
+"""The user's own module, run on any samples: what its layers sent and what it returned, to be compared with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from snnhw.errors import SourceError
+from snnhw.frontends.live.output import Place, taken
+from snnhw.frontends.live.runs import Subject, calls_of, samples_first, sent
+from snnhw.frontends.live.values import STATIC
+from snnhw.network import Array
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Runs a module in its framework.
+
+    Args:
+        axes: how it takes its input (`runs.calls_of`).
+        example: samples (B, T, ...) that it is known to take; it runs on as many at once.
+        read: leaf -> OUT or MEMBRANE: what the network reads of it.
+        output: node -> where its values over time are in what forward returns, and their axes; for nodes that are no
+            leaves.
+    """
+
+    subject: Subject
+    axes: str
+    example: Array
+    read: Mapping[str, str]
+    output: Mapping[str, tuple[Place, str]]
+
+    def like(self, x: Array) -> Array:
+        """Samples (B, T, ...) as the module can run them: the same at every step, where it shows them itself."""
+        return np.broadcast_to(x[:, :1], x.shape) if self.axes == STATIC else x
+
+    def __call__(self, x: Array) -> dict[str, Array]:
+        """What each leaf that is read sent, (B, T, ...), by its node's name; x (B, T, ...)."""
+        if self.axes == STATIC and (x != x[:, :1]).any():
+            raise SourceError(
+                "static-input",
+                "the module shows one sample at every step itself: it cannot run on samples that change over time",
+                where=type(self.subject.module).__name__,
+                hint="give samples (B, ...) without a time axis",
+            )
+        size = len(self.example)
+        parts = [self._run(x[first : first + size], size) for first in range(0, len(x), size)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run(self, x: Array, size: int) -> dict[str, Array]:
+        """As many samples as the module was shown: its forward may count on their number."""
+        filled = x if len(x) == size else np.concatenate([x, self.example[: size - len(x)]])
+        run = self.subject.run(calls_of(filled, self.axes), values=True)
+        found = sent(run.events, self.read, x.shape[1])
+        for name, (place, axes) in self.output.items():
+            values = taken(run.results, place)
+            assert isinstance(values, Tensor)
+            found[name] = samples_first(values, axes, x.shape[1])
+        return {name: values[: len(x)] for name, values in found.items()}

@@ -1,0 +1,159 @@
+"""snnTorch 1.x: Leaky, Synaptic, their recurrent forms, and Lapicque.
+
+A step (snntorch._neurons), q = H(v - thr) of the step before, H(x) = [x > 0]: i = alpha i + x; u = beta v + i (+ w_rec z).
+'subtract', reset_delay: v = u - q thr, z = H(v - thr): next-step subtraction; without delay the same step's.
+'zero': Leaky forgets v before the step; the others lose their whole step, input included, which is no reset of NIR's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import numpy as np
+from torch import nn
+
+from snnhw.errors import SourceError
+from snnhw.frontends.convert import LINEAR_CONVERTERS
+from snnhw.frontends.live.adapter import MEMBRANE, Call, Cell, Shape, array, class_of, is_class, refused, tensors
+from snnhw.frontends.live.equations import Membrane, silent, spiking
+from snnhw.network import Comparison, Reset, ResetTiming
+
+PACKAGE = "snntorch"
+TWICE = "reset_delay=False: no membrane above two thresholds (snnTorch doubles the threshold of the step after it)"
+"""After v - thr > thr, H(v - thr) of the next step still is 1: u loses thr before it is compared, and gets it back."""
+
+READ = ("Leaky", "Synaptic", "RLeaky", "RSynaptic", "Lapicque")
+CURRENT = ("Synaptic", "RSynaptic")
+RECURRENT = ("RLeaky", "RSynaptic")
+
+
+class SnnTorchAdapter:
+    """Neurons of snntorch."""
+
+    name = "snnTorch"
+
+    def claims(self, layer: nn.Module) -> bool:
+        """Everything that is a SpikingNeuron, and layers that keep time in other ways."""
+        return is_class(
+            layer, PACKAGE, "SpikingNeuron", "StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky"
+        )
+
+    def keeps_time(self, layer: nn.Module) -> bool:
+        """Never: one step a call."""
+        return False
+
+    def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
+        """(input, states...) -> spikes, or (spikes, states...), the membrane last."""
+        given = [*args, *kwargs.values()]
+        found = tensors(result)
+        states = tuple(tensors(given[1:]))
+        membrane = found[-1] if len(found) > 1 else getattr(layer, "mem", None)
+        return Call(given[0], found[0], "N", states, membrane, tuple(found[1:-1]))
+
+    def cell(self, layer: nn.Module, shape: Shape, read: str, dt: float, where: str) -> Cell:
+        """See the module's equations."""
+        kind = class_of(layer, PACKAGE)
+        if kind not in READ:
+            raise refused(layer, self.name, where, f"{kind} has no form on a core", "Leaky or Synaptic", READ)
+        self._require_plain(layer, where)
+        equation = _equation(layer, kind, shape, where)
+        rule = str(layer.reset_mechanism)
+        if read == MEMBRANE:
+            if rule != "none":
+                raise refused(
+                    layer, self.name, where, "the membrane of a layer that resets is read", "reset_mechanism='none'"
+                )
+            if kind in RECURRENT:
+                raise refused(layer, self.name, where, "the membrane of a recurrent layer is read", "read the spikes")
+            return Cell(silent(equation, dt, where), {"v_init": 0.0})
+        semantics = self._semantics(layer, kind, rule, where)
+        threshold = array(layer.threshold, shape, where)
+        node, before = spiking(equation, threshold, np.zeros(shape), dt, where)
+        recurrent = _recurrent(layer, shape, where) if kind in RECURRENT else None
+        if before and recurrent is not None:
+            raise refused(layer, self.name, where, "RSynaptic with beta = 1 and alpha < 1", "beta below 1")
+        early = semantics["reset"] is Reset.SUBTRACT and semantics["reset_timing"] is ResetTiming.SAME_STEP
+        return Cell(node, semantics, recurrent, before, TWICE if early else "")
+
+    def _semantics(self, layer: Any, kind: str, rule: str, where: str) -> dict[str, Any]:
+        """Threshold and reset of a layer."""
+        delayed = bool(getattr(layer, "reset_delay", True)) or kind == "RSynaptic"  # 1.0.0 ignores RSynaptic's
+        if rule == "none":
+            raise refused(
+                layer,
+                self.name,
+                where,
+                "reset_mechanism 'none' of a layer whose spikes are read",
+                "'subtract', or 'zero'",
+            )
+        if rule == "zero" and kind != "Leaky" and delayed:
+            what = f"reset_mechanism 'zero' of {kind} drops the input of the step after a spike"
+            raise refused(layer, self.name, where, what, "'subtract', or reset_delay=False")
+        if rule == "subtract":
+            reset, timing = Reset.SUBTRACT, ResetTiming.NEXT_STEP if delayed else ResetTiming.SAME_STEP
+        else:
+            reset, timing = Reset.ZERO, ResetTiming.SAME_STEP
+        return {
+            "reset": reset,
+            "reset_timing": timing,
+            "threshold": Comparison.GT,
+            "multispike": 1,
+            "v_min": None,
+            "v_init": 0.0,
+        }
+
+    def _require_plain(self, layer: Any, where: str) -> None:
+        """Options that change spikes in ways a core has no form for."""
+        if layer.inhibition:
+            raise refused(layer, self.name, where, "inhibition: only the highest membrane fires", "inhibition=False")
+        if layer.state_quant:
+            raise refused(layer, self.name, where, "state_quant quantises states in forward", "state_quant=False")
+        factor = array(layer.graded_spikes_factor, (), where)
+        if factor != 1:
+            raise refused(
+                layer, self.name, where, f"graded_spikes_factor is {factor:g}", "a factor of 1: scale the weights"
+            )
+
+    def reset(self, layer: nn.Module) -> None:
+        """States of no size, as in a new layer: they take the shape of the input."""
+        for name in ("mem", "syn", "spk"):
+            state = getattr(layer, name, None)
+            if state is not None:
+                setattr(layer, name, state.new_zeros(0))
+
+    def threads(self, module: nn.Module) -> bool:
+        """States are handed over layer by layer."""
+        return False
+
+
+def _equation(layer: Any, kind: str, shape: Shape, where: str) -> Membrane:
+    rest = np.zeros(shape)
+    if kind == "Lapicque":
+        lam = layer.time_step / (layer.R * layer.C)
+        return Membrane(array(1 - lam, shape, where), array(layer.R * lam, shape, where), rest)
+    keep = np.clip(array(layer.beta, shape, where), 0, 1)
+    if kind not in CURRENT:
+        return Membrane(keep, np.ones(shape), rest)
+    alpha = np.clip(array(layer.alpha, shape, where), 0, 1)
+    return Membrane(keep, np.ones(shape), rest, alpha, np.ones(shape))
+
+
+def _recurrent(layer: Any, shape: Shape, where: str) -> nir.NIRNode:
+    """Linear or convolution, or a factor V of its own spike."""
+    way = layer.recurrent
+    if type(way) in LINEAR_CONVERTERS:
+        return LINEAR_CONVERTERS[type(way)](way, shape, f"{where}.recurrent")
+    if not hasattr(way, "V"):
+        raise SourceError(
+            "unsupported-option",
+            f"recurrent connections by {type(way).__name__} are not supported",
+            where=f"{where}.recurrent",
+            limit="Linear, Conv2d, one weight per neuron",
+            hint="use all_to_all=True or V",
+        )
+    return nir.Scale(array(way.V, shape, where))
+
+
+ADAPTER = SnnTorchAdapter()
