@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "Float network against compiled network: accuracy, spikes, synops, latency, energy.",
     "diff": "First population, neuron and step where two runs differ.",
     "explain": "Where each integer comes from.",
+    "export": "Hand a network on: NIR, lava-dl .net, ONNX.",
     "inspect": "What is in an artifact.",
     "targets": "Which chips there are, and the source of every number.",
     "train": "Train a network of the zoo.",
@@ -61,8 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cli.main(args=words, prog_name="snnhw", standalone_mode=True)
     except SnnhwError as error:
-        _report(error, machine="--json" in words)
-        sys.exit(1)
+        _refuse(error, words)
+    except MemoryError as error:
+        _refuse(_out_of_memory(str(error)), words)
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # torch has no class of its own for it
+            raise
+        _refuse(_out_of_memory(str(error)), words)
+
+
+def _refuse(error: SnnhwError, words: list[str]) -> None:
+    _report(error, machine="--json" in words)
+    sys.exit(1)
+
+
+def _out_of_memory(what: str) -> SnnhwError:
+    return SnnhwError(
+        "out-of-memory",
+        "there is not enough memory for this network and these samples",
+        needed=what or None,
+        hint="give fewer samples (--samples) or fewer steps, or use a machine with more memory",
+    )
 
 
 def _report(error: SnnhwError, machine: bool) -> None:

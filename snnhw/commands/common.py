@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,19 +46,20 @@ def emit(content: Any) -> None:
 
 def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
     """Refuse, before any work, outputs that cannot be files or that would replace an input or each other."""
-    taken = {path.resolve() for path in inputs if path is not None}
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
     for path in (path for path in outputs if path is not None):
-        if path.is_dir() or not path.resolve().parent.is_dir():
-            what = "the output is a folder" if path.is_dir() else "the output's folder does not exist"
+        place = os.path.realpath(path)
+        if os.path.isdir(place) or not os.path.isdir(os.path.dirname(place)):
+            what = "the output is a folder" if os.path.isdir(place) else "the output's folder does not exist"
             raise DataError("cannot-write", what, where=str(path), hint="give the path of a file in an existing folder")
-        if path.resolve() in taken:
+        if place in taken:
             raise DataError(
                 "would-replace",
                 "the output would replace an input or another output",
                 where=str(path),
                 hint="give it another name",
             )
-        taken.add(path.resolve())
+        taken.add(place)
 
 
 @contextmanager

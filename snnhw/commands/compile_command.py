@@ -90,6 +90,7 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
     return {
         "artifact": path,
         "target": artifact.target.name,
+        "dialect": artifact.source.get("dialect", "the source says its own semantics"),
         "populations": len(network.computed),
         "neurons": sum(p.size for p in network.computed),
         "projections": len(network.projections),
@@ -125,8 +126,11 @@ def assumptions(artifact: Any) -> str:
 
 
 def approximations(artifact: Any) -> str:
-    """Populations whose threshold rule the target can only approximate; `explain` says why."""
+    """Populations whose threshold rule, reset or number of spikes a step the target can only approximate; `explain`
+    says why."""
     rows = [row for row in artifact.rationale if row["parameter"] == "vth" and "approximate" in row["why"]]
     resets = [row for row in artifact.rationale if row["parameter"] == "reset"]
     thresholds = ", ".join(str(row["population"]) for row in rows) or "no threshold rule"
-    return thresholds + (f"; hard for soft reset in {len(resets)} populations" if resets else "")
+    limited = [r for r in artifact.rationale if r["parameter"] == "max_spikes" and "approximate" in r["why"]]
+    spikes = "; spikes a step limited in " + ", ".join(str(row["population"]) for row in limited) if limited else ""
+    return thresholds + (f"; hard for soft reset in {len(resets)} populations" if resets else "") + spikes

@@ -1,4 +1,7 @@
-"""Flags that say what a published checkpoint does not (docs/checkpoints.md), for all commands that take a source."""
+"""Flags that say what a source does not say itself, for all commands that take one.
+
+Published checkpoints: docs/checkpoints.md; NIR files of other frameworks: docs/nir.md.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 GROUP = "(published checkpoints)"
+NIR = "(NIR files)"
+ONNX = "(ONNX steps)"
+TRUST = (
+    "Let a .pt, .pth or .t7 that holds more than numbers (a whole pickled module) run its code: this runs code from "
+    "the file, with all your rights. Off: such a file is refused and nothing in it is run."
+)
 
 
 def _shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -21,9 +30,18 @@ def _shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     if value is None:
         return None
     parts = [part.strip() for part in value.split(",")]
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise click.BadParameter(f"{value!r} is not three whole numbers C,H,W", ctx, param)
+    if len(parts) > 3 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{value!r} is not whole numbers C,H,W (or C,L, or N)", ctx, param)
     return tuple(map(int, parts))
+
+
+def _semantics(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    """The fields in a JSON file, or in the value itself."""
+    if value is None:
+        return None
+    from snnhw.frontends.semantics_fields import read_fields
+
+    return read_fields(value)
 
 
 def _choice(*names: str) -> click.Choice[str]:
@@ -40,10 +58,18 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     "alpha": (float, "alpha of tdBN on branches that are added"),
     "tdbn_dialect": (_choice("forward", "init"), "Where tdBN's alpha Vth is: in the forward pass, or in the weights"),
     "encoding": (_choice("direct", "bernoulli", "latency", "spikes"), "Encoding of samples"),
-    "input_shape": (str, "Shape C,H,W of one sample"),
-    "readout": (_choice("rate", "mean"), "Readout"),
+    "input_shape": (str, "Shape of one sample: C,H,W, or C,L, or N"),
+    "readout": (_choice("rate", "first", "mean", "membrane"), "Readout"),
+    "output_node": (str, "Output node that predictions are read from, of several"),
+    "dialect": (
+        _choice("snntorch", "spikingjelly", "sinabs", "norse", "rockpool", "nir"),
+        "Framework that wrote the file; nir: its numbers are taken literally",
+    ),
+    "state": (str, "IN:OUT,... of each state input and the output that is its new value, where names mislead"),
+    "semantics": (str, "FILE.json with single fields of Semantics, over the dialect's or the file's own"),
 }
-_CALLBACKS = {"input_shape": _shape}
+_CALLBACKS = {"input_shape": _shape, "semantics": _semantics}
+_OF_NIR = ("output_node", "dialect", "semantics")
 _SAID_BY_INPUT_OPTIONS = ("steps", "encoding")
 
 
@@ -61,7 +87,7 @@ def source_options(*, with_input: bool = False) -> Callable[[F], F]:
         def called(*args: Any, **given: Any) -> Any:
             from snnhw.frontends.options import SourceOptions
 
-            said = {name: given.pop(name) for name in names}
+            said = {name: given.pop(name) for name in [*names, "trust_pickle"]}
             return function(*args, options=SourceOptions(**said), **given)
 
         wrapped: Any = called
@@ -69,16 +95,22 @@ def source_options(*, with_input: bool = False) -> Callable[[F], F]:
             kind, text = _FLAGS[name]
             flag = "--" + name.replace("_", "-")
             option = click.option(
-                flag, name, type=kind, default=None, callback=_CALLBACKS.get(name), help=f"{text} {GROUP}."
+                flag,
+                name,
+                type=kind,
+                default=None,
+                callback=_CALLBACKS.get(name),
+                help=f"{text} {NIR if name in _OF_NIR else ONNX if name == 'state' else GROUP}.",
             )
             wrapped = option(wrapped)
-        return wrapped  # type: ignore[no-any-return]
+        return click.option("--trust-pickle", is_flag=True, help=TRUST)(wrapped)  # type: ignore[no-any-return]
 
     return decorate
 
 
 def refuse_for_artifact(options: SourceOptions) -> None:
     """An artifact knows all that these flags say: wrong use."""
-    if options.given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in options.given)
+    given = [*options.given, *["trust_pickle"] * options.trust_pickle]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise click.UsageError(f"{flags}: for a source, not for an artifact")

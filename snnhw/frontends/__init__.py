@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.frontends.options import SourceOptions, checked, refuse_unused
-from snnhw.frontends.source import Source
+from snnhw.frontends.source import IntegerSource, Source
+from snnhw.limits import is_file, require_sample
 from snnhw.network import Array
 from snnhw.semantics import to_metadata
 
-NOT_YET = {".net": "lava-dl .net"}
 CHECKPOINTS = (".pt", ".pth", ".t7")
+
+
+def load_model(
+    path: str | Path, options: SourceOptions | None = None, samples: Array | None = None
+) -> Source | IntegerSource:
+    """`load_source`, and lava-dl's .net files, whose networks are integers already."""
+    if Path(path).suffix == ".net" and is_file(path):
+        from snnhw.frontends.netx import load_net
+
+        return load_net(path, options)
+    return load_source(path, options, samples)
 
 
 def load_source(path: str | Path, options: SourceOptions | None = None, samples: Array | None = None) -> Source:
@@ -26,36 +40,46 @@ def load_source(path: str | Path, options: SourceOptions | None = None, samples:
         SourceError: it is missing, damaged, of a kind we do not read, or needs an option that is not given.
     """
     path, options = Path(path), options or SourceOptions()
-    if not path.is_file():
+    if not is_file(path):
         raise SourceError("no-such-file", "there is no such file", where=str(path))
+    if options.trust_pickle and path.suffix not in CHECKPOINTS:
+        refuse_unused({"trust_pickle"}, path.name, f"--trust-pickle is for {', '.join(CHECKPOINTS)}")
     if path.suffix in CHECKPOINTS:
         return _checkpoint(path, options)
     if path.suffix == ".nir":
         from snnhw.frontends.nir_file import load_nir
 
-        return _with(load_nir(path), options)
+        source = load_nir(path, options if samples is None else replace(options, data=np.shape(samples)))
+        require_sample(source.deployment.steps, source.deployment.input_shape, path.name)
+        return source
     if path.suffix == ".onnx":
         return _onnx(path, options, samples)
-    kind = NOT_YET.get(path.suffix)
-    what = (
-        f"{kind} files are not supported yet"
-        if kind
-        else f"sources ending in {path.suffix or 'nothing'!r} are not known"
-    )
     raise SourceError(
         "unknown-source",
-        what,
+        f"sources ending in {path.suffix or 'nothing'!r} are not known",
         where=path.name,
-        limit=".pt, .pth, .t7, .nir, .onnx",
+        limit=".pt, .pth, .t7, .nir, .onnx, .net",
         hint="compile the checkpoint or a .nir of ours",
     )
 
 
 def _checkpoint(path: Path, options: SourceOptions) -> Source:
-    """Ours say what they are; others are told by their keys."""
-    from snnhw.frontends.restricted import read_restricted
+    """Ours say what they are; others are told by their keys, or are modules if the user trusts the file."""
+    from snnhw.frontends.trusted import read_checkpoint
 
-    content = read_restricted(path)
+    content, trusted = read_checkpoint(path, options)
+    source = _of_content(content, path, options)
+    return replace(source, origin={**source.origin, "trusted_pickle": True}) if trusted else source
+
+
+def _of_content(content: Any, path: Path, options: SourceOptions) -> Source:
+    from snnhw.frontends.restricted import require_dictionary
+    from snnhw.frontends.trusted import load_module_file, module_in
+
+    module = module_in(content)
+    if module is not None:
+        return load_module_file(module, path, options)
+    content = require_dictionary(content, path)
     if "format" in content:
         from snnhw.frontends.checkpoint import load_checkpoint
 
@@ -66,9 +90,12 @@ def _checkpoint(path: Path, options: SourceOptions) -> Source:
 
 
 def _onnx(path: Path, options: SourceOptions, samples: Array | None) -> Source:
-    """A ReLU network, converted to spikes."""
+    """One step of a spiking network as it is; a ReLU network, converted to spikes."""
     from snnhw.frontends.ann import convert_source
+    from snnhw.frontends.onnx_source import is_step, load_step
 
+    if is_step(path):
+        return load_step(path, options if samples is None else replace(options, data=np.shape(samples)))
     refuse_unused(set(options.given) - {"steps"}, path.name, "--steps: a ReLU network is converted")
     if samples is None or options.steps is None:
         raise SourceError(

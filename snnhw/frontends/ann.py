@@ -45,7 +45,8 @@ def convert_source(
             "needs-calibration",
             "converting a ReLU network needs training samples (n, ...) of finite numbers",
             where="samples",
-            needed=f"{samples.dtype}{samples.shape}",
+            needed="finite numbers of shape (samples, ...)",
+            limit=f"got {samples.dtype} of shape {samples.shape}",
             hint="give training samples with --calibrate DATA.npz",
         )
     module, origin = _module(source)

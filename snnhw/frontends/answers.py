@@ -98,13 +98,13 @@ class Answers:
         """C, H, W: C as in the keys; H = W from the flag or as the published code has it."""
         whole = None if assumed is None else (channels, *assumed)
         shape: tuple[int, ...] = self.ask("input_shape", assumed=whole, why=why)
-        if shape[0] != channels or shape[1] != shape[2]:
+        if len(shape) != 3 or shape[0] != channels or shape[1] != shape[2]:
             raise SourceError(
                 "flag-contradicts",
                 "--input-shape does not fit this network",
                 where=self._where,
                 needed=",".join(map(str, shape)),
-                limit=f"{channels} channels (the stem's weights), height = width",
+                limit=f"C,H,W of {channels} channels (the stem's weights), height = width",
                 hint=f"give --input-shape {channels},SIDE,SIDE",
             )
         return shape

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends.module import to_nir
 from snnhw.frontends.source import Source
+from snnhw.limits import require_sample
 from snnhw.network import Array, Comparison, Reset, ResetTiming
 from snnhw.semantics import CurrentOrder, Deployment, Semantics
 from snnhw.zoo import checkpoint as zoo
@@ -52,6 +54,7 @@ def load_checkpoint(content: Mapping[str, Any], path: Path) -> Source:
             hint="train it again with this snnhw",
         )
     deployment = _deployment(content, path.name)
+    require_sample(deployment.steps, deployment.input_shape, path.name)
     module = _module(content, path.name)
     origin = {
         "file": path.name,
@@ -94,7 +97,10 @@ def _deployment(content: Mapping[str, Any], where: str) -> Deployment:
             preprocessing=str(deploy["preprocessing"]),
             seed=int(deploy.get("seed", 0)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except SourceError as error:
+        error.where = f"{where}: deploy"
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SourceError(
             "bad-checkpoint", f"the checkpoint's 'deploy' part is incomplete: {error!r}", where=where
         ) from None
@@ -107,25 +113,45 @@ def _module(content: Mapping[str, Any], where: str) -> nn.Module:
         raise SourceError(
             "bad-checkpoint", f"the checkpoint lacks {error}", where=where, hint="train it again"
         ) from None
-    with require_buildable(where):
-        module = build(kind, config)
     hint = "the file is damaged or its 'network' part names another architecture"
-    check_keys(module.state_dict(), state, where, hint)
+    with require_buildable(where, len(state)), torch.device("meta"):
+        check_keys(build(kind, config).state_dict(), state, where, hint)  # before memory is taken for it
+    with require_buildable(where, len(state)):
+        module = build(kind, config)
     module.load_state_dict(state)
     return module
 
 
 @contextmanager
-def require_buildable(where: str) -> Iterator[None]:
-    """A refusal where torch cannot build a network of such arguments."""
+def require_buildable(where: str, weights: int) -> Iterator[None]:
+    """A refusal where torch cannot build a network of such arguments, or where it has far more than so many weights."""
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > 4 * weights + 100:  # arguments of a hostile file can ask for millions of layers
+            raise SourceError(
+                "bad-keys",
+                "the weights do not belong to the network: it has many more",
+                where=where,
+                needed=f"{weights} weights",
+                hint="the file is damaged or its 'network' part names another architecture",
+            )
+
+    handle = register_module_parameter_registration_hook(count)
     try:
         yield
-    except SnnhwError:
+    except SnnhwError as error:
+        if not str(error.where or "").startswith(where):
+            error.where = f"{where}: {error.where}" if error.where else where
         raise
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise SourceError(
             "bad-checkpoint", f"no network can be built from the checkpoint's configuration: {error}", where=where
         ) from None
+    finally:
+        handle.remove()
 
 
 def check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where: str, hint: str) -> None:
@@ -159,7 +185,7 @@ def check_keys(expected: Mapping[str, Tensor], found: Mapping[str, Any], where: 
                 "not-finite",
                 f"{bad} values are NaN or infinite",
                 where=f"{where}: {key}",
-                needed="finite numbers",
+                limit="finite numbers",
                 hint="retrain or repair the checkpoint",
             )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from snnhw.semantics import Deployment
 
@@ -29,6 +29,7 @@ class Found:
         config: the zoo's arguments.
         deployment: T, encoding, input shape, readout.
         file_key: our key -> the file's (its wrappers undone).
+        constants: weights by the file's keys that no file holds: they are constants of the code.
         adjust: what the arguments cannot say, done to the module before its weights are loaded.
     """
 
@@ -38,3 +39,4 @@ class Found:
     deployment: Deployment
     file_key: Callable[[str], str] = _as_it_is
     adjust: Callable[[nn.Module], None] = _nothing
+    constants: Mapping[str, Tensor] = field(default_factory=dict)

@@ -135,7 +135,7 @@ def _shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
             "bad-shape",
             f"the module does not take the example input: {error}",
             where=type(module).__name__,
-            needed=tuple(example.shape),
+            limit=f"got {tuple(example.shape)}",
         ) from None
     finally:
         for hook in hooks:

@@ -1,29 +1,47 @@
-"""NIR files (HDF5): ours in and out. Other frameworks' files are refused for want of semantics, by name."""
+"""NIR files (HDF5): ours and other frameworks' in, ours out.
+
+A file of ours carries Semantics and Deployment as metadata. For others the user names the dialect (`dialects`), the
+single fields of Semantics, or both; a field that changes the spikes and that nobody said is asked for, by name.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
-import h5py
 import nir
-import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import FILTERS, LINEAR, NEURONS, unknown_node, validate
+from snnhw.frontends.dialects import fitting, translate
+from snnhw.frontends.graph import outputs, readout_of, validate
+from snnhw.frontends.nir_graph import tidy_graph
+from snnhw.frontends.nir_read import read_graph
+from snnhw.frontends.nir_shapes import is_whole, with_shapes
+from snnhw.frontends.options import NIR_DIALECTS, SourceOptions, checked, refuse_unused
+from snnhw.frontends.semantics_fields import IRRELEVANT, QUESTIONS, known_fields, merged, open_questions
 from snnhw.frontends.source import Source
 from snnhw.limits import MAX_BYTES
-from snnhw.semantics import from_metadata
+from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, to_metadata
+
+Rows = dict[str, dict[str, Any]]
+
+FLAGS = ("steps", "encoding", "readout", "output_node", "dialect", "semantics")
+"""Options that a NIR file can need."""
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
     """Write atomically; `nir.read` takes the file."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    whole = graph if is_whole(graph) else with_shapes(graph)
     try:
-        nir.write(temporary, graph)
+        nir.write(temporary, whole)
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -33,76 +51,160 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def load_nir(path: str | Path) -> Source:
-    """Read and validate; raises SourceError for damaged files, unknown nodes and missing semantics."""
+def load_nir(path: str | Path, options: SourceOptions | None = None) -> Source:
+    """Read, translate and validate.
+
+    Args:
+        options: dialect, semantics, steps, encoding, readout, output_node; files of ours need none of them.
+
+    Raises:
+        SourceError: for damaged files, unknown nodes, and what neither the file nor the user says.
+    """
     path = Path(path)
-    graph = _read(path)
+    origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return from_graph(read_graph(path, MAX_BYTES), options or SourceOptions(), origin)
+
+
+def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str, Any]) -> Source:
+    """A NIR graph as a source; `origin` has at least the name under which refusals speak of it, as `file`."""
+    where = str(origin["file"])
+    refuse_unused(set(options.given) - set(FLAGS), where, "a NIR file takes " + ", ".join(FLAGS))
+    tidy = tidy_graph(graph)
+    said = checked("semantics", options.said("semantics"), "flag") if options.said("semantics") is not None else {}
+    said = known_fields(said, "--semantics")
+    if METADATA_KEY in tidy.metadata:
+        source = _ours(tidy, options, said, where)
+    else:
+        source = _foreign(tidy, options, said, where)
+    return replace(source, origin={**origin, **source.origin})
+
+
+def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], where: str) -> Source:
+    """The file says all; T, encoding and single fields of Semantics may be others."""
+    refuse_unused(
+        set(options.given) & {"dialect", "readout", "output_node"},
+        where,
+        "a file that says this itself, by its metadata",
+    )
+    semantics, deployment = from_metadata(graph.metadata, where)
     validate(graph)
-    semantics, deployment = from_metadata(graph.metadata, path.name)
+    rows: Rows = {}
+    if said:
+        semantics = merged({**vars(semantics)}, said, where)
+        rows["semantics"] = {"value": dict(said), "from": "flag"}
+    _require_nodes(semantics, graph, where)
+    changes = {
+        name: checked(name, options.said(name), "flag")
+        for name in ("steps", "encoding")
+        if options.said(name) is not None
+    }
+    rows |= {name: {"value": value, "from": "flag"} for name, value in changes.items()}
+    deployment = replace(deployment, **changes)
+    graph.metadata = {**graph.metadata, **to_metadata(semantics, deployment)}
+    return Source(graph, semantics, deployment, {"flags": rows} if rows else {})
+
+
+def _foreign(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], where: str) -> Source:
+    """Another framework's file: by dialect, or with every field that matters said."""
+    rows: Rows = {}
+    if said:
+        rows["semantics"] = {"value": dict(said), "from": "flag"}
+    name = options.said("dialect")
+    if name is None:
+        missing = open_questions(graph, said)
+        if missing:
+            raise _question(graph, missing, where)
+        semantics = merged(IRRELEVANT, said, where)
+    else:
+        name = checked("dialect", name, "flag")
+        translated = translate(graph, name, said, where)
+        graph, semantics = translated.graph, merged(translated.fields, said, where)
+        rows["dialect"] = {"value": name, "from": "flag"}
+        rows |= {key: {"value": v, "from": "assumed", "note": why} for key, (v, why) in translated.notes.items()}
+    validate(graph)
+    graph = with_shapes(graph)
+    _require_nodes(semantics, graph, where)
+    deployment, more = _deployment(graph, options, where)
+    graph.metadata = to_metadata(semantics, deployment)
+    return Source(graph, semantics, deployment, {"dialect": name or "said by --semantics", "flags": {**rows, **more}})
+
+
+def _question(graph: nir.NIRGraph, missing: list[str], where: str) -> SourceError:
+    like = fitting(graph)
+    fit = f"; its numbers are as {' or '.join(like)} writes them" if like else ""
+    return SourceError(
+        "no-semantics",
+        "a NIR graph does not determine the spikes, and this one does not carry snnhw metadata",
+        where=where,
+        needed="; ".join(QUESTIONS[name] for name in missing),
+        limit=f"--dialect {'|'.join(NIR_DIALECTS)}{fit}",
+        hint="name the framework that wrote it by --dialect, or say these fields by --semantics FILE.json",
+    )
+
+
+def _require_nodes(semantics: Semantics, graph: nir.NIRGraph, where: str) -> None:
     strangers = sorted(set(semantics.nodes) - set(graph.nodes))
     if strangers:
         raise SourceError(
-            "bad-semantics", "the snnhw metadata speak of nodes that do not exist", where=path.name, needed=strangers[0]
+            "bad-semantics", "the semantics speak of nodes that do not exist", where=where, needed=strangers[0]
         )
-    origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return Source(graph, semantics, deployment, origin)
 
 
-def _read(path: Path) -> nir.NIRGraph:
-    try:
-        with h5py.File(path, "r") as file:
-            size = _bytes(file, path.name)
-            _known_types(file["node/nodes"], path.name)
-        if size > MAX_BYTES:
+def _deployment(graph: nir.NIRGraph, options: SourceOptions, where: str) -> tuple[Deployment, Rows]:
+    """T from the flag or the data; encoding 'spikes' unless said; the readout that the graph has."""
+    shapes = [
+        tuple(int(n) for n in node.input_type["input"]) for node in graph.nodes.values() if isinstance(node, nir.Input)
+    ]
+    shape = shapes[0] if len(shapes) == 1 else (sum(prod(one) for one in shapes),)  # several: flat, one after another
+    rows: Rows = {}
+    for key in ("steps", "encoding", "readout", "output_node"):
+        if options.said(key) is not None:
+            rows[key] = {"value": checked(key, options.said(key), "flag"), "from": "flag"}
+    if "steps" not in rows:
+        data = options.data
+        if data is None or len(data) != len(shape) + 2 or tuple(data[2:]) != shape:
             raise SourceError(
-                "too-big",
-                "the file's arrays are too large",
-                where=path.name,
-                needed=f"{size} bytes",
-                limit=f"{MAX_BYTES} bytes",
+                "needs-flag",
+                "the file does not say how many steps a sample has",
+                where=where,
+                needed="--steps",
+                hint=f"give --steps T, or samples of shape (samples, T, {', '.join(map(str, shape))})",
             )
-        return nir.read(path, type_check=False)
-    except SourceError:
-        raise
-    except Exception as error:  # h5py and nir raise many kinds; all mean the same to the user
+        rows["steps"] = {"value": int(data[1]), "from": "samples"}
+    output = _output(graph, rows.get("output_node", {}).get("value"), where)
+    own = readout_of(graph, output)
+    readout = rows.get("readout", {}).get("value", own)
+    if readout != own and (own, readout) != ("rate", "first"):
         raise SourceError(
-            "bad-nir",
-            f"not a readable NIR file: {type(error).__name__}: {error}",
-            where=path.name,
-            hint="give an HDF5 file written by nir.write",
-        ) from error
-
-
-def _known_types(nodes: h5py.Group, where: str) -> None:
-    """Name the node that `nir.read` would only stumble over."""
-    known = {kind.__name__ for kind in (*NEURONS, *FILTERS, *LINEAR, nir.Input, nir.Output)}
-    for name, node in nodes.items():
-        kind = node["type"][()].decode()
-        if kind not in known:
-            raise unknown_node(f"{where}: {name}", kind)
-
-
-def _bytes(group: h5py.Group, where: str) -> int:
-    """Size of all arrays, none of which is read; refuses what lies outside the file."""
-    total = 0
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise _elsewhere(where, f"{group.name}/{name}")
-        item = group[name]
-        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            raise _elsewhere(where, item.name)
-        total += (
-            _bytes(item, where)
-            if isinstance(item, h5py.Group)
-            else int(np.prod(item.shape, dtype=object)) * max(item.dtype.itemsize, 1)
+            "flag-contradicts",
+            "--readout contradicts what the output shows",
+            where=where,
+            needed=f"--readout {readout}",
+            limit=f"the graph says {own}",
+            hint="leave the flag out",
         )
-    return total
+    encoding = rows.get("encoding", {}).get("value", "spikes")
+    several = output if len(outputs(graph)) > 1 else None
+    return Deployment(rows["steps"]["value"], encoding, shape, readout, output=several), rows
 
 
-def _elsewhere(where: str, name: str) -> SourceError:
-    return SourceError(
-        "bad-nir",
-        "the file links to data outside it, which are not followed",
-        where=f"{where}: {name.replace('//', '/')}",
-        hint="give an HDF5 file written by nir.write",
-    )
+def _output(graph: nir.NIRGraph, said: str | None, where: str) -> str:
+    names = outputs(graph)
+    if said is not None and said not in names:
+        raise SourceError(
+            "bad-flag",
+            "--output-node has a value it cannot have",
+            where=where,
+            needed=said,
+            limit=", ".join(names),
+        )
+    if said is None and len(names) > 1:
+        raise SourceError(
+            "needs-flag",
+            "the file does not say which of its outputs predictions are read from",
+            where=where,
+            needed="--output-node",
+            limit=", ".join(names),
+            hint="give --output-node NAME",
+        )
+    return said or names[0]

@@ -19,6 +19,7 @@ from snnhw.errors import SourceError
 from snnhw.frontends.answers import Answers
 from snnhw.frontends.checkpoint import DEFAULT, check_keys, import_module, require_buildable
 from snnhw.frontends.found import Found
+from snnhw.frontends.official_chain import is_chain, read_chain
 from snnhw.frontends.official_event import is_event, read_event
 from snnhw.frontends.official_keys import Keys, args_of, find_keys
 from snnhw.frontends.official_resnet import is_resnet, read_resnet
@@ -26,6 +27,7 @@ from snnhw.frontends.official_stbp import is_stbp, read_stbp
 from snnhw.frontends.official_tdbn import is_tdbn, read_tdbn
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.source import Source
+from snnhw.limits import require_sample
 from snnhw.zoo.registry import build
 
 _READERS: tuple[tuple[Callable[[Keys], bool], Callable[[Keys, Answers], Found]], ...] = (
@@ -33,6 +35,7 @@ _READERS: tuple[tuple[Callable[[Keys], bool], Callable[[Keys, Answers], Found]],
     (is_resnet, read_resnet),
     (is_event, read_event),
     (is_stbp, read_stbp),
+    (is_chain, read_chain),
 )
 
 
@@ -42,6 +45,7 @@ def load_official(content: Mapping[Any, Any], path: Path, options: SourceOptions
     answers = Answers(options, args_of(content), path.name)
     found = _found(keys, answers, path.name)
     flags = answers.rows(found.architecture)
+    require_sample(found.deployment.steps, found.deployment.input_shape, path.name)
     module = _module(keys, found, path.name)
     source = import_module(module, found.deployment, DEFAULT)
     origin = {
@@ -72,7 +76,8 @@ def _unknown(keys: Keys, where: str) -> SourceError:
         "the weights' names and shapes belong to no network that is known here",
         where=where,
         needed=", ".join(f"{key} {tuple(value.shape)}" for key, value in list(keys.state.items())[:4]) + ", …",
-        limit="SEW and Spiking ResNet (ImageNet), 7B-Net and Wide-7B-Net, tdBN ResNets, STBP SCNN",
+        limit="SEW and Spiking ResNet (ImageNet), 7B-Net and Wide-7B-Net, tdBN ResNets, STBP SCNN, "
+        "SpikingJelly's PLIF networks, spiking VGGs and MNIST tutorials",
         hint="build the network of snnhw.zoo layers, load the weights into it, and compile the module",
     )
 
@@ -82,12 +87,12 @@ def _module(keys: Keys, found: Found, where: str) -> nn.Module:
 
     It is built without memory first, so that keys and shapes are checked before anything large is made.
     """
-    with require_buildable(where), torch.device("meta"):
+    with require_buildable(where, len(keys.state)), torch.device("meta"):
         module = build(found.kind, found.config)
         found.adjust(module)
     file_keys = {key: found.file_key(key) for key in module.state_dict()}
     expected = {file_keys[key]: value for key, value in module.state_dict().items()}
-    state = _completed(expected, keys.state)
+    state = _completed(expected, {**keys.state, **found.constants})
     check_keys(expected, state, where, f"the keys look like {found.architecture}; these do not fit it")
     module.load_state_dict({key: _exact(state[name]) for key, name in file_keys.items()}, assign=True)
     return module

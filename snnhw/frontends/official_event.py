@@ -51,7 +51,7 @@ def read_event(keys: Keys, answers: Answers) -> Found:
         steps=answers.ask("steps", args=("T",), why="T"),
         encoding=answers.ask("encoding", assumed="spikes", why=_WHOSE),
         input_shape=shape,
-        readout=answers.ask("readout", assumed="mean", why=_WHOSE),
+        readout=answers.ask("readout", assumed="mean", among=("rate", "mean"), why=_WHOSE),
     )
     name = "7B-Net" if blocks == _SEVEN else "Wide-7B-Net" if blocks == _WIDE else "event network"
     return Found(f"{name} ({family})", "event_net", config, deployment)

@@ -23,6 +23,10 @@ _ALIAS = (
 """STBP-simple's `tdLayer` holds a layer and its tdBN a second time: `conv1_s.layer.weight` is `conv1.weight`."""
 
 
+_PLAIN = (str, int, float)
+"""Types of arguments that are read: containers can be larger written out than any memory holds."""
+
+
 @dataclass(frozen=True)
 class Keys:
     """Weights with their keys in one naming.
@@ -73,9 +77,8 @@ def find_keys(content: Mapping[Any, Any], where: str) -> Keys:
 def args_of(content: Mapping[Any, Any]) -> dict[str, Any]:
     """The training script's arguments, if the file holds them."""
     args = content.get("args")
-    if isinstance(args, argparse.Namespace):
-        return dict(vars(args))
-    return {str(key): value for key, value in args.items()} if isinstance(args, Mapping) else {}
+    held = vars(args) if isinstance(args, argparse.Namespace) else args if isinstance(args, Mapping) else {}
+    return {str(key): value for key, value in held.items() if value is None or isinstance(value, _PLAIN)}
 
 
 def _place(content: Mapping[Any, Any], where: str) -> tuple[str, Mapping[str, Tensor]]:

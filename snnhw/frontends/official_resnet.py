@@ -60,7 +60,7 @@ def read_resnet(keys: Keys, answers: Answers) -> Found:
         steps=answers.ask("steps", args=("T",), why="T"),
         encoding=answers.ask("encoding", assumed="direct", why=_WHOSE),
         input_shape=shape,
-        readout=answers.ask("readout", assumed="mean", why=_WHOSE),
+        readout=answers.ask("readout", assumed="mean", among=("rate", "mean"), why=_WHOSE),
     )
     name = f"{_NAMES[family]}-{depth}" + (" (SpikingJelly's keys)" if jelly else "")
     rename = _jelly_key(keys, family) if jelly else str

@@ -57,7 +57,7 @@ def read_tdbn(keys: Keys, answers: Answers) -> Found:
         steps=answers.ask("steps", why="T"),
         encoding=answers.ask("encoding", assumed="spikes" if frames else "direct", why=_WHOSE),
         input_shape=shape,
-        readout=answers.ask("readout", assumed="rate", why=_WHOSE),
+        readout=answers.ask("readout", assumed="rate", among=("rate", "mean"), why=_WHOSE),
     )
     alpha = BRANCH
     if config["dialect"] == "forward":  # in the other dialect alpha is in the weights

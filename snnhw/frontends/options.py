@@ -16,7 +16,11 @@ ARCHITECTURES = ("sew_resnet", "spiking_resnet", "plain_net")
 CONNECTS = ("ADD", "AND", "IAND")
 DIALECTS = ("forward", "init")
 NEURONS = ("if", "lif", "plif")
-READOUTS = ("rate", "mean")
+READOUTS = ("rate", "first", "mean", "membrane")
+NIR_DIALECTS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool", "nir")
+
+_NO_FLAGS = ("trust_pickle", "remembered", "data")
+"""Fields that say nothing of the network."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,13 @@ class SourceOptions:
         encoding: of samples.
         input_shape: of one sample.
         readout: of the output.
+        output_node: name of the output that predictions are read from, where there are several.
+        dialect: the framework that wrote a NIR file; 'nir': its numbers are taken literally.
+        state: of an ONNX step: pairs IN:OUT of a state and its new value, with commas between.
+        semantics: single fields of Semantics, over the dialect's or the file's own.
+        trust_pickle: a checkpoint that holds more than numbers may run its code; never remembered, never complained of.
         remembered: flags of an earlier compilation, used where a flag is not given; never complained of.
+        data: shape of the samples to be run, from which T is told where nobody says it; never complained of.
     """
 
     architecture: str | None = None
@@ -49,13 +59,24 @@ class SourceOptions:
     encoding: str | None = None
     input_shape: tuple[int, ...] | None = None
     readout: str | None = None
+    output_node: str | None = None
+    dialect: str | None = None
+    semantics: Mapping[str, Any] | None = None
+    state: str | None = None
+    trust_pickle: bool = False
     remembered: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[int, ...] | None = None
 
     @property
     def given(self) -> dict[str, Any]:
         """Flags the user gave."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "remembered"}
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_FLAGS}
         return {name: value for name, value in named.items() if value is not None}
+
+    def said(self, name: str) -> Any:
+        """What the user says, now or when the artifact was compiled; None for nothing."""
+        now = getattr(self, name)
+        return now if now is not None else self.remembered.get(name)
 
     def remembering(self, origin: Mapping[str, Any]) -> SourceOptions:
         """These, and behind them the flags that an artifact's `source` says it was compiled with."""
@@ -120,8 +141,16 @@ def _real(value: Any) -> bool:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    whole = isinstance(value, (tuple, list)) and len(value) == 3 and all(_whole(n) for n in value)
+    whole = isinstance(value, (tuple, list)) and 1 <= len(value) <= 3 and all(_whole(n) for n in value)
     return tuple(value) if whole else None
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    return dict(value) if isinstance(value, Mapping) else None
 
 
 def _one_of(choices: tuple[str, ...]) -> tuple[Callable[[Any], str | None], str]:
@@ -142,6 +171,10 @@ _FORMS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "alpha": (_positive, "a number > 0"),
     "tdbn_dialect": _one_of(DIALECTS),
     "encoding": _one_of(ENCODINGS),
-    "input_shape": (_shape, "three whole numbers C,H,W >= 1"),
+    "input_shape": (_shape, "whole numbers >= 1: C,H,W, or C,L, or N"),
     "readout": _one_of(READOUTS),
+    "output_node": (_name, "the name of an Output node"),
+    "dialect": _one_of(NIR_DIALECTS),
+    "state": (_name, "IN:OUT,IN:OUT"),
+    "semantics": (_fields, "fields of Semantics"),
 }

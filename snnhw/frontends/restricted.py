@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from snnhw.errors import SnnhwError, SourceError
 from snnhw.limits import require_small
 
 HOLDS = "a torch file of tensors, plain containers and argparse.Namespace"
+UNSAFE = "unsafe-checkpoint"
+"""Code of the refusal that `--trust-pickle` turns off."""
 
 
 def read_restricted(path: Path) -> dict[Any, Any]:
@@ -24,6 +27,7 @@ def read_restricted(path: Path) -> dict[Any, Any]:
     """
     try:
         require_small(path)
+        _refuse_torchscript(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # other pickle protocols: what cannot be read raises
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -31,34 +35,59 @@ def read_restricted(path: Path) -> dict[Any, Any]:
         raise
     except Exception as error:  # torch raises many kinds; all mean the same to the user
         raise _refusal(path, error) from error
-    if not isinstance(content, dict):
-        raise SourceError(
-            "bad-checkpoint",
-            "the checkpoint holds no dictionary",
-            where=path.name,
-            needed=type(content).__name__,
-            limit=HOLDS,
-            hint="save a state_dict: torch.save(model.state_dict(), PATH)",
-        )
-    return content
+    return require_dictionary(content, path)
+
+
+def require_dictionary(content: Any, path: Path) -> dict[Any, Any]:
+    """Raises SourceError where a file holds something else."""
+    if isinstance(content, dict):
+        return content
+    raise SourceError(
+        "bad-checkpoint",
+        "the checkpoint holds no dictionary",
+        where=path.name,
+        needed=type(content).__name__,
+        limit=HOLDS,
+        hint="save a state_dict: torch.save(model.state_dict(), PATH)",
+    )
+
+
+def unreadable(path: Path, error: Exception) -> SourceError:
+    """The refusal of a file that torch cannot read."""
+    return SourceError(
+        "bad-checkpoint",
+        f"the checkpoint cannot be read ({type(error).__name__})",
+        where=path.name,
+        limit=HOLDS,
+        hint="the file is damaged, or no torch file",
+    )
 
 
 def _refusal(path: Path, error: Exception) -> SourceError:
     asked = re.search(r"GLOBAL (\S+)", str(error))
     if asked is None:
-        return SourceError(
-            "bad-checkpoint",
-            "the checkpoint cannot be read",
-            where=path.name,
-            needed=type(error).__name__,
-            limit=HOLDS,
-            hint="the file is damaged, or no torch file",
-        )
+        return unreadable(path, error)
     return SourceError(
-        "unsafe-checkpoint",
-        "the file asks for code, which is never run",
+        UNSAFE,
+        "the file holds more than numbers: unpickling it would run code, and nothing was run",
         where=path.name,
         needed=asked[1],
         limit=HOLDS,
-        hint="where the file was made, save the numbers alone: torch.save(model.state_dict(), PATH)",
+        hint="where the file was made, save the numbers alone: torch.save(model.state_dict(), PATH); or, if you "
+        "trust whoever made it, --trust-pickle, which runs code from the file with all your rights",
     )
+
+
+def _refuse_torchscript(path: Path) -> None:
+    """An archive of torch.jit.save: a program, not weights; torch would load it without asking."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise SourceError(
+                "torchscript",
+                "the file is a TorchScript archive, a program and not a checkpoint",
+                where=path.name,
+                limit=HOLDS,
+                hint="save the weights of the module it was made from: torch.save(model.state_dict(), PATH)",
+            )

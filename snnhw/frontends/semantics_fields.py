@@ -1,0 +1,156 @@
+"""Single fields of Semantics that a user says (`--semantics`), and the question asked where they are missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import nir
+
+from snnhw.errors import SourceError
+from snnhw.limits import is_file
+from snnhw.semantics import OLD_NAMES, Semantics
+
+MAX_BYTES = 1 << 24
+
+NAMES = tuple(f.name for f in fields(Semantics))
+
+QUESTIONS = {
+    "dt": "dt (seconds of a step)",
+    "reset": "reset (zero, v_reset, subtract)",
+    "reset_timing": "reset_timing (same_step, next_step)",
+    "threshold": "threshold (gt: fires at v > threshold, ge: at v >= threshold)",
+    "multispike": "multispike (off, or the most spikes a neuron sends in one step)",
+    "v_min": "v_min (lower clip of the membrane, or null)",
+    "integrator": "integrator (euler: 1 - dt/tau, exp: exp(-dt/tau))",
+    "current_order": "current_order (same_step, next_step: which synaptic current the membrane sees)",
+    "v_init": "v_init (membrane at the start: a number, v_reset, v_leak)",
+}
+"""Field -> what is asked, for a file that says nothing of it."""
+
+IRRELEVANT: dict[str, Any] = {
+    "dt": 1.0,
+    "reset": "zero",
+    "reset_timing": "same_step",
+    "threshold": "gt",
+    "multispike": 1,
+    "v_min": None,
+    "integrator": "euler",
+    "current_order": "same_step",
+    "v_init": 0.0,
+    "time_layout": "TNC",
+    "nodes": {},
+}
+"""What a field is set to where nothing in the graph depends on it."""
+
+
+def read_fields(text: str) -> dict[str, Any]:
+    """Fields from --semantics: the path of a JSON file, or the JSON object itself.
+
+    Raises:
+        SourceError: 'no-such-file', 'bad-semantics'.
+    """
+    where = "--semantics"
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        where = path.name
+        if not is_file(path):
+            raise SourceError("no-such-file", "there is no such file", where=text)
+        if path.stat().st_size > MAX_BYTES:
+            raise SourceError("bad-semantics", "the semantics file is too large", where=where, limit=MAX_BYTES)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError("bad-semantics", f"the semantics file cannot be read: {error}", where=where) from None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceError("bad-semantics", f"the semantics are not JSON: {error}", where=where) from None
+    return known_fields(content, where)
+
+
+def known_fields(content: Any, where: str) -> dict[str, Any]:
+    """By today's names (`comparison`, `max_spikes` are older ones); raises SourceError for unknown ones."""
+    found = _renamed(content, where)
+    nodes = found.get("nodes", {})
+    if not isinstance(nodes, Mapping):
+        raise _not_an_object("nodes", nodes, where)
+    if "nodes" in found:
+        found["nodes"] = {str(node): _renamed(row, f"{where}: nodes.{node}") for node, row in nodes.items()}
+    return found
+
+
+def _renamed(content: Any, where: str) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise _not_an_object("the semantics", content, where)
+    found: dict[str, Any] = {OLD_NAMES.get(str(name), str(name)): value for name, value in content.items()}
+    unknown = sorted(set(found) - set(NAMES))
+    if unknown:
+        raise SourceError(
+            "bad-semantics",
+            "the semantics have a field that does not exist",
+            where=where,
+            needed=", ".join(unknown),
+            limit=", ".join(NAMES),
+        )
+    return found
+
+
+def _not_an_object(what: str, value: Any, where: str) -> SourceError:
+    return SourceError(
+        "bad-semantics",
+        f"{what} must be a JSON object",
+        where=where,
+        needed=type(value).__name__,
+        limit='{"field": value}',
+    )
+
+
+def merged(base: Mapping[str, Any], said: Mapping[str, Any], where: str) -> Semantics:
+    """Semantics with single fields over a full set; a hard reset needs no timing of its own.
+
+    Raises:
+        SourceError: 'bad-semantics' for a value that cannot be.
+    """
+    nodes = {name: dict(row) for name, row in base.get("nodes", {}).items()}
+    for name, row in said.get("nodes", {}).items():
+        nodes[name] = _timed({**nodes.get(name, {}), **row}, row)
+    try:
+        return Semantics(**_timed({**base, **said, "nodes": nodes}, said))
+    except SourceError as error:
+        error.where = where
+        raise
+
+
+def _timed(full: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    if said.get("reset", "subtract") != "subtract" and "reset_timing" not in said:
+        full["reset_timing"] = "same_step"
+    return full
+
+
+def open_questions(graph: nir.NIRGraph, said: Mapping[str, Any]) -> list[str]:
+    """Fields that change this graph's spikes and that nobody has said."""
+    return [name for name in QUESTIONS if name not in said and _matters(name, graph, said)]
+
+
+def _matters(name: str, graph: nir.NIRGraph, said: Mapping[str, Any]) -> bool:
+    kinds = {type(node) for node in graph.nodes.values()}
+    spiking = {nir.IF, nir.LIF, nir.CubaLIF}
+    filters = {nir.I, nir.LI, nir.CubaLI}
+    decaying = {nir.LIF, nir.LI, nir.CubaLIF, nir.CubaLI}
+    match name:
+        case "dt":
+            return bool(kinds & (spiking | filters | {nir.Delay}))
+        case "integrator":
+            return bool(kinds & decaying)
+        case "reset_timing":
+            return bool(kinds & spiking) and said.get("reset", "subtract") == "subtract"
+        case "current_order":
+            return bool(kinds & {nir.CubaLIF, nir.CubaLI}) or bool(kinds & {nir.I, nir.LI} and kinds & spiking)
+        case "v_init":
+            return bool(kinds & (spiking | filters))
+        case _:
+            return bool(kinds & spiking)
