@@ -10,9 +10,21 @@ if TYPE_CHECKING:
     from snnhw.artifact import load, save
     from snnhw.errors import SnnhwError
     from snnhw.frontends.ann import convert_source as convert
+    from snnhw.frontends.live_module import load_module
     from snnhw.frontends.options import SourceOptions
 
-__all__ = ["SnnhwError", "SourceOptions", "compare", "compile", "convert", "load", "run", "run_float", "save"]
+__all__ = [
+    "SnnhwError",
+    "SourceOptions",
+    "compare",
+    "compile",
+    "convert",
+    "load",
+    "load_module",
+    "run",
+    "run_float",
+    "save",
+]
 
 _HOME = {
     "compare": "snnhw.api",
@@ -21,6 +33,7 @@ _HOME = {
     "run": "snnhw.api",
     "run_float": "snnhw.api",
     "load": "snnhw.artifact",
+    "load_module": "snnhw.frontends.live_module",
     "save": "snnhw.artifact",
     "SnnhwError": "snnhw.errors",
     "SourceOptions": "snnhw.frontends.options",

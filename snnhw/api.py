@@ -7,7 +7,6 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import nir
 import numpy as np
 from torch import Tensor, nn
 
@@ -18,13 +17,15 @@ from snnhw.encoding import data_hash, encode, real_steps
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
 from snnhw.engines.observe import Predictions, Recorder
+from snnhw.engines.replayed import check_replay
 from snnhw.errors import DataError, SourceError
-from snnhw.frontends import load_source
+from snnhw.frontends import load_model
 from snnhw.frontends.check import Check, check_import, require_equal, run_graph
-from snnhw.frontends.checkpoint import DEFAULT, import_module
-from snnhw.frontends.graph import NEURONS, predecessors, validate
+from snnhw.frontends.checkpoint import DEFAULT
+from snnhw.frontends.graph import validate
+from snnhw.frontends.live_module import load_module
 from snnhw.frontends.options import SourceOptions, refuse_unused
-from snnhw.frontends.source import Source
+from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import samples_at_once
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import SUMS, lower, lower_for
@@ -34,6 +35,8 @@ from snnhw.network import Array, FloatNeuron, Network
 from snnhw.quantize.activity import CALIBRATION_SAMPLES, calibration_samples
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.quantize import Quantized, quantize
+from snnhw.quantize.spikes import require_lossless
+from snnhw.quantize.verbatim import lowered, verbatim
 from snnhw.semantics import Deployment, Semantics
 from snnhw.target import Target, load_target
 
@@ -54,10 +57,11 @@ Stage = Callable[[str], None]
 
 
 def compile(
-    source: str | Path | Source | nn.Module,
+    source: str | Path | Source | IntegerSource | nn.Module,
     example_input: Tensor | Array | None = None,
     *,
     target: str | Target,
+    steps: int | None = None,
     calibrate: Array | None = None,
     weight_bits: int | None = None,
     deployment: Deployment | None = None,
@@ -71,9 +75,10 @@ def compile(
 
     Args:
         source: a checkpoint (`options`: what it does not say itself), NIR file, ONNX file of a ReLU network (takes
-            `options.steps` and `calibrate`), an imported `Source`, or a live module of snnhw's neurons that takes
-            (T, N, *input shape). A ReLU module becomes a Source by `snnhw.convert`.
-        example_input: for a live module: one input (T, N, *input shape).
+            `options.steps` and `calibrate`), an imported `Source`, or a live module of SpikingJelly, snnTorch, sinabs,
+            Norse, Rockpool or snnhw's own neurons. A ReLU module becomes a Source by `snnhw.convert`.
+        example_input: for a live module: what its forward takes for one run; `load_module` says more.
+        steps: for a live module that takes one step a call: T, where the example does not say it.
         target: a shipped target's name, a path to a .toml file, or a Target.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint are used,
             and without any the scales come from the weights alone.
@@ -87,7 +92,9 @@ def compile(
     """
     chip = load_target(target) if isinstance(target, str) else target
     stage("import")
-    imported = _imported(source, example_input, deployment, semantics, options, calibrate)
+    imported = _imported(source, example_input, steps, deployment, semantics, options, calibrate)
+    if isinstance(imported, IntegerSource):
+        return _verbatim(imported, chip, calibrate, {"--weight-bits": weight_bits, "--hard-reset": hard_reset}, stage)
     validate(imported.graph)
     stage("lower")
     network = lower_for(imported, chip, sums)
@@ -103,8 +110,38 @@ def compile(
     return _artifact(imported, chip, quantized, checks, samples)
 
 
+def _verbatim(
+    imported: IntegerSource, chip: Target, samples: Array | None, flags: Mapping[str, Any], stage: Stage
+) -> Artifact:
+    """An artifact of integers that are there already: nothing is quantised."""
+    idle = [name for name, value in flags.items() if value]
+    if idle:
+        raise SourceError(
+            "unused-flag",
+            "the network is integers already: they are taken as they are",
+            where=str(imported.origin["file"]),
+            needed=", ".join(idle),
+            hint="leave it out",
+        )
+    stage("lower")
+    network = lowered(imported, chip)
+    stage("quantise")
+    quantized = verbatim(imported, network, chip)
+    stage("check")
+    checks = [require_equal(check_replay(imported, quantized, samples))]
+    if samples is not None:
+        checks.append(_integer_check(quantized, imported.deployment, samples))
+    stage("map")
+    return _artifact(imported, chip, quantized, checks, samples)
+
+
+def _lowered(imported: Source | IntegerSource, chip: Target, sums: str) -> Network[FloatNeuron]:
+    """The float network of any source, as a target can hold it."""
+    return lowered(imported, chip) if isinstance(imported, IntegerSource) else lower_for(imported, chip, sums)
+
+
 def _artifact(
-    imported: Source, chip: Target, quantized: Quantized, checks: list[Check], samples: Array | None
+    imported: Source | IntegerSource, chip: Target, quantized: Quantized, checks: list[Check], samples: Array | None
 ) -> Artifact:
     """The placed network with everything that is known of it."""
     mapping = place(quantized.network, chip)
@@ -132,43 +169,26 @@ def _artifact(
 def _imported(
     source: Any,
     example: Any,
+    steps: int | None,
     deployment: Deployment | None,
     semantics: Semantics,
     options: SourceOptions | None,
     samples: Array | None,
-) -> Source:
+) -> Source | IntegerSource:
     if not isinstance(source, nn.Module):
         return _read(source, options, samples)
     refuse_unused(set(options.given if options else ()), type(source).__name__, "nothing: a module says itself")
-    if deployment is None:
-        if example is None or len(example.shape) < 3:
-            raise SourceError(
-                "needs-example",
-                "a live module needs an example input",
-                where=type(source).__name__,
-                needed="(T, N, *input shape)",
-                hint="give example_input=, or deployment=",
-            )
-        shape = tuple(int(n) for n in example.shape)
-        deployment = Deployment(shape[0], "spikes", shape[2:], "rate")
-        graph = import_module(source, deployment, semantics).graph
-        deployment = replace(deployment, readout=_readout_of(graph))
-    return import_module(source, deployment, semantics)
+    return load_module(source, example, steps=steps, deployment=deployment, semantics=semantics)
 
 
-def _read(source: Source | str | Path, options: SourceOptions | None, samples: Array | None = None) -> Source:
+def _read(
+    source: Source | IntegerSource | str | Path, options: SourceOptions | None, samples: Array | None = None
+) -> Source | IntegerSource:
     """A file with its options; what is imported already takes none."""
-    if not isinstance(source, Source):
-        return load_source(source, options, samples)
+    if not isinstance(source, (Source, IntegerSource)):
+        return load_model(source, options, samples)
     refuse_unused(set(options.given if options else ()), "an imported source", "nothing: it was read already")
     return source
-
-
-def _readout_of(graph: nir.NIRGraph) -> str:
-    """'rate' when the output shows the spikes of one neuron node, else 'mean'."""
-    (output,) = (name for name, node in graph.nodes.items() if isinstance(node, nir.Output))
-    ends = predecessors(graph)[output]
-    return "rate" if len(ends) == 1 and isinstance(graph.nodes[ends[0]], NEURONS) else "mean"
 
 
 def real_input(samples: Array, deployment: Deployment) -> Array:
@@ -183,6 +203,8 @@ def stage_checks(source: Source, network: Network[FloatNeuron], real: Array | No
         real = np.random.default_rng(0).random(shape)
         if source.deployment.encoding != "direct":
             real = (real < 0.3).astype(np.float64)
+        if source.replay is not None:
+            real = np.concatenate([source.replay.example[:1], source.replay.like(real)])
     decisions = source.deployment.steps * sum(p.size for p in network.computed)
     x = real[: 1 if decisions > CHECK_VALUES else CHECK_SAMPLES]
     graph = run_graph(source, x)
@@ -236,7 +258,8 @@ def _with_steps(artifact: Artifact, steps: int) -> Artifact:
     network = artifact.network
     scale = network.readout.scale * (network.steps / steps if network.readout.kind == "mean" else 1.0)
     network = replace(network, steps=steps, readout=replace(network.readout, scale=scale))
-    bounds = (bound(p.name, p.kind, p.model, *arriving_range(network, p), steps) for p in network.computed)
+    bounds = [bound(p.name, p.kind, p.model, *arriving_range(network, p), steps) for p in network.computed]
+    require_lossless(network, artifact.rationale, bounds)
     return replace(
         artifact,
         network=network,
@@ -262,7 +285,8 @@ def run(
         record: None, 'spikes', or 'state' (spikes, u and v).
 
     Returns:
-        `output` (samples, T, outputs...), `counts` (its sum over T), `predictions`, and `spikes/NAME`, `u/NAME`,
+        `output` (samples, T, outputs...), `counts` (its sum over T), `predictions`, `saturations` (how often u wrapped
+        or v was clipped at 24 bit), and `spikes/NAME`, `u/NAME`,
         `v/NAME` (samples, T, neurons...) as asked for.
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
@@ -280,18 +304,30 @@ def _chunks(artifact: Artifact, x: Array, progress: Callable[[int, int], None] |
 
 
 def run_float(
-    source: Source | str | Path, x: Array, *, record: bool = False, options: SourceOptions | None = None
+    source: Source | IntegerSource | str | Path | nn.Module,
+    x: Array,
+    example_input: Tensor | Array | None = None,
+    *,
+    record: bool = False,
+    steps: int | None = None,
+    deployment: Deployment | None = None,
+    options: SourceOptions | None = None,
 ) -> dict[str, Array]:
-    """Run a source's lowered float network in float64; the keys are those of `run`."""
-    imported = _read(source, options)
-    network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
+    """Run a source's lowered float network in float64; keys are those of `run`, arguments those of `compile`."""
+    if isinstance(source, nn.Module):
+        source = load_module(source, example_input, steps=steps, deployment=deployment)
+    imported = _read(source, replace(options or SourceOptions(), data=x.shape))
+    if isinstance(imported, IntegerSource):
+        network = imported.reference
+    else:
+        network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
     engine = FloatEngine(network, imported.deployment)
     parts = [engine.record(x[first : first + CHUNK], record) for first in range(0, len(x), CHUNK)]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def compare(
-    source: Source | str | Path,
+    source: Source | IntegerSource | str | Path,
     artifact: Artifact | str | Path,
     x: Array,
     y: Array | None = None,
@@ -309,9 +345,9 @@ def compare(
         DataError: the artifact was compiled from another network than the source.
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    imported = _read(source, (options or SourceOptions()).remembering(compiled.source))
+    imported = _read(source, replace(options or SourceOptions(), data=x.shape).remembering(compiled.source))
     deployment = replace(compiled.deployment, input_shape=imported.deployment.input_shape)
-    network = lower_for(imported, compiled.target, compiled.reference.notes.get(SUMS, Sums.CHEAPEST))
+    network = _lowered(imported, compiled.target, compiled.reference.notes.get(SUMS, Sums.CHEAPEST))
     network = replace(network, steps=compiled.steps)
     odd = _odd_parts(compiled.reference, network)
     if odd:

@@ -17,7 +17,7 @@ import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, SnnhwError
-from snnhw.limits import require_small
+from snnhw.limits import is_file, require_small
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.network import (
     Array,
@@ -179,7 +179,7 @@ def _hash(content: MappingABC[str, Any], blobs: MappingABC[str, bytes]) -> str:
 def load(path: str | Path) -> Artifact:
     """Read and check; raises ArtifactError for missing, damaged or foreign files and other schema versions."""
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ArtifactError("no-such-file", "there is no such file", where=str(path))
     try:
         require_small(path)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from snnhw.errors import DataError, SnnhwError
-from snnhw.limits import require_small
+from snnhw.limits import is_file, require_small
 from snnhw.network import Array
 
 
@@ -34,7 +34,7 @@ def load_samples(path: str | Path) -> Samples:
     `x/NAME` of several inputs are joined in the order of their names.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError("no-such-file", "there is no such file", where=str(path))
     try:
         with _opened(path) as content:
@@ -73,6 +73,10 @@ def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
     x, y = found["x"], found.get("y")
     if x.dtype.kind not in "fiub":
         raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=f"{where}: x")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise DataError(
+            "bad-data", "samples hold values that are not finite", where=f"{where}: x", hint="remove NaN and infinity"
+        )
     if x.ndim < 2 or x.shape[0] == 0:
         raise DataError(
             "bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}"
@@ -119,17 +123,20 @@ def save_arrays(path: str | Path, arrays: dict[str, Any]) -> None:
 def load_recording(path: str | Path) -> dict[str, Array]:
     """Arrays that `snnhw run --record` wrote; raises DataError for anything else."""
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError("no-such-file", "there is no such file", where=str(path))
     try:
         with _opened(path) as content:
-            return {name: content[name] for name in content}
+            found = {name: content[name] for name in content}
     except SnnhwError:
         raise
     except Exception as error:  # as above
         raise DataError(
             "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name
         ) from error
+    if not found:
+        raise DataError("bad-data", "the file holds no arrays", where=path.name)
+    return found
 
 
 def require_labels(y: Array, classes: int) -> None:

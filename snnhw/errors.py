@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+LONGEST = 1000
+"""Characters of one part of a message."""
+
 
 class SnnhwError(Exception):
     """A refused model, target or data.
@@ -36,18 +39,26 @@ class SnnhwError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        lines = [f"{self.code}: {self.message}"]
+        lines = [f"{self.code}: {_shown(self.message)}"]
         for label in ("where", "needed", "limit", "hint"):
             value = getattr(self, label)
             if value is not None:
-                lines.append(f"  {label}: {value}")
+                lines.append(f"  {label}: {_shown(value)}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The same five parts for `--json`."""
         parts = {"where": self.where, "needed": self.needed, "limit": self.limit, "hint": self.hint}
-        given = {key: str(value) for key, value in parts.items() if value is not None}
-        return {"code": self.code, "message": self.message, **given}
+        given = {key: _shown(value) for key, value in parts.items() if value is not None}
+        return {"code": self.code, "message": _shown(self.message), **given}
+
+
+def _shown(value: Any) -> str:
+    """Text as a terminal can take it: names in a file can be megabytes long, or hold commands to the terminal."""
+    text = str(value)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} … ({len(text) - LONGEST} more characters)"
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 class SourceError(SnnhwError):

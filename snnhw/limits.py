@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from snnhw.errors import SnnhwError
 
 MAX_BYTES = 4 << 30
+"""Of a file, and of what it unpacks to."""
+
+BOMB_BYTES, BOMB_RATIO = 256 << 20, 300
+"""A zip that unpacks to more bytes than these, and to more times its own size, is taken for a bomb."""
+
+MAX_SAMPLE = 1 << 28
+"""Values (T x input shape) of one sample."""
 
 MAX_VALUES = 1 << 25
 """Values (samples x steps x neurons) of one population in memory at once; an engine holds several arrays of them."""
@@ -18,18 +27,45 @@ def samples_at_once(values: int, most: int) -> int:
     return max(1, min(most, MAX_VALUES // max(values, 1)))
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file that can be opened; raises SnnhwError 'cannot-read' where the system forbids to look."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb"):
+            return True
+    except (OSError, ValueError) as error:  # no rights, or a path that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SnnhwError("cannot-read", f"the file cannot be read: {reason}", where=str(path)) from None
+
+
+def require_sample(steps: int, shape: Sequence[int], where: str) -> None:
+    """Raises SnnhwError 'too-big' where one sample would have more values than are held in memory."""
+    if steps * prod(shape) > MAX_SAMPLE:
+        raise SnnhwError(
+            "too-big",
+            "one sample has too many values",
+            where=where,
+            needed=f"{steps} steps of {' x '.join(map(str, shape))} values",
+            limit=f"{MAX_SAMPLE} values",
+        )
+
+
 def require_small(path: str | Path) -> None:
     """Raises SnnhwError 'too-big' where a file, or what a zip says it unpacks to, is beyond MAX_BYTES."""
     path = Path(path)
-    size = path.stat().st_size
+    size = stored = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = max(size, sum(info.file_size for info in archive.infolist()))
-    if size > MAX_BYTES:
+    bomb = size > BOMB_BYTES and size > BOMB_RATIO * stored
+    if size > MAX_BYTES or bomb:
         raise SnnhwError(
             "too-big",
             "the file unpacks to too much",
             where=path.name,
             needed=f"{size} bytes",
-            limit=f"{MAX_BYTES} bytes",
+            limit=f"{BOMB_RATIO} times the file's {stored} bytes" if bomb else f"{MAX_BYTES} bytes",
+            hint="if it is what it says, save it without compression (numpy.savez)" if bomb else None,
         )

@@ -165,16 +165,8 @@ def to_metadata(semantics: Semantics, deployment: Deployment) -> dict[str, str]:
 
 
 def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, Deployment]:
-    """Read it back; raises SourceError when the graph does not carry it."""
-    raw = metadata.get(METADATA_KEY)
-    if raw is None:
-        raise SourceError(
-            "no-semantics",
-            "a NIR graph does not determine the spikes, and this one does not carry snnhw metadata",
-            where=where,
-            needed="dt, comparison (> or >=), reset (zero, subtract, v_reset), T, encoding, readout",
-            hint="export it with snnhw compile --emit-nir; dialects of other frameworks are not supported yet",
-        )
+    """Read back what a graph of ours carries; raises SourceError when it is damaged."""
+    raw = metadata[METADATA_KEY]
     try:
         content = json.loads(raw.decode() if isinstance(raw, bytes) else str(raw))
         if content["version"] not in (1, METADATA_VERSION):
@@ -186,7 +178,7 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
     except SourceError as error:
         error.where = where
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError("bad-semantics", f"the snnhw metadata cannot be read: {error}", where=where) from None
 
 

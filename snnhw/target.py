@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snnhw.errors import TargetError
+from snnhw.limits import is_file
 from snnhw.shipped import shipped_folder
 
 GRADES = ("measured-fit", "simulated", "scaled", "inherited", "assumed", "published", "definition")
@@ -78,13 +79,33 @@ def available() -> list[str]:
     )
 
 
+def variants() -> list[str]:
+    """Names of targets that are a shipped one with some numbers besides its own; no chips of their own, so not listed."""
+    return sorted(path.name.removesuffix(".toml") for path in (shipped_folder("targets") / "variants").iterdir())
+
+
+def _variant_text(name: str) -> str:
+    """The base's file with the variant's numbers in their section."""
+    said = (shipped_folder("targets") / "variants" / f"{name}.toml").read_text(encoding="utf-8")
+    base = tomllib.loads(said)["base"]
+    text = (shipped_folder("targets") / f"{base}.toml").read_text(encoding="utf-8")
+    head, _, lines = said.partition("[numeric]\n")
+    return head.partition("base =")[0] + text.replace("[numeric]\n", f"[numeric]\n{lines.strip()}\n", 1)
+
+
 def load_target(name: str) -> Target:
     """A shipped target by name, or one from a path that ends in `.toml`."""
     if name.endswith(".toml"):
         path = Path(name)
-        if not path.is_file():
+        if not is_file(path):
             raise TargetError("unknown-target", f"no target file {name}", hint="give an existing .toml file")
-        return parse_target(path.stem, path.read_text(encoding="utf-8"))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise TargetError("bad-target", f"not text: {error}", where=path.name) from None
+        return parse_target(path.stem, text)
+    if name in variants():
+        return parse_target(name, _variant_text(name))
     if name not in available():
         raise TargetError(
             "unknown-target", f"no target named {name!r}", hint="choose one of: " + ", ".join(available())
@@ -96,7 +117,7 @@ def parse_target(name: str, text: str) -> Target:
     """Read and check a target file's text; raises TargetError with the key that is wrong."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise TargetError("bad-target", f"not TOML: {error}", where=f"{name}.toml") from None
     if data.get("profile") not in PROFILES:
         raise TargetError(

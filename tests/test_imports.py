@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "snnhw"
 
-STAGES = ("frontends", "lowering", "quantize", "mapping", "artifact", "engines", "chip", "comparison", "report")
+STAGES = ("frontends", "lowering", "quantize", "mapping", "artifact", "engines", "chip", "comparison", "report", "export")
 SHARED = {
     "errors",
     "fixed",

@@ -118,7 +118,8 @@ class ChipObserver:
             raise EngineError("no-state", "active updates are counted from u and v, the engine gave none", where=p.name)
         flat = (batch, steps, p.size)
         spikes, u, v = (x.reshape(flat) for x in (record.spikes, record.u, record.v))
-        return count_active(spikes, u, v, p.model.v_init, self._biased[p.name], cost.slot, len(cost.at))
+        start = np.broadcast_to(p.model.v_init, p.shape).reshape(p.size)
+        return count_active(spikes, u, v, start, self._biased[p.name], cost.slot, len(cost.at))
 
     @property
     def counts(self) -> Counts:

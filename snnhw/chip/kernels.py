@@ -24,7 +24,7 @@ def _active(spikes, u, v, v_init, biased, slot, out):  # type: ignore[no-untyped
     for b in range(batch):
         for t in range(steps):
             for n in range(size):
-                before = v[b, t - 1, n] if t > 0 else v_init
+                before = v[b, t - 1, n] if t > 0 else v_init[n]
                 if (before != 0) | (u[b, t, n] != 0) | (spikes[b, t, n] != 0) | biased[n]:
                     out[b, t, slot[n]] += 1
 
@@ -37,17 +37,17 @@ def count_events(values: Array, class_of: Array, classes: int) -> tuple[Array, A
     return per_neuron, histogram
 
 
-def count_active(spikes: Array, u: Array, v: Array, v_init: int, biased: Array, slot: Array, slots: int) -> Array:
+def count_active(spikes: Array, u: Array, v: Array, v_init: Array, biased: Array, slot: Array, slots: int) -> Array:
     """Active updates per sample, step and slot of neurons, int64 (B, T, slots).
 
-    Arrays are (B, T, N), `slot` and `biased` (N,).
+    Arrays are (B, T, N), `v_init`, `slot` and `biased` (N,).
 
     An update is active when v before the step, u, the bias or the spike is not zero (SANA-FE's rule, reference §1,
     with 'an input arrived' read from u: inputs that cancel exactly count as none).
     """
     out = np.zeros((*spikes.shape[:2], slots), np.int64)
-    narrow_u, narrow_v = (np.ascontiguousarray(x, np.int32) for x in (u, v))
-    _active(_narrow(spikes), narrow_u, narrow_v, np.int32(v_init), biased, slot, out)
+    narrow_u, narrow_v, start = (np.ascontiguousarray(x, np.int32) for x in (u, v, v_init))
+    _active(_narrow(spikes), narrow_u, narrow_v, start, biased, slot, out)
     return out
 
 

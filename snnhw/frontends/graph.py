@@ -339,7 +339,7 @@ def _finite(name: str, node: nir.NIRNode) -> None:
                 "not-finite",
                 f"{bad} values are NaN or infinite",
                 where=f"{name}.{field}",
-                needed="finite numbers",
+                limit="finite numbers",
                 hint="retrain or repair the checkpoint",
             )
 

@@ -89,9 +89,10 @@ def _matrix(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_sha
     rows = []
     for first in range(0, outputs, PROBE_BATCH):
         unit = torch.eye(outputs, dtype=torch.float64)[first : first + PROBE_BATCH]
-        x = torch.zeros(len(unit), *pre_shape, dtype=torch.float64, requires_grad=True)
-        y = run_chain(chain, x)
-        (row,) = torch.autograd.grad(y, x, unit.reshape(y.shape))
+        with torch.enable_grad():  # a caller may be in no_grad
+            x = torch.zeros(len(unit), *pre_shape, dtype=torch.float64, requires_grad=True)
+            y = run_chain(chain, x)
+            (row,) = torch.autograd.grad(y, x, unit.reshape(y.shape))
         rows.append(row.reshape(len(unit), -1).numpy())
     return np.concatenate(rows)
 

@@ -42,8 +42,13 @@ class Reader:
         self.shapes: dict[str, Shape] = {}
         # value of every node when no neuron fires: what biases alone give, by the steps it comes late
         self.offsets: dict[str, dict[int, Tensor]] = {}
-        for name in self.order:
-            self._measure(name)
+        waiting = list(self.order)
+        for name in waiting:
+            known = not self.before[name] or any(pre in self.offsets for pre in self.before[name])
+            if known or len(waiting) >= len(self.order) ** 2:
+                self._measure(name)
+            else:  # it reads a loop's Delay, which comes later
+                waiting.append(name)
 
     def _measure(self, name: str) -> None:
         """Shape and offsets of a node, from the nodes before it; what feeds back brings no shape of its own."""

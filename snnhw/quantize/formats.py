@@ -25,6 +25,7 @@ class Formats:
         threshold_max: largest threshold, in membrane units; never above what a membrane can hold.
         bias_bits: bits of a signed bias mantissa.
         bias_exponents: how many exponents a bias mantissa may have; 1 means none but 0.
+        bias_exponent_min: smallest of them (netx has one only).
         payload: largest value of a graded spike; 1 where there are none.
         exponent_max: largest power of two that the weights of a projection can be multiplied by.
     """
@@ -40,6 +41,7 @@ class Formats:
     bias_exponents: int
     payload: int
     exponent_max: int = 0
+    bias_exponent_min: int = 0
 
     @property
     def stock(self) -> bool:
@@ -76,6 +78,7 @@ def formats_of(target: Target, weight_bits: int | None) -> Formats:
         bias_exponents=1 << int(target["numeric.bias_exp_bits"]),
         payload=(1 << int(target["numeric.payload_bits"])) - 1,
         exponent_max=max(int(target["numeric.weight_exp_max"]), 0),
+        bias_exponent_min=int(target.get("numeric.bias_exp_min", 0)),
     )
 
 

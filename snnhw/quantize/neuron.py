@@ -73,15 +73,15 @@ def _refuse_per_neuron(population: Population[FloatNeuron], target: Target) -> N
     """Parameters that differ inside a population, where the target has one for all of it."""
     n = population.model
     levels: tuple[tuple[str, str, Level | None], ...] = (
-        ("vth_per_neuron", "threshold", n.threshold),
-        ("decay_per_neuron", "membrane decay", n.v_keep),
-        ("decay_per_neuron", "current decay", n.u_keep),
-        ("levels_per_neuron", "initial v", n.v_init),
-        ("levels_per_neuron", "reset potential", n.v_reset if n.reset is Reset.V_RESET else None),
-        ("levels_per_neuron", "lower clip of v", n.v_min),
+        ("numeric.vth_per_neuron", "threshold", n.threshold),
+        ("numeric.decay_per_neuron", "membrane decay", n.v_keep),
+        ("numeric.decay_per_neuron", "current decay", n.u_keep),
+        ("numeric.levels_per_neuron", "initial v", n.v_init),
+        ("numeric.levels_per_neuron", "reset potential", n.v_reset if n.reset is Reset.V_RESET else None),
+        ("numeric.levels_per_neuron", "lower clip of v", n.v_min),
     )
     for key, what, level in levels:
-        if level is not None and np.ndim(level) and np.ptp(level) and not target[f"numeric.{key}"]:
+        if level is not None and np.ndim(level) and np.ptp(level) and not target[key]:
             raise _unsupported(population.name, what, "one per neuron", "one per population", target)
 
 
@@ -148,8 +148,8 @@ def make_neuron(
     grain = _grain(n, even) if formats.stock else 1
     bias, bias_why = _bias(n, unit, formats, grain, name)
     rows = [
-        _row(name, "du", _text(du), _text(n.u_keep), f"4096 * (1 - {_said(n.u_keep)})"),
-        _row(name, "dv", _text(dv), _text(n.v_keep), f"4096 * (1 - {_said(n.v_keep)}); keeps {_kept(dv)} per step"),
+        _row(name, "du", _text(du), _text(n.u_keep), f"4096 * (1 - {said(n.u_keep)})"),
+        _row(name, "dv", _text(dv), _text(n.v_keep), f"4096 * (1 - {said(n.v_keep)}); keeps {_kept(dv)} per step"),
         _row(name, "scale", _text(scale), 1.0, "weight units per real unit"),
         _row(name, "act_shift", shift, None, "largest shift of the sum at which 24 bit are proven, else the smallest"),
         _row(name, "bias", _text(bias), _text(n.bias), bias_why),
@@ -258,7 +258,7 @@ def _bias(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str)
     want = np.asarray(n.bias * unit)
     most = (1 << (formats.bias_bits - 1)) - 1
     for exponent in range(formats.bias_exponents):
-        if (1 << exponent) < grain:
+        if (1 << exponent) < max(grain, 1 << formats.bias_exponent_min):
             continue
         mantissa = np.rint(want / (1 << exponent))
         if np.abs(mantissa).max(initial=0) <= most:
@@ -296,7 +296,8 @@ def _row(population: str, parameter: str, integer: Any, real: Any, why: str) -> 
     return {"population": population, "parameter": parameter, "integer": integer, "real": real, "why": why}
 
 
-def _said(x: Level) -> str:
+def said(x: Level) -> str:
+    """One number, or the range of an array, for a sentence."""
     low, high = np.min(x), np.max(x)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 

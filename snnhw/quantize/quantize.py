@@ -250,7 +250,9 @@ class _Work:
                 other = seen.cumsum(axis=1)
             peak = PEAK_MARGIN * float(max(np.abs(seen).max(), np.abs(other).max(initial=0.0)))
         else:
-            low, high = arriving_range(self.placed, population)
+            most = {p.name: p.payload for p in self.populations if p.kind is not Kind.INPUT}
+            sent = tuple(replace(p, payload=most.get(p.name, p.payload)) for p in self.placed.populations)
+            low, high = arriving_range(replace(self.placed, populations=sent), population)
             bias = np.abs(np.broadcast_to(n.bias, population.shape)).max()
             current = max(np.abs(low).max(), np.abs(high).max()) * _gathered(n.u_keep, self.placed.steps)
             peak = float(current + bias) * _gathered(n.v_keep, self.placed.steps) + float(np.abs(n.v_init).max())

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from snnhw.network import FloatNeuron, Kind, Network, Population, Reset, ResetTiming
+from snnhw.quantize.neuron import said
 from snnhw.target import Target
 
 
@@ -32,7 +35,7 @@ def reset_rows(before: Network[FloatNeuron], after: Network[FloatNeuron]) -> lis
             "parameter": "reset",
             "integer": str(after[p.name].model.reset),
             "real": str(p.model.reset),
-            "why": lost + (f", and v starts at 0 instead of {p.model.v_init:g}" if p.model.v_init else ""),
+            "why": lost + (f", and v starts at 0 instead of {said(p.model.v_init)}" if np.any(p.model.v_init) else ""),
         }
         for p in before.computed
         if after[p.name].model.reset is not p.model.reset

@@ -187,7 +187,10 @@ class Trial:
             arrays = parts(self.network, projection.op)
             units = scale_rows(projection.op, arrays, np.asarray(unit), self.population.shape, projection.name)[""]
             errors = (units - round_weights(units, 1.0, formats)).reshape(len(units), -1)
-            rows = self.moments[projection.op].variance(errors)
+            met = self.moments[projection.op]
+            rows = met.variance(errors)
+            if np.any(self.population.model.u_keep):  # the mean of a filtered current is not taken into the bias
+                rows = rows + np.square(errors @ met.mean)
             shape = (-1, 1, 1) if isinstance(projection.op, Conv) else self.population.shape
             total = total + rows.reshape(shape) * 4.0 ** self.powers[projection.op] / scale**2
         if self.population.kind is not Kind.ACCUMULATOR:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from snnhw.errors import DataError
 from snnhw.network import Array, FloatNeuron, Network, Population
 from snnhw.quantize.bounds import Bound
 from snnhw.quantize.formats import Formats
@@ -16,6 +18,9 @@ LOOP_SPIKES = 255
 
 LOOP_MARGIN = 4
 """Limit inside a loop over the most spikes that calibration data reached, rounded up to 2**k - 1."""
+
+
+LOSSLESS = "all that the membrane is proven to reach"
 
 
 def closes_loop(network: Network[Any], name: str) -> bool:
@@ -49,7 +54,7 @@ def with_proven_limit(made: Made, population: Population[FloatNeuron], limit: Bo
     chosen = max(1, min(most, limit.spikes))
     lossless = chosen >= min(limit.spikes, wanted)
     why = (
-        f"all that the membrane is proven to reach: {limit.spikes} thresholds"
+        f"{LOSSLESS}: {limit.spikes} thresholds"
         if lossless
         else f"approximate: at most {most}, more spikes in one step are lost; the membrane may reach {limit.spikes}"
     )
@@ -61,3 +66,18 @@ def with_proven_limit(made: Made, population: Population[FloatNeuron], limit: Bo
         "why": why,
     }
     return Made(replace(made.neuron, max_spikes=chosen), (*made.rows, row))
+
+
+def require_lossless(network: Network[Any], rationale: Iterable[Mapping[str, Any]], bounds: Iterable[Bound]) -> None:
+    """Refuse another T at which a population that was compiled to lose no spike could lose some."""
+    lossless = {row["population"] for row in rationale if row["parameter"] == "max_spikes" and LOSSLESS in row["why"]}
+    for found in bounds:
+        if found.population in lossless and found.spikes > network[found.population].model.max_spikes:
+            raise DataError(
+                "more-spikes",
+                "in so many steps more spikes can be sent in one step than the network was compiled for",
+                where=found.population,
+                needed=f"{found.spikes} spikes, {found.steps} steps",
+                limit=f"{network[found.population].model.max_spikes} spikes",
+                hint="compile it for that number of steps",
+            )

@@ -110,7 +110,7 @@ def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Target, formats
         limit = f"multiples of {formats.threshold_step} up to {formats.threshold_max}"
         raise QuantizeError("threshold-range", "a threshold does not fit its format", where=name, needed=vth, limit=limit)
     bias, most = np.asarray(n.bias), (1 << (formats.bias_bits - 1)) - 1
-    if not any(_mantissas(bias, e, most) for e in range(formats.bias_exponents)):
+    if not any(_mantissas(bias, e, most) for e in range(formats.bias_exponent_min, formats.bias_exponents)):
         raise QuantizeError(
             "bias-range",
             "a bias does not fit its format",

@@ -68,7 +68,8 @@ def read(path: str | Path) -> dict[str, Any]:
     """The checkpoint's content; refuses another format or version and anything but plain data."""
     content = read_plain(path)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise _refuse(path, "another format or version", f"format {FORMAT!r}, version {VERSION}")
+        found = f"format {content.get('format')!r}, version {content.get('version')!r}"
+        raise _refuse(path, found, f"format {FORMAT!r}, version {VERSION}")
     return content
 
 
@@ -84,7 +85,7 @@ def read_plain(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds; all mean the same to the user
         raise _refuse(path, f"{type(error).__name__}", "a torch zip file of tensors and plain containers") from error
     if not isinstance(content, dict):
-        raise _refuse(path, "another format or version", f"format {FORMAT!r}, version {VERSION}")
+        raise _refuse(path, f"a {type(content).__name__}", f"format {FORMAT!r}, version {VERSION}")
     return content
 
 

@@ -123,12 +123,6 @@ def test_damaged_metadata(raw: str, text: str) -> None:
     assert refusal({METADATA_KEY: raw}).startswith(f"bad-semantics: the snnhw metadata cannot be read: {text}")
 
 
-def test_no_metadata() -> None:
-    assert refusal({}).startswith(
-        "no-semantics: a NIR graph does not determine the spikes, and this one does not carry snnhw metadata\n"
-    )
-
-
 def test_metadata_of_version_1_is_read() -> None:
     """Files written before the fields got the names they have in the field's papers."""
     content = json.loads(to_metadata(SEMANTICS, DEPLOYMENT)[METADATA_KEY])

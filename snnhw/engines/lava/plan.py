@@ -115,6 +115,10 @@ def make_plan(job: Job) -> Plan:
         unique = replace(projection, name=f"{projection.name}#{i}")
         for part in _connect(job, unique, lines):
             (nodes if isinstance(part, Node) else wires).append(part)  # type: ignore[arg-type]
+    for population in job.network.computed:
+        if not job.network.into(population.name):
+            for part in _nothing(job, population):
+                (nodes if isinstance(part, Node) else wires).append(part)  # type: ignore[arg-type]
     assert len({node.name for node in nodes}) == len(nodes), "processes have unique names"
     return Plan(tuple(nodes), tuple(wires), job.samples * job.network.steps + job.network.depth)
 
@@ -141,11 +145,14 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
 
 def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[str, Any]) -> Node:
     n = population.model
-    params |= {
-        key: value for key, value in asdict(n).items() if key not in ("vth", "bias", "comparison", "reset_timing")
+    values = {key: value for key, value in asdict(n).items() if key not in ("comparison", "reset_timing")}
+    arrays = {
+        key: _spread(value, population.shape, shape)
+        for key, value in values.items()
+        if key in ("vth", "bias") or isinstance(value, np.ndarray)
     }
+    params |= {key: value for key, value in values.items() if key not in arrays}
     params |= {"greater_equal": int(n.comparison is Comparison.GE), "late": n.reset_timing is ResetTiming.NEXT_STEP}
-    arrays = {"vth": _spread(n.vth, population.shape, shape), "bias": _spread(n.bias, population.shape, shape)}
     return Node("Programmable", population.name, params, arrays)
 
 
@@ -153,8 +160,30 @@ def _spread(values: Array, shape: Shape, lava: Shape) -> Array:
     return np.ascontiguousarray(to_lava(np.broadcast_to(np.asarray(values, np.int64), shape), lava))
 
 
+def _nothing(job: Job, population: Population[IntNeuron]) -> Iterator[Node | Wire]:
+    """Synapses without weights from the clock to a constant: they make it a part of the one graph that runs."""
+    name, size = f"{population.name}#nothing", population.size
+    params = {
+        "pre": (1,),
+        "post": job.shape(population.name),
+        "pre_shape": (1,),
+        "post_shape": population.shape,
+        "op": op_to_json(Sparse("")),
+        "weight_exp": 0,
+        "parts": ("", "/indices", "/indptr"),
+    }
+    none = np.zeros(0, np.int32)
+    yield Node("Synapses", name, params, {"w": none, "w/indices": none, "w/indptr": np.zeros(size + 1, np.int32)})
+    yield Wire(CLOCK, "tick", name, "s_in")
+    yield Wire(name, "a_out", population.name, "a_in")
+
+
 def _line(job: Job, name: str, projection: Projection, delay: int) -> Node:
-    """A delay line behind the pre population of a projection."""
+    """A delay line behind the pre population of a projection; where it feeds back at once, one of no delay.
+
+    Even that drops what a lag would carry into the next sample. It cannot block a cycle: synapses send before they
+    receive.
+    """
     sample = {"start": job.network[projection.pre].start, "interval": job.network.steps, "lag": projection.lag}
     return Node("Delay", name, {"shape": job.shape(projection.pre), "delay": delay, **sample})
 
@@ -168,7 +197,7 @@ def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int, int],
         yield Wire(line, "s_out", projection.post, "a_in")
         return
     source, extra = projection.pre, projection.delay - 1
-    if extra:
+    if extra or projection.lag:
         key = (projection.pre, extra, projection.lag)
         source = lines.get(key, f"{projection.pre}#+{extra}" + (f"-{projection.lag}" if projection.lag else ""))
         if key not in lines:

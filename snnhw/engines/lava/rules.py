@@ -58,11 +58,21 @@ def graded(population: Population[Any]) -> bool:
 
 def _check_lif(population: Population[IntNeuron]) -> None:
     n = population.model
+    for name in ("du", "dv"):
+        if np.ndim(getattr(n, name)):
+            raise EngineError(
+                "lava-unsupported",
+                f"Lava's LIF has one {name} per population",
+                where=population.name,
+                needed="one per neuron",
+                limit="one value",
+                hint="compile for a target with programmable neurons",
+            )
     wrong = {
         "comparison": n.comparison is not Comparison.GT,
         "reset": n.reset is not Reset.ZERO,
         "reset_timing": n.reset_timing is not ResetTiming.SAME_STEP,
-        "v_init": n.v_init != 0,
+        "v_init": bool(np.any(n.v_init)),
         "v_min": n.v_min is not None,
         "max_spikes": n.max_spikes != 1,
         "act_shift": n.act_shift != VTH_SHIFT,

@@ -66,7 +66,10 @@ class SourceModel(PyLoihiProcessModel):
 @requires(CPU)
 @tag("fixed_pt")
 class DelayModel(PyLoihiProcessModel):
-    """A ring buffer. What a synaptic delay would carry into the next sample is dropped as it comes in."""
+    """A ring buffer. What a synaptic delay would carry into the next sample is dropped as it comes in.
+
+    Without a delay it hands on what comes in, in the same step.
+    """
 
     s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
@@ -79,11 +82,17 @@ class DelayModel(PyLoihiProcessModel):
 
     @guarded
     def run_spk(self) -> None:
+        if not len(self.ring):
+            self.s_out.send(self._kept(self.s_in.recv()))
+            return
         at = self.time_step % len(self.ring)
         self.s_out.send(self.ring[at])
-        arrived = self.s_in.recv()
+        self.ring[at] = self._kept(self.s_in.recv())
+
+    def _kept(self, arrived: Any) -> Any:
+        """What arrives, or nothing where its lag would carry it into the next sample."""
         start, interval, lag = self.sample
-        self.ring[at] = arrived if (self.time_step - 1 - start) % interval < interval - lag else 0
+        return arrived if (self.time_step - 1 - start) % interval < interval - lag else np.zeros_like(arrived)
 
 
 @implements(proc=Synapses, protocol=LoihiProtocol)

@@ -32,7 +32,7 @@ class Source(AbstractProcess):
 class Delay(AbstractProcess):
     """Hands every value on `delay` steps later (Lava has no delayed Conv, and its DelayDense is per synapse).
 
-    `lag` of these steps are synaptic delay; samples take `interval` steps, the first begins at chip step `start`.
+    `lag` sample steps late (synaptic delay, feedback); samples take `interval` steps, the first begins at step `start`.
     """
 
     def __init__(self, *, name: str, shape: Shape, delay: int, start: int, interval: int, lag: int) -> None:
@@ -53,7 +53,7 @@ class Synapses(AbstractProcess):
 class Programmable(AbstractProcess):
     """A neuron of the `programmable` profile: every field of `IntNeuron`, by the rules of `snnhw.fixed`."""
 
-    def __init__(self, *, name: str, shape: Shape, v_init: int, **model: Any) -> None:
+    def __init__(self, *, name: str, shape: Shape, v_init: Any, **model: Any) -> None:
         super().__init__(name=name, shape=shape, v_init=v_init, **model)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)

@@ -120,7 +120,8 @@ class Brute:
         record, neuron = self.records[name], self.network[name].model
         assert record.u is not None
         assert record.v is not None
-        before = record.v[b, t - 1].ravel()[n] if t else neuron.v_init
+        start = np.broadcast_to(neuron.v_init, self.network[name].shape)
+        before = (record.v[b, t - 1] if t else start).ravel()[n]
         bias = np.broadcast_to(neuron.bias, self.network[name].shape).ravel()[n]
         return bool(before or record.u[b, t].ravel()[n] or bias or record.spikes[b, t].ravel()[n])
 

@@ -10,10 +10,13 @@ from snnhw.chip.counts import ChipObserver
 from snnhw.chip.tally import Tally, tally
 from snnhw.chip.wiring import stored_synapses, wire
 from snnhw.engines.base import Record
+from snnhw.engines.fast import FastEngine
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import EngineError
+from tests.generate import PROGRAMMABLE
+from tests.recurrent import FORMS, feedback, recurrent_case
 from tests.unit.chip.brute import Brute, Kept
-from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input
+from tests.unit.chip.nets import CHAIN_INPUT, Piece, chain, mapped, residual, residual_input
 
 
 def watched(artifact: Artifact, *chunks: np.ndarray) -> ChipObserver:
@@ -64,6 +67,33 @@ def test_equal_to_loops_over_every_synapse(make, x: np.ndarray) -> None:
     assert [*found.traffic.tolist(), found.host_messages.tolist()] == expected
     assert (found.hops_ew, found.hops_ns, found.chip_crossings) == brute.hops()
     assert found.accesses == brute.counts["accesses"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_feedback_and_constants_are_counted_like_any_other(form: str) -> None:
+    """Synops, messages and hops of every loop; halves of populations on cores of their own."""
+    case = recurrent_case(2, PROGRAMMABLE, samples=2, form=form)
+    slices: list[Piece] = []
+    for p in case.network.computed:
+        rest, half = tuple((0, n) for n in p.shape[1:]), (p.shape[0] + 1) // 2
+        bounds = ((0, half), (half, p.shape[0])) if half < p.shape[0] else ((0, half),)
+        slices += [(p.name, (ends, *rest), (len(slices) + i) % 7) for i, ends in enumerate(bounds)]
+    artifact = mapped(case.network, slices)
+    observer, kept = ChipObserver(artifact), Kept()
+    FastEngine().run(artifact, [case.stream], [observer, kept])
+    found, brute = totals(artifact, observer), Brute(artifact, kept.records)
+    assert {p.name: (p.events, p.active) for p in found.populations} == {
+        p.name: (brute.counts[f"events {p.name}"], brute.counts[f"active {p.name}"]) for p in case.network.populations
+    }
+    assert {q.name: q.synops for q in found.projections} == {
+        q.name: brute.counts[f"synops {q.name}"] for q in case.network.projections
+    }
+    assert all(brute.counts[f"synops {q.name}"] for q in feedback(case.network))
+    assert found.messages == sum(brute.traffic.values())
+    assert (found.hops_ew, found.hops_ns, found.chip_crossings) == brute.hops()
+    sync = observer.loads.sync
+    assert observer.times.latency == sum(brute.latency(b, sync) for b in range(2))
+    assert observer.times.period == sum(brute.period(b, sync) for b in range(2))
 
 
 def test_graded_events_count_once_and_by_magnitude() -> None:

@@ -89,11 +89,11 @@ def test_flags_are_for_sources(room: Room) -> None:
         assert "--threshold: for a source, not for an artifact" in done.err
 
 
-@pytest.mark.parametrize("shape", ["3,8", "3,8,x", "3,0,8", ""])
+@pytest.mark.parametrize("shape", ["3,8,1,1", "3,8,x", "3,0,8", ""])
 def test_a_shape_that_is_none(shape: str, room: Room) -> None:
     done = snnhw("compile", room / "clone.pth", "--target", "loihi2", "--input-shape", shape)
     assert done.code == 2
-    assert "is not three whole numbers C,H,W" in done.err
+    assert "is not whole numbers C,H,W (or C,L, or N)" in done.err
 
 
 def test_unused_flags_are_refused(room: Room, stbp: Room, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from snnhw.engines import fast
-from snnhw.engines.fast import FLOAT32_EXACT, FLOAT64_EXACT, FastEngine, Plan
+from snnhw.engines import synapses
+from snnhw.engines.fast import FastEngine, Plan
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
+from snnhw.engines.synapses import FLOAT32_EXACT, FLOAT64_EXACT
 from snnhw.errors import EngineError
 from snnhw.network import (
     Array,
@@ -150,7 +151,7 @@ def test_nnpack_is_off_only_while_a_product_runs(monkeypatch: pytest.MonkeyPatch
         seen.append(torch._C._get_nnpack_enabled())
         return product(*given)
 
-    monkeypatch.setattr(fast, "product", spy)
+    monkeypatch.setattr(synapses, "product", spy)
     network = joined([((3,), (0, 1))], Dense("w"), {"w": np.ones((2, 3), np.int64)}, (2,))
     with torch.backends.nnpack.flags(enabled=True):  # type: ignore[no-untyped-call]
         plan = Plan(network)

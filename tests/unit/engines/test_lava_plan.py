@@ -159,3 +159,40 @@ def test_kernels_are_flipped() -> None:
     lava = conv_weights(kernel)
     assert lava.shape == (1, 3, 2, 2)
     assert lava[0, 0, 0, 1] == kernel[0, 1, 1, 2]
+
+
+def test_feedback_that_needs_no_waiting_still_passes_a_line() -> None:
+    """It takes away what would reach the next sample, and costs no step."""
+    net = skip_network()
+    loop = Projection("b-a", "b", "a", Conv("w"), 1, 0, 2)
+    plan = make_plan(Job(replace(net, projections=(*net.projections, loop)), LIF, "stock", 5, 5))
+    (line,) = (node for node in plan.nodes if node.kind == "Delay" and node.params["delay"] == 0)
+    assert line.params == {"shape": (4, 3, 2), "delay": 0, "start": 2, "interval": 3, "lag": 2}
+    assert [w.source for w in plan.wires if w.target == "b-a#5"] == [line.name]
+    assert ("b", line.name) in {(w.source, w.target) for w in plan.wires}
+
+
+@pytest.mark.parametrize("profile", [LIF, PROGRAMMABLE])
+def test_a_constant_hangs_on_the_clock(profile: str) -> None:
+    """Lava runs only what is connected to the process it is told to run."""
+    net = skip_network()
+    one = Population("one", (2,), Kind.GATE, NEURON, 0)
+    plan = make_plan(Job(replace(net, populations=(*net.populations, one)), profile, "sparse", 5, 5))
+    (synapses,) = (node for node in plan.nodes if node.name == "one#nothing")
+    assert not rows_by_source(Sparse("w"), synapses.arrays, (1,), (2,)).nnz
+    wires = {(w.source, w.out_port, w.target, w.in_port) for w in plan.wires}
+    assert {("#clock", "tick", "one#nothing", "s_in"), ("one#nothing", "a_out", "one", "a_in")} <= wires
+
+
+def test_levels_that_differ_are_arrays_in_the_order_of_lava() -> None:
+    net = skip_network()
+    each = replace(NEURON, dv=np.arange(24).reshape(2, 3, 4), v_init=np.array([[[1]], [[2]]]))
+    cells = tuple(replace(p, neuron=each) if p.name == "a" else p for p in net.populations)
+    (node,) = (
+        n for n in make_plan(Job(replace(net, populations=cells), PROGRAMMABLE, "stock", 5, 5)).nodes if n.name == "a"
+    )
+    assert set(node.arrays) == {"vth", "bias", "dv", "v_init"}
+    assert node.arrays["dv"].shape == node.arrays["v_init"].shape == (4, 3, 2)
+    assert node.arrays["dv"][3, 2, 1] == 23
+    assert node.arrays["v_init"][0, 0].tolist() == [1, 2]
+    assert node.params["du"] == 4096

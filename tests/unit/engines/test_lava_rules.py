@@ -169,3 +169,11 @@ def test_graded_populations() -> None:
     assert not rules.graded(spiking)
     assert rules.graded(replace(plain, payload=(0, 255)))
     assert rules.graded(replace(spiking, neuron=replace(PLAIN, max_spikes=2)))
+
+
+@pytest.mark.parametrize("name", ["du", "dv"])
+def test_lif_has_one_decay_for_all(name: str) -> None:
+    error = refusal(network(replace(PLAIN, **{name: np.array([[[1]], [[2]]])})))  # type: ignore[arg-type]
+    assert (error.code, error.message) == ("lava-unsupported", f"Lava's LIF has one {name} per population")
+    assert (error.where, error.needed, error.limit) == ("n", "one per neuron", "one value")
+    assert error.hint == "compile for a target with programmable neurons"

@@ -48,20 +48,37 @@ def test_a_malicious_pickle_runs_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     text = refusal(tmp_path, {**content(), "extra": Malicious(marker)})
     assert not marker.exists()
-    assert text.startswith("unsafe-checkpoint: the file asks for code, which is never run\n")
+    assert text.startswith("unsafe-checkpoint: the file holds more than numbers: unpickling it would run code")
     assert "needed: posix.system" in text
     assert "limit: a torch file of tensors, plain containers and argparse.Namespace" in text
 
 
 def test_a_whole_module(tmp_path: Path) -> None:
     text = refusal(tmp_path, build("stbp_scnn", CONFIGS["stbp_scnn"]))
-    assert text.startswith("unsafe-checkpoint: the file asks for code, which is never run\n")
+    assert text.startswith("unsafe-checkpoint: the file holds more than numbers: unpickling it would run code")
     assert "needed: snnhw.zoo.stbp.StbpScnn" in text
     assert "torch.save(model.state_dict(), PATH)" in text
 
 
 def test_no_dictionary(tmp_path: Path) -> None:
     assert refusal(tmp_path, [1, 2]).startswith("bad-checkpoint: the checkpoint holds no dictionary\n")
+
+
+def test_arguments_of_millions_of_layers(tmp_path: Path) -> None:
+    """Found out before they are built."""
+    parts = content("sew_resnet")
+    parts["network"]["config"] = {**parts["network"]["config"], "blocks": [10**9, 1]}
+    text = refusal(tmp_path, parts)
+    assert text.startswith("bad-keys: the weights do not belong to the network: it has many more\n  where: net.pt\n")
+    assert f"needed: {len(parts['model'])} weights" in text
+
+
+def test_an_image_of_negative_size(tmp_path: Path) -> None:
+    parts = content()
+    parts["deploy"]["input_shape"] = [1, -8, 8]
+    assert refusal(tmp_path, parts).startswith(
+        "bad-semantics: input_shape has a value it cannot have\n  where: net.pt: deploy\n"
+    )
 
 
 def test_a_text_file(tmp_path: Path) -> None:
@@ -121,7 +138,7 @@ REFUSED: list[tuple[str, Callable[[], dict[str, Any]], str]] = [
         "NaN weight",
         lambda: with_weight("conv1.0.weight", torch.full((2, 1, 3, 3), float("nan"))),
         "not-finite: 18 values are NaN or infinite\n"
-        "  where: net.pt: conv1.0.weight\n  needed: finite numbers\n  hint: retrain or repair the checkpoint",
+        "  where: net.pt: conv1.0.weight\n  limit: finite numbers\n  hint: retrain or repair the checkpoint",
     ),
     (
         "missing key",

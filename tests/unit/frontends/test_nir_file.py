@@ -17,7 +17,7 @@ from snnhw.frontends import load_source, nir_file
 from snnhw.frontends.nir_file import load_nir, write_nir
 from snnhw.frontends.simulate import run
 from snnhw.lowering.lower import lower
-from snnhw.network import format_network
+from snnhw.network_text import format_network
 from snnhw.semantics import METADATA_KEY
 from tests.unit.frontends.graphs import graph
 from tests.unit.frontends.modules import imported, random_module, values
@@ -76,8 +76,14 @@ def test_a_file_of_another_framework(tmp_path: Path) -> None:
     assert refusal(written(tmp_path, metadata={})) == (
         "no-semantics: a NIR graph does not determine the spikes, and this one does not carry snnhw metadata\n"
         "  where: net.nir\n"
-        "  needed: dt, comparison (> or >=), reset (zero, subtract, v_reset), T, encoding, readout\n"
-        "  hint: export it with snnhw compile --emit-nir; dialects of other frameworks are not supported yet"
+        "  needed: dt (seconds of a step); reset (zero, v_reset, subtract); reset_timing (same_step, next_step); "
+        "threshold (gt: fires at v > threshold, ge: at v >= threshold); "
+        "multispike (off, or the most spikes a neuron sends in one step); "
+        "v_min (lower clip of the membrane, or null); integrator (euler: 1 - dt/tau, exp: exp(-dt/tau)); "
+        "v_init (membrane at the start: a number, v_reset, v_leak)\n"
+        "  limit: --dialect snntorch|spikingjelly|sinabs|norse|rockpool|nir; "
+        "its numbers are as snntorch or spikingjelly writes them\n"
+        "  hint: name the framework that wrote it by --dialect, or say these fields by --semantics FILE.json"
     )
 
 
@@ -132,7 +138,7 @@ def test_unknown_node_in_the_file(tmp_path: Path) -> None:
 def test_missing_parameter_in_the_file(tmp_path: Path) -> None:
     file = written(tmp_path)
     damage(file, lambda node: node["nodes/fc"].pop("weight"))
-    assert refusal(file).startswith("bad-nir: not a readable NIR file: TypeError: ")
+    assert refusal(file).startswith("bad-nir: the node lacks a parameter\n  where: net.nir: fc.weight\n")
 
 
 def with_metadata(tmp_path: Path, change: Callable[[dict[str, dict[str, object]]], None]) -> str:
@@ -142,10 +148,8 @@ def with_metadata(tmp_path: Path, change: Callable[[dict[str, dict[str, object]]
 
 
 def test_metadata_of_a_node_that_is_not_there(tmp_path: Path) -> None:
-    text = with_metadata(tmp_path, lambda c: c["semantics"].update(nodes={"ghost": {"comparison": "ge"}}))
-    assert text == (
-        "bad-semantics: the snnhw metadata speak of nodes that do not exist\n  where: net.nir\n  needed: ghost"
-    )
+    text = with_metadata(tmp_path, lambda c: c["semantics"].update(nodes={"ghost": {"threshold": "ge"}}))
+    assert text == ("bad-semantics: the semantics speak of nodes that do not exist\n  where: net.nir\n  needed: ghost")
 
 
 def test_metadata_with_a_missing_field(tmp_path: Path) -> None:
@@ -239,7 +243,6 @@ def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("net.net", "lava-dl .net files are not supported yet"),
         ("net.h5", "sources ending in '.h5' are not known"),
         ("net", "sources ending in 'nothing' are not known"),
     ],
@@ -247,7 +250,7 @@ def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
 def test_other_kinds_of_files(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert refusal(tmp_path / name) == (
-        f"unknown-source: {text}\n  where: {name}\n  limit: .pt, .pth, .t7, .nir, .onnx\n"
+        f"unknown-source: {text}\n  where: {name}\n  limit: .pt, .pth, .t7, .nir, .onnx, .net\n"
         "  hint: compile the checkpoint or a .nir of ours"
     )
 

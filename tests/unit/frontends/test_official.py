@@ -298,6 +298,7 @@ def test_args_as_a_dictionary() -> None:
     assert args_of({"args": {"T": 4}}) == {"T": 4}
     assert args_of({"args": Namespace(T=4)}) == {"T": 4}
     assert args_of({"args": [1]}) == args_of({}) == {}
+    assert args_of({"args": Namespace(T=((1, 1), (1, 1)), amp=None)}) == {"amp": None}  # containers can be bombs
 
 
 def test_counts_of_batches_may_lack(tmp_path: Path) -> None:

@@ -215,8 +215,7 @@ def test_a_check_names_the_first_difference() -> None:
     assert str(caught.value) == (
         "not-equal: two stages give different spikes (NIR = lowered)\n"
         f"  where: {check.detail}\n"
-        f"  needed: {check.different} of {check.compared} decisions differ\n"
-        "  limit: 0\n"
+        f"  needed: equal spikes in {check.compared} decisions\n  limit: {check.different} differ\n"
         "  hint: this is a defect of snnhw: please report it with the model"
     )
 

@@ -17,6 +17,7 @@ from snnhw.mapping.route import hops, snake
 from snnhw.mapping.types import Mapping
 from snnhw.network import Dense, Kind, Network, Projection, verify
 from snnhw.target import Target, available, load_target
+from tests.recurrent import FORMS, recurrent_case
 from tests.unit.mapping.nets import Builder, chain, sew, stbp
 from tests.unit.mapping.toys import one_core, toy
 
@@ -119,6 +120,22 @@ def test_recurrent_populations_settle() -> None:
     mapping = place(network, chip)
     assert_sound(network, chip, mapping)
     assert len(mapping.of("fc1")) >= 8
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+def test_every_form_of_feedback_is_placed(form: str, target: str) -> None:
+    """Constants, which have no synapses of their own, and loops cut finer than they need be."""
+    profile = "lava-lif" if target == "loihi1" else "programmable"
+    network = recurrent_case(3, profile, form=form).network
+    assert_sound(network, load_target(target), place(network, load_target(target)))
+    chip = toy(target, core__neurons=3, core__in_axons=400)
+    mapping = place(network, chip)
+    assert_sound(network, chip, mapping)
+    assert mapping.cores_used >= sum(p.size for p in network.computed) / 3
+    for population in network.computed:
+        used = sum(part.use["syn_words"] for part in mapping.of(population.name))
+        assert (used == 0) == (not network.into(population.name))
 
 
 def test_neighbours_in_order_are_near() -> None:

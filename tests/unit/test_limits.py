@@ -1,0 +1,87 @@
+"""What is too much, and files that cannot be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snnhw import limits
+from snnhw.data import load_recording
+from snnhw.errors import SnnhwError
+from snnhw.target import load_target
+
+
+def refusal(error: pytest.ExceptionInfo[SnnhwError]) -> str:
+    return str(error.value)
+
+
+def test_files_that_the_system_forbids_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").touch()
+    assert limits.is_file(tmp_path / "a")
+    assert not limits.is_file(tmp_path)
+    assert not limits.is_file(tmp_path / "b")
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("open", "is_file"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, name, forbidden)
+            with pytest.raises(SnnhwError) as caught:
+                limits.is_file(tmp_path / "a")
+        assert refusal(caught) == (
+            f"cannot-read: the file cannot be read: Permission denied\n  where: {tmp_path / 'a'}"
+        )
+    with pytest.raises(SnnhwError, match="cannot-read: the file cannot be read: File name too long"):
+        limits.is_file(tmp_path / ("a" * 5000))
+
+
+def test_a_zip_that_unpacks_to_far_more_than_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nulls shrink a thousandfold; what is not large may."""
+    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((1000, 1000)))
+    stored = (tmp_path / "d.npz").stat().st_size
+    limits.require_small(tmp_path / "d.npz")
+    monkeypatch.setattr(limits, "BOMB_BYTES", 1 << 20)
+    with pytest.raises(SnnhwError) as caught:
+        limits.require_small(tmp_path / "d.npz")
+    assert refusal(caught) == (
+        "too-big: the file unpacks to too much\n  where: d.npz\n  needed: 8000128 bytes\n"
+        f"  limit: 300 times the file's {stored} bytes\n"
+        "  hint: if it is what it says, save it without compression (numpy.savez)"
+    )
+    np.savez(tmp_path / "plain.npz", x=np.zeros((1000, 1000)))
+    limits.require_small(tmp_path / "plain.npz")
+
+
+def test_samples_that_no_memory_holds() -> None:
+    limits.require_sample(1000, (2, 128, 128), "net.pt")
+    with pytest.raises(SnnhwError) as caught:
+        limits.require_sample(10**12, (1, 8, 8), "net.pt")
+    assert refusal(caught) == (
+        "too-big: one sample has too many values\n  where: net.pt\n  needed: 1000000000000 steps of 1 x 8 x 8 values\n"
+        "  limit: 268435456 values"
+    )
+
+
+def test_long_names_and_control_characters_are_not_printed() -> None:
+    error = SnnhwError("bad-keys", "odd \x1b[2Jname", where="a" * 5000, needed="two\nlines", limit="é …")
+    cut = "a" * 1000 + " … (4000 more characters)"
+    assert str(error) == f"bad-keys: odd \\x1b[2Jname\n  where: {cut}\n  needed: two\nlines\n  limit: é …"
+    assert error.to_dict()["message"] == "odd \\x1b[2Jname"
+
+
+def test_a_recording_without_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "run.npz")
+    with pytest.raises(SnnhwError) as caught:
+        load_recording(tmp_path / "run.npz")
+    assert refusal(caught) == "bad-data: the file holds no arrays\n  where: run.npz"
+
+
+def test_a_target_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "chip.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SnnhwError) as caught:
+        load_target(str(tmp_path / "chip.toml"))
+    assert refusal(caught).startswith("bad-target: not text: 'utf-8' codec can't decode byte 0xff in position 0")
+    assert "where: chip.toml" in refusal(caught)
