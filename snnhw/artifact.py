@@ -17,7 +17,7 @@ import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, SnnhwError
-from snnhw.limits import is_file, require_small
+from snnhw.limits import MAX_SAMPLE, is_file, require_sample, require_small
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.network import (
     Array,
@@ -222,10 +222,66 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
     target = parse_target(**content.pop("target"))
     artifact = Artifact(target=target, **{key: unpack(value, arrays, _CLASSES) for key, value in content.items()})
+    _check_numbers(artifact.network, where)
     verify(artifact.network)
     verify(artifact.reference)
     _check_mapping(artifact.mapping, artifact.network, where)
     return artifact
+
+
+READ = ("rate", "first", "mean", "membrane")
+"""Kinds of readout."""
+
+_NEURON = {
+    "dv": (0, 4096),
+    "du": (0, 4096),
+    "act_shift": (0, 24),
+    "max_spikes": (1, 1 << 31),
+    **dict.fromkeys(("vth", "bias", "v_reset", "v_min", "v_init"), (-(1 << 31), 1 << 31)),
+}
+"""Smallest and largest integer of each field of a neuron model."""
+
+
+def _check_numbers(network: Network[IntNeuron], where: str) -> None:
+    """Integers where compiled code reads integers, and few enough for a memory."""
+    _require(network.steps, (1, MAX_SAMPLE), (), where, "steps")
+    for p in network.populations:
+        _require(np.asarray(p.shape, dtype=object), (1, MAX_SAMPLE), (len(p.shape),), where, f"{p.name}.shape")
+        require_sample(network.steps, p.shape, f"{where}: {p.name}")
+        _require(p.payload, (-(1 << 31), 1 << 31), (2,), where, f"{p.name}.payload")
+        _require(p.start, (0, 1 << 31), (), where, f"{p.name}.start")
+        for name, limits in _NEURON.items() if p.neuron is not None else ():
+            value = getattr(p.neuron, name)
+            if value is not None:
+                _require(value, limits, p.shape, where, f"{p.name}.{name}")
+    for q in network.projections:
+        _require((q.delay, q.lag), (0, 1 << 31), (2,), where, f"{q.name}.delay")
+        _require(q.weight_exp, (-24, 24), (), where, f"{q.name}.weight_exp")
+    if network.readout.kind not in READ:
+        raise _misplaced("its readout is none", where, str(network.readout.kind))
+    for name, weights in network.weights.items():
+        _require(weights, (-(1 << 31), 1 << 31), weights.shape, where, f"weights {name}")
+
+
+def _require(value: Any, limits: tuple[int, int], shape: tuple[int, ...], where: str, field: str) -> None:
+    """Whole numbers within limits that broadcast to a shape."""
+    found = np.asarray(value)
+    if found.dtype == object and all(isinstance(n, int) for n in found.flat):
+        found = found.astype(np.int64) if all(abs(n) < 1 << 62 for n in found.flat) else found
+    low, high = limits
+    fits = found.ndim <= len(shape) and all(
+        a in (1, b) for a, b in zip(found.shape, shape[len(shape) - found.ndim :], strict=True)
+    )
+    if found.dtype.kind in "iu" and fits and (not found.size or (found.min() >= low and found.max() <= high)):
+        return
+    raise ArtifactError(
+        "bad-artifact",
+        "the artifact holds a number that cannot be",
+        where=f"{where}: {field}",
+        needed=f"{found.ravel()[:4].tolist()} of shape {found.shape}, {found.dtype}",
+        limit=f"whole numbers from {low} to {high} of shape {shape}",
+        hint="compile the source again",
+    )
 
 
 def _check_mapping(mapping: Mapping, network: Network[IntNeuron], where: str) -> None:
@@ -249,7 +305,7 @@ def _check_mapping(mapping: Mapping, network: Network[IntNeuron], where: str) ->
 def _misplaced(what: str, where: str, population: str) -> ArtifactError:
     return ArtifactError(
         "bad-artifact",
-        f"the artifact's mapping is wrong: {what}",
+        f"the artifact does not fit together: {what}",
         where=f"{where}: {population}",
         hint="compile the source again",
     )

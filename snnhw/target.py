@@ -80,7 +80,7 @@ def available() -> list[str]:
 
 
 def variants() -> list[str]:
-    """Names of targets that are a shipped one with some numbers besides its own; no chips of their own, so not listed."""
+    """Names of targets that are a shipped one with some numbers besides its own; no chips, so not listed."""
     return sorted(path.name.removesuffix(".toml") for path in (shipped_folder("targets") / "variants").iterdir())
 
 

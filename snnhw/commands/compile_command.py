@@ -41,11 +41,13 @@ def command(
     options: SourceOptions,
     machine: bool,
 ) -> None:
-    """Compile SOURCE for a chip: a .pt of snnhw train, a .nir of ours, a published .pth or .t7, an .onnx ReLU network.
+    """Compile SOURCE for a chip: a .pt of snnhw train, a .nir (of other frameworks: --dialect), a published .pth or .t7,
+    an .onnx.
 
     \b
     Example:
       snnhw compile examples/sew_resnet.pt --target loihi2 -o sew.snnhw --emit-nir sew.nir
+      snnhw compile net.nir --dialect snntorch --target loihi2 --calibrate spikes.npz
       snnhw compile ann.onnx --target loihi2 --calibrate images.npz --steps 32 --emit-nir converted.nir
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
     """

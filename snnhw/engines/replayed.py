@@ -37,9 +37,9 @@ def check_replay(source: IntegerSource, quantized: Quantized, samples: Array | N
     first = ""
     for population in network.computed:
         record = kept.records[population.name]
-        found = record.v if population.kind is Kind.ACCUMULATOR else record.spikes
-        odd = np.argwhere(np.asarray(found) != expected[population.name])
-        compared, different = compared + np.size(found), different + len(odd)
+        found = np.asarray(record.v if population.kind is Kind.ACCUMULATOR else record.spikes)
+        odd = np.argwhere(found != expected[population.name])
+        compared, different = compared + found.size, different + len(odd)
         if len(odd) and not first:
             first = f"{population.name}: neuron {tuple(odd[0][2:].tolist())} differs first, at step {odd[0][1]}"
     return Check(STAGE, 1, compared, different, first)

@@ -16,8 +16,10 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.export.pools import with_pools
+from snnhw.export.walk import depth_first_edges, same_names
 from snnhw.frontends.dynamics import neuron_model, tidy
-from snnhw.frontends.graph import flow, predecessors, validate
+from snnhw.frontends.graph import Edge, flow, predecessors, validate
 from snnhw.frontends.nir_shapes import with_shapes
 from snnhw.frontends.source import Source
 from snnhw.network import Array, Comparison, FloatNeuron, Reset
@@ -58,6 +60,8 @@ class Importer:
         neurons: node type -> how it is written; others are not read.
         same: parameters that must be one number per layer.
         sums: whether several edges into a layer are added.
+        loops: whether an edge that closes a loop carries the spikes of the step before.
+        depth_first: it computes a node where it first meets it.
         reset: 'zero' or 'subtract', in the same step.
         v_init: where it starts: 0 (the reset value), or 'v_leak', which it then reads.
         axes: of a population, at most.
@@ -74,6 +78,8 @@ class Importer:
     neurons: Mapping[type[nir.NIRNode], Write]
     same: tuple[str, ...] = ()
     sums: bool = False
+    loops: bool = False
+    depth_first: bool = False
     grouped: bool = True
     v_init: float | str = 0.0
     axes: int | None = None
@@ -90,7 +96,9 @@ def for_importer(source: Source, name: str) -> Source:
     _refuse_structure(source.graph, importer)
     nodes: dict[str, nir.NIRNode] = {}
     changes: dict[str, dict[str, Any]] = {}
-    for key, node in with_shapes(source.graph).nodes.items():
+    pool = next((kind for kind in (nir.AvgPool2d, nir.SumPool2d) if kind in importer.layers), None)
+    whole = with_shapes(source.graph if pool is None else with_pools(source.graph, pool))
+    for key, node in whole.nodes.items():
         if not isinstance(node, NEURONS):
             nodes[key] = _layer(key, node, importer)
             continue
@@ -112,18 +120,39 @@ def for_importer(source: Source, name: str) -> Source:
         nodes=changes,
     )
     metadata = to_metadata(semantics, source.deployment)
-    graph = nir.NIRGraph(nodes, list(source.graph.edges), metadata=metadata, type_check=False)
+    graph = nir.NIRGraph(nodes, _edges(source.graph, importer), metadata=metadata, type_check=False)
     validate(graph)
     return replace(source, graph=graph, semantics=semantics, module=None)
 
 
 def _refuse_structure(graph: nir.NIRGraph, importer: Importer) -> None:
-    back = flow(graph).feedback
-    if back:
-        raise _cannot(importer, sorted(back)[0][1], "a loop", "the first step of a loop")
+    way_back = flow(graph)
+    for pre, post in sorted(way_back.feedback):
+        if not importer.loops:
+            raise _cannot(importer, post, "a loop", "networks without loops")
+        biased = sorted(name for name in next(g for g in way_back.groups if pre in g) if _has_bias(graph.nodes[name]))
+        if biased:  # it feeds zeros at the first step, where this bias acts too
+            raise _cannot(importer, biased[0], "a bias inside a loop", "no bias at the first step")
     for name, before in predecessors(graph).items():
         if len(before) > 1 and (not importer.sums or isinstance(graph.nodes[name], nir.Output)):
             raise _cannot(importer, name, f"a sum of {len(before)} edges", "sums of branches")
+
+
+def _edges(graph: nir.NIRGraph, importer: Importer) -> list[Edge]:
+    """Edges in the order in which the importer computes a graph rightly."""
+    twins = same_names(graph)
+    if twins:
+        raise _cannot(importer, twins[0], f"nodes that differ by dots only: {', '.join(twins)}", "'_' for '.'")
+    if not importer.depth_first:
+        return list(graph.edges)
+    edges = depth_first_edges(graph)
+    if isinstance(edges, str):
+        raise _cannot(importer, edges, "branches that meet after layers of their own", "each node before its branches")
+    return edges
+
+
+def _has_bias(node: Any) -> bool:
+    return bool(np.any(getattr(node, "bias", 0.0)))
 
 
 def _layer(name: str, node: Any, importer: Importer) -> nir.NIRNode:
@@ -290,22 +319,23 @@ IMPORTERS: dict[str, Importer] = {
             "spikingjelly", 1e-4, "euler", Comparison.GE, Reset.ZERO, 1,
             (*_MATRICES, nir.Conv1d, nir.Conv2d, nir.AvgPool2d, nir.Flatten),
             {nir.IF: _if_of(1e4), nir.LIF: _whole_input, nir.CubaLIF: _whole_currents},
-            same=("v_threshold", "tau", "tau_mem", "tau_syn"), sums=True, grouped=False,
+            same=("v_threshold", "tau", "tau_mem", "tau_syn"), sums=True, loops=True, grouped=False,
         ),
         Importer(
             "norse", 1e-3, "euler", Comparison.GT, Reset.ZERO, 1,
             (*_MATRICES, nir.Conv2d, nir.Flatten, nir.SumPool2d),
             {nir.IF: _if_of(1.0), nir.LIF: _decayed_input, nir.CubaLIF: _whole_currents},
-            v_init="v_leak", dts={nir.IF: 1.0},
+            sums=True, loops=True, depth_first=True, v_init="v_leak", dts={nir.IF: 1.0},
         ),
         Importer(
             "sinabs", 1.0, "exp", Comparison.GE, Reset.SUBTRACT, UNLIMITED,
             (nir.Affine, nir.Conv2d, nir.Flatten, nir.SumPool2d),
             {nir.IF: _sinabs_lif, nir.LIF: _sinabs_lif},
-            axes=1,
+            axes=1, depth_first=True,
         ),
         Importer(
-            "rockpool", 1e-3, "exp", Comparison.GE, Reset.SUBTRACT, 1 << 16, _MATRICES, {nir.CubaLIF: _rockpool_cuba}
+            "rockpool", 1e-3, "exp", Comparison.GE, Reset.SUBTRACT, 1 << 16, _MATRICES, {nir.CubaLIF: _rockpool_cuba},
+            depth_first=True,
         ),
     )
 }  # fmt: skip

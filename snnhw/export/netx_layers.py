@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -57,7 +58,7 @@ def layers_of(network: Network[IntNeuron], inputs: tuple[InputSpec, ...]) -> lis
         raise cannot("the readout is not the last layer", network.readout.population, "", populations[-1].name)
     found: list[NetLayer] = []
     flat = False
-    for before, population in zip(populations, populations[1:], strict=False):
+    for before, population in itertools.pairwise(populations):
         feed, loop = _sources(network, before, population)
         if isinstance(feed[0].op, Inject):
             found.append(_hosted(population, inputs[0]))
@@ -88,7 +89,11 @@ def _sources(
         what = "a layer reads others than the one before it (a residual)"
         raise cannot(what, population.name, ", ".join(strangers), f"netx is a chain: {before.name}")
     feed, loops = [q for q in into if q.pre == before.name], [q for q in into if q.pre == population.name]
-    if not feed or len({type(q.op) for q in feed}) > 1 or (len(feed) > 1 and not isinstance(feed[0].op, Sparse | Dense)):
+    if (
+        not feed
+        or len({type(q.op) for q in feed}) > 1
+        or (len(feed) > 1 and not isinstance(feed[0].op, Sparse | Dense))
+    ):
         raise cannot("a layer reads the one before it in several ways", population.name, len(feed), "1 operator")
     if len(loops) > 1 or (loops and loops[0].lag != 1) or (loops and any(q.lag for q in feed)):
         raise cannot("feedback has a delay", population.name, max(q.lag for q in into), "1 step, no other delays")
@@ -164,9 +169,14 @@ def _dense(
         if not isinstance(loop.op, Dense):
             raise cannot("feedback is not a matrix", population.name, type(loop.op).__name__, "Dense")
         fields["weight_rec"] = _logical(loop, network.weights[loop.op.weight])
-    _require_packable(np.concatenate([fields[key].ravel() for key in ("weight", "weight_rec") if key in fields]), population)
+    _require_packable(
+        np.concatenate([fields[key].ravel() for key in ("weight", "weight_rec") if key in fields]), population
+    )
     if not _is_sum(population):
         fields |= _neuron(population)
+        if "bias" in fields:
+            mantissas = np.asarray(population.model.bias, np.int64) >> SHIFT
+            fields["bias"] = np.broadcast_to(mantissas, population.shape).ravel()
     return NetLayer("dense" if loop is None else "dense_rec", fields)
 
 
@@ -192,16 +202,13 @@ def _matrices(
 
 def _matrix(network: Network[IntNeuron], projection: Projection, shape: Shape) -> Array:
     op = projection.op
-    match op:
-        case Dense():
-            return _logical(projection, network.weights[op.weight])
-        case Sparse():
-            return _logical(projection, np.asarray(matrix_of(op, network.weights, shape[1]).todense()))
-        case Diagonal():
-            diagonal = np.broadcast_to(network.weights[op.weight], network[projection.pre].shape)
-            return _logical(projection, np.diag(diagonal.ravel()))
-        case _:
-            raise cannot("netx has no such operator", projection.name, type(op).__name__, "a matrix or a convolution")
+    if isinstance(op, Dense):
+        return _logical(projection, network.weights[op.weight])
+    if isinstance(op, Sparse):
+        return _logical(projection, np.asarray(matrix_of(op, network.weights, shape[1]).todense()))
+    assert isinstance(op, Diagonal), "convolutions and injections are layers of their own kind"
+    diagonal = np.broadcast_to(network.weights[op.weight], network[projection.pre].shape)
+    return _logical(projection, np.diag(diagonal.ravel()))
 
 
 def _logical(projection: Projection, stored: Array) -> Array:
@@ -245,7 +252,9 @@ def _neuron(population: Population[IntNeuron]) -> dict[str, Any]:
     _require_lif(population, spiking)
     vth = int(np.asarray(n.vth).flat[0]) if spiking else VTH_MAX << SHIFT
     if vth % (1 << SHIFT) or not 0 <= vth >> SHIFT <= VTH_MAX - spiking:
-        raise cannot("the threshold is not a mantissa times 64", name, vth, f"multiples of 64 below {VTH_MAX << SHIFT}", _LOIHI1)
+        raise cannot(
+            "the threshold is not a mantissa times 64", name, vth, f"multiples of 64 below {VTH_MAX << SHIFT}", _LOIHI1
+        )
     bias = np.asarray(n.bias, np.int64)
     if (bias % (1 << SHIFT)).any():
         worst = int(bias[bias % (1 << SHIFT) != 0].flat[0])

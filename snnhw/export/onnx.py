@@ -16,7 +16,7 @@ from snnhw.version import __version__
 def onnx_model(artifact: Artifact) -> Any:
     """The ModelProto, with the encoding of samples in its metadata; a host's layer is part of the graph."""
     encodings = [
-        {"name": f"values/{s.population}", "encoding": s.encoding, "seed": s.seed, "exact": s.exact}
+        {"name": f"values/{s.population}", "encoding": s.encoding, "seed": s.seed, "exact": s.exact, "part": s.part}
         for s in artifact.inputs
     ]
     source = {key: str(artifact.source[key]) for key in ("file", "sha256") if key in artifact.source}

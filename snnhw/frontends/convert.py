@@ -50,6 +50,24 @@ def conv2d(layer: nn.Conv2d, before: Shape, where: str) -> nir.Conv2d:
     )
 
 
+def conv1d(layer: nn.Conv1d, before: Shape, where: str) -> nir.Conv1d:
+    """torch.nn.Conv1d with zero padding."""
+    if layer.padding_mode != "zeros" or layer.padding == "same":
+        what = f"padding mode {layer.padding_mode!r}, padding {layer.padding!r} of Conv1d is not supported"
+        raise _refuse(where, what, "use zero padding, in numbers")
+    weight = _array(layer.weight)
+    stride, dilation = (int(np.ravel(value)[0]) for value in (layer.stride, layer.dilation))
+    return nir.Conv1d(
+        input_shape=before[1],
+        weight=weight,
+        stride=stride,
+        padding=0 if layer.padding == "valid" else int(np.ravel(layer.padding)[0]),
+        dilation=dilation,
+        groups=layer.groups,
+        bias=_array(layer.bias) if layer.bias is not None else np.zeros(len(weight)),
+    )
+
+
 def _same(layer: nn.Conv2d, where: str) -> tuple[int, int]:
     spans = [d * (k - 1) for d, k in zip(_pair(layer.dilation), _pair(layer.kernel_size), strict=True)]
     if any(span % 2 for span in spans):
@@ -99,6 +117,7 @@ def flatten(layer: nn.Flatten, before: Shape, where: str) -> nir.Flatten:
 
 
 LINEAR_CONVERTERS: dict[type[nn.Module], Callable[..., nir.NIRNode]] = {
+    nn.Conv1d: conv1d,
     nn.Conv2d: conv2d,
     nn.Linear: affine,
     nn.AvgPool2d: average_pool,

@@ -12,12 +12,11 @@ MAX_ITEMS = 1 << 20
 """Groups and datasets of one file."""
 
 
-def require_plain(file: h5py.File, name: str, code: str, hint: str, most: int = MAX_BYTES) -> None:
+def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) -> None:
     """Refuse links, external and virtual data, groups that contain themselves, and more than `most` bytes of arrays.
 
     Args:
         name: of the file, for messages.
-        code: of the refusal of damaged files ('bad-nir').
         hint: what to give instead.
     """
     seen: set[int] = set()
@@ -26,21 +25,21 @@ def require_plain(file: h5py.File, name: str, code: str, hint: str, most: int = 
         group = rest.pop()
         place = h5py.h5o.get_info(group.id).addr
         if place in seen:
-            raise _refusal(code, "a group of the file is there twice", name, group.name, hint)
+            raise _refusal("a group of the file is there twice", name, group.name, hint)
         seen.add(place)
         for key in group:
             items += 1
             if items > MAX_ITEMS:
-                raise _refusal(code, "the file has too many parts", name, group.name, hint, str(MAX_ITEMS))
+                raise _refusal("the file has too many parts", name, group.name, hint, str(MAX_ITEMS))
             where = f"{group.name}/{key}"
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise _elsewhere(code, name, where, hint)
+                raise _elsewhere(name, where, hint)
             item = group[key]
             if isinstance(item, h5py.Group):
                 rest.append(item)
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
-                    raise _elsewhere(code, name, where, hint)
+                    raise _elsewhere(name, where, hint)
                 total += size_of(item)
     if total > most:
         raise SourceError(
@@ -58,9 +57,9 @@ def size_of(item: h5py.Dataset) -> int:
     return count * max(width, 1)
 
 
-def _elsewhere(code: str, name: str, where: str, hint: str) -> SourceError:
-    return _refusal(code, "the file links to data outside it, which are not followed", name, where, hint)
+def _elsewhere(name: str, where: str, hint: str) -> SourceError:
+    return _refusal("the file links to data outside it, which are not followed", name, where, hint)
 
 
-def _refusal(code: str, what: str, name: str, where: str, hint: str, limit: str | None = None) -> SourceError:
-    return SourceError(code, what, where=f"{name}: {where.replace('//', '/')}", limit=limit, hint=hint)
+def _refusal(what: str, name: str, where: str, hint: str, limit: str | None = None) -> SourceError:
+    return SourceError("bad-hdf5", what, where=f"{name}: {where.replace('//', '/')}", limit=limit, hint=hint)

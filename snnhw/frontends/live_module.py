@@ -70,5 +70,5 @@ def _needs_example(module: nn.Module, needed: str) -> SourceError:
         "a live module needs an example input",
         where=type(module).__name__,
         needed=needed,
-        hint="give example_input=, or deployment= for a module of snnhw's neurons",
+        hint="give example_input=, or deployment=",
     )

@@ -61,8 +61,9 @@ def load_nir(path: str | Path, options: SourceOptions | None = None) -> Source:
         SourceError: for damaged files, unknown nodes, and what neither the file nor the user says.
     """
     path = Path(path)
+    graph = read_graph(path, MAX_BYTES)
     origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return from_graph(read_graph(path, MAX_BYTES), options or SourceOptions(), origin)
+    return from_graph(graph, options or SourceOptions(), origin)
 
 
 def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str, Any]) -> Source:

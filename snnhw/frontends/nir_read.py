@@ -52,7 +52,7 @@ def read_graph(path: str | Path, most: int = MAX_BYTES) -> nir.NIRGraph:
     path = Path(path)
     try:
         with h5py.File(path, "r") as file:
-            require_plain(file, path.name, "bad-nir", HINT, most)
+            require_plain(file, path.name, HINT, most)
             node = file["node"]
             kind = _text(node["type"][()])
             if kind != "NIRGraph":
@@ -81,9 +81,11 @@ def _graph(group: h5py.Group, where: str, depth: int) -> nir.NIRGraph:
 
 def _node(group: Any, where: str, depth: int) -> nir.NIRNode:
     if not isinstance(group, h5py.Group) or "type" not in group:
-        slash = isinstance(group, h5py.Group) and any("type" in g for g in group.values() if isinstance(g, h5py.Group))
-        code, what = ("bad-name", "NIR node names cannot hold '/'") if slash else ("bad-nir", "the node has no type")
-        raise SourceError(code, what, where=where, hint="name it without '/'" if slash else HINT)
+        if isinstance(group, h5py.Group) and any("type" in g for g in group.values() if isinstance(g, h5py.Group)):
+            raise SourceError(
+                "bad-name", "NIR node names cannot hold '/'", where=where, hint="name it without '/'"
+            )  # HDF5 made a group of it
+        raise SourceError("bad-nir", "the node has no type", where=where, hint=HINT)
     name = _text(group["type"][()])
     if name == "NIRGraph":
         return _graph(group, where, depth + 1)

@@ -10,7 +10,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from snnhw.errors import SourceError
-from snnhw.frontends.onnx_file import DOMAINS, array_of, bad_constant, text
+from snnhw.frontends.onnx_file import DOMAINS, array_of, bad_constant, require_finite, text
 from snnhw.frontends.onnx_layers import refuse
 from snnhw.network import Array
 
@@ -69,6 +69,8 @@ class Constants:
             raise bad_constant(where, error) from error
         if any(value.dtype.kind not in "fiub" for value in found):
             raise refuse(where, f"{node.op_type} of other than numbers")
+        for value in found:
+            require_finite(value, f"{self.file}: {where}")
         self.arrays |= dict(zip(node.output, found, strict=True))
         return True
 

@@ -88,6 +88,12 @@ def array_of(tensor: Any, file: str) -> Array:
         found = numpy_helper.to_array(tensor)
     except (KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise bad_constant(where, error) from None
+    require_finite(found, where)
+    return found
+
+
+def require_finite(found: Array, where: str) -> None:
+    """Raise SourceError where a constant holds NaN or infinity."""
     bad = int((~np.isfinite(found)).sum()) if found.dtype.kind == "f" else 0
     if bad:
         raise SourceError(
@@ -97,7 +103,6 @@ def array_of(tensor: Any, file: str) -> Array:
             needed="finite numbers",
             hint="retrain or repair the network",
         )
-    return found
 
 
 def bad_constant(where: str, error: Exception) -> SourceError:

@@ -67,7 +67,7 @@ def recognise(reader: StepReader, states: Mapping[str, str], shown: Sequence[str
     Raises:
         SourceError: a state or comparison that is no neuron's, by name.
     """
-    held = {name: _spike_of(reader.values[out]) for name, out in states.items()}
+    held = {name: _spike_of(reader.form(out, out)) for name, out in states.items()}
     spikes = {name: spike for name, spike in held.items() if spike is not None}
     forms = _Forms(reader, states, spikes)
     cells: dict[str, Cell] = {}
@@ -85,7 +85,7 @@ def recognise(reader: StepReader, states: Mapping[str, str], shown: Sequence[str
     gates = {
         name: _gate(found) for name, found in forms.comparisons.items() if name not in fired and not _stateful(found)
     }
-    outputs = {name: reader.values[name].renamed(forms.rename) for name in shown}
+    outputs = {name: reader.form(name, name).renamed(forms.rename) for name in shown}
     return Recognised(whole, gates, outputs, forms.new)
 
 
@@ -124,7 +124,7 @@ class _Forms:
         for name, out in states.items():
             if name in spikes:
                 continue
-            form = reader.values[out].renamed(rename)
+            form = reader.form(out, out).renamed(rename)
             floor = form.only()
             if floor is not None and floor[0] == "floor":
                 form, self.floors[name] = reader.floors[floor[1]]

@@ -14,14 +14,15 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.frontends.check import check_import, require_equal
 from snnhw.frontends.live.equations import Membrane, silent, spiking
 from snnhw.frontends.nir_file import from_graph
 from snnhw.frontends.onnx_ann import input_shape
-from snnhw.frontends.onnx_check import Steps, verify
 from snnhw.frontends.onnx_constants import Constants
 from snnhw.frontends.onnx_file import node_name, read_model, text
 from snnhw.frontends.onnx_forms import Atom, Form, unknown
 from snnhw.frontends.onnx_neurons import Cell, Recognised, recognise
+from snnhw.frontends.onnx_replay import StepReplay
 from snnhw.frontends.onnx_step import StepReader, per_neuron, unread
 from snnhw.frontends.options import SourceOptions, checked, refuse_unused
 from snnhw.frontends.source import Source
@@ -76,7 +77,16 @@ def load_step(path: str | Path, options: SourceOptions) -> Source:
     data, states, shown_values = pairs([text(value.name) for value in inputs], outputs, said, path.name)
     shapes = {text(value.name): input_shape(value, path.name) for value in inputs}
     given = {n: unknown("input" if n == data else "state", n, shape) for n, shape in shapes.items()}
-    reader = StepReader(constants, given)
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        raise SourceError(
+            "bad-shape",
+            "the inputs of the ONNX step are for different numbers of samples",
+            where=path.name,
+            needed=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
+            limit="one batch, the first dimension, for all",
+            hint="export all inputs with the same batch",
+        )
+    reader = StepReader(constants, given, shapes=dict(shapes))
     for index, node in enumerate(model.graph.node):
         reader.visit(node, node_name(node, index))
     for before, after in states.items():
@@ -90,8 +100,9 @@ def load_step(path: str | Path, options: SourceOptions) -> Source:
     fired = {name: reader.comparisons[key] for (kind, key), name in assembly.names.items() if kind == "spike"}
     shown = {**{name: comparison.value for name, comparison in fired.items()}, **assembly.shown}
     inverted = frozenset(name for name, comparison in fired.items() if comparison.inverted)
-    steps = Steps(model, data, shapes, states, shown, inverted)
-    check = verify(steps, replace(source, origin=origin))
+    replay = StepReplay(model, data, shapes, states, shown, inverted, source.deployment.steps)
+    source = replace(source, replay=replay)
+    check = require_equal(check_import(source, replay.example))
     flags = {key: row for key, row in source.origin.get("flags", {}).items() if key != "semantics"}
     flags |= {"state": {"value": options.said("state"), "from": "flag"}} if said else {}
     return replace(source, origin={**origin, "flags": flags, "check": check.to_dict()})
@@ -191,7 +202,9 @@ class _Assembly:
     def _cell(self, state: str, cell: Cell) -> str:
         """The node of a neuron or readout, behind what it reads; its name."""
         name = self._named(cell.spike) if cell.spike else self.reader.free(state)
-        rest = self._folded(cell.inputs, np.broadcast_to(cell.rest, cell.shape))
+        rest = np.broadcast_to(cell.rest, cell.shape)
+        if cell.current_keep is None:  # a current would filter what comes before it
+            rest = self._folded(cell.inputs, rest)
         gain, scaled = self._common(cell.inputs)
 
         def full(value: Array) -> Array:

@@ -61,6 +61,7 @@ class StepReader:
     floors: dict[str, tuple[Form, float]] = field(default_factory=dict)
     nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
     edges: list[tuple[Atom, str]] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     held: int = 0
     reserved: set[str] = field(default_factory=lambda: {"input", "output"})
 
@@ -115,13 +116,14 @@ class StepReader:
             if other.strict == strict and other.form.shape == difference.shape and other.form.equals(difference):
                 return unknown("spike", name, difference.shape)
         name = self.free(where)
+        self.shapes[name] = difference.shape
         self.comparisons[name] = Compared(difference, strict, where, value, inverted)
         return unknown("spike", name, difference.shape)
 
     def place(self, node: nir.NIRNode, sources: Form, where: str, shape: tuple[int, ...]) -> Form:
         """A NIR node behind what a form sums."""
         name = self.free(where)
-        self.nodes[name] = node
+        self.nodes[name], self.shapes[name] = node, shape
         self.connect(sources, name, where)
         return unknown("layer", name, shape)
 
@@ -133,6 +135,8 @@ class StepReader:
             if len(term) != 1:
                 raise unread(where, "a layer that reads a product of values")
             (atom,) = term
+            if self.shapes.get(atom[1], sources.shape)[1:] != sources.shape[1:]:
+                raise unread(where, "one value that is broadcast to several neurons")
             if (value == 1).all():
                 self.edges.append((atom, name))
                 continue

@@ -60,9 +60,7 @@ def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Targe
     readout = replace(network.readout, scale=factor / (network.steps if network.readout.kind == "mean" else 1))
     result: Network[IntNeuron] = Network(populations, projections, weights, network.steps, readout)
     verify(result)
-    bounds = tuple(
-        bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps) for p in result.computed
-    )
+    bounds = tuple(bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps) for p in result.computed)
     return Quantized(result, network, source.inputs, (*(input_row(s) for s in source.inputs), *rows), bounds)
 
 
@@ -90,7 +88,9 @@ def _population(
         most = current_max(formats)
         host = hosts[name].host
         assert host is not None
-        return Population(hosts[name].population, host.out_shape, Kind.INPUT, payload=(-min(most, -host.low), host.high))
+        return Population(
+            hosts[name].population, host.out_shape, Kind.INPUT, payload=(-min(most, -host.low), host.high)
+        )
     if population.kind is Kind.INPUT:
         return Population(name, population.shape, Kind.INPUT, payload=population.payload)
     neuron = neurons[name]
@@ -108,7 +108,9 @@ def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Target, formats
     vth = int(np.max(n.vth))
     if kind is Kind.NEURON and (vth > formats.threshold_max or vth % formats.threshold_step):
         limit = f"multiples of {formats.threshold_step} up to {formats.threshold_max}"
-        raise QuantizeError("threshold-range", "a threshold does not fit its format", where=name, needed=vth, limit=limit)
+        raise QuantizeError(
+            "threshold-range", "a threshold does not fit its format", where=name, needed=vth, limit=limit
+        )
     bias, most = np.asarray(n.bias), (1 << (formats.bias_bits - 1)) - 1
     if not any(_mantissas(bias, e, most) for e in range(formats.bias_exponent_min, formats.bias_exponents)):
         raise QuantizeError(
@@ -142,11 +144,15 @@ def _projection(
     logical = np.asarray(network.weights[op.weight]).astype(np.int64)
     stored, exponent = fitted(logical, target, projection.name)
     weights[op.weight] = stored.astype(np.int32)
-    weights |= {op.weight + part: network.weights[op.weight + part] for part in _PARTS if op.weight + part in network.weights}
+    weights |= {
+        op.weight + part: network.weights[op.weight + part] for part in _PARTS if op.weight + part in network.weights
+    }
     if exponent:
         why = f"the weight times 2**{-exponent}, sums times 2**{exponent}: {target.name}'s format, the same sums"
         text = f"{stored.min()} to {stored.max()}"
-        rows.append(_row(projection.post, f"stored weights {op.weight}", text, f"{logical.min()} to {logical.max()}", why))
+        rows.append(
+            _row(projection.post, f"stored weights {op.weight}", text, f"{logical.min()} to {logical.max()}", why)
+        )
     return replace(projection, weight_exp=exponent)
 
 

@@ -11,14 +11,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import snnhw
+from snnhw.artifact import Artifact
 from snnhw.engines.floating import FloatEngine
 from snnhw.errors import SnnhwError
 from snnhw.evaluate import current_into, undecided
@@ -204,6 +208,7 @@ def check(cell: str, subject: Subject) -> None:
     )
     source = load_module(subject.module, example, DEFAULT, **subject.options)
     decisions, excepted = compare_spikes(source, {name: want[name] for name in subject.neurons}, x.numpy())
+    assert_file_says_it_all(source, x[:EXAMPLES].numpy())
     assert_engines_agree(artifact, x[:EXAMPLES].numpy())
     predictions = want["output"].sum(1).reshape(len(x), -1).argmax(1)
     integer = snnhw.run(artifact, x.numpy())["predictions"]
@@ -260,7 +265,17 @@ def compare_spikes(source: Source, want: Mapping[str, Array], x: Array) -> tuple
     return int(first.sum()) * neurons, excepted
 
 
-def assert_engines_agree(artifact: snnhw.Artifact, x: Array) -> None:
+def assert_file_says_it_all(source: Source, x: Array) -> None:
+    """The NIR file of an imported network is the same network, without its framework."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.nir"
+        nir.write(path, source.graph)
+        first, again = (snnhw.run_float(one, x, record=True) for one in (source, path))
+    assert first.keys() == again.keys()
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+def assert_engines_agree(artifact: Artifact, x: Array) -> None:
     """`fast` and the plain reference give the same spikes."""
     fast, plain = (snnhw.run(artifact, x, engine, record="spikes") for engine in ("fast", "reference"))
     assert fast.keys() == plain.keys()

@@ -22,7 +22,7 @@ from snnhw.frontends.options import SourceOptions
 from tests.frontends import nir_files
 from tests.frontends.environments import VARIABLE
 from tests.frontends.nir_readers import run_in
-from tests.unit.export.test_importers import WORKS, source
+from tests.unit.export.test_importers import WORKS, branched, looped, source
 from tests.unit.frontends.foreign import FILES, unpacked
 
 HERE = os.environ.get(VARIABLE, "")
@@ -42,6 +42,22 @@ def test_float_networks(framework: str, case: str, tmp_path: Path) -> None:
     want = snnhw.run_float(network, x)["output"]
     write_graph(network, tmp_path / "out.nir", HERE)
     assert same(run_in(HERE, tmp_path / "out.nir", x), want)
+
+
+@pytest.mark.skipif(HERE not in ("spikingjelly", "norse"), reason="reads no loops")
+def test_loops(tmp_path: Path) -> None:
+    network, x = looped()
+    write_graph(network, tmp_path / "out.nir", HERE)
+    assert same(run_in(HERE, tmp_path / "out.nir", x), snnhw.run_float(network, x)["output"])
+
+
+@pytest.mark.skipif(HERE not in ("snntorch", "spikingjelly", "norse"), reason="reads no sums")
+def test_sums(tmp_path: Path) -> None:
+    """Whatever the order of edges in the source."""
+    network = branched(shortcut=False)
+    x = (np.random.default_rng(0).random((5, 6, 2)) < 0.7).astype(np.float64) * 2
+    write_graph(network, tmp_path / "out.nir", HERE)
+    assert same(run_in(HERE, tmp_path / "out.nir", x), snnhw.run_float(network, x)["output"])
 
 
 @pytest.mark.skipif(HERE not in ("snntorch", "spikingjelly", "norse"), reason="reads no IF neurons with a hard reset")

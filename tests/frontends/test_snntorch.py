@@ -23,7 +23,11 @@ STEPS = 20
 
 
 def subject(
-    module: nn.Module, shape: tuple[int, ...], readout: nn.Module, gain: float, call: Callable[[Tensor], Tensor] | None = None
+    module: nn.Module,
+    shape: tuple[int, ...],
+    readout: nn.Module,
+    gain: float,
+    call: Callable[[Tensor], Tensor] | None = None,
 ) -> Subject:
     """A network with seeded weights whose states are zero before each run."""
     randomise(module, gain)
@@ -279,7 +283,9 @@ LAYERS: dict[str, Callable[[], Any]] = {
         alpha=0.5, beta=0.8, linear_features=5, reset_delay=False, init_hidden=False
     ),
     "Lapicque": lambda: snn.Lapicque(beta=0.9, init_hidden=True, reset_mechanism="subtract", threshold=0.1),
-    "Lapicque, R and C": lambda: snn.Lapicque(R=2.0, C=3.0, init_hidden=True, reset_mechanism="subtract", threshold=0.3),
+    "Lapicque, R and C": lambda: snn.Lapicque(
+        R=2.0, C=3.0, init_hidden=True, reset_mechanism="subtract", threshold=0.3
+    ),
 }
 
 

@@ -239,7 +239,36 @@ MISPLACED: list[tuple[Callable[[Slices], Any], str]] = [
 @pytest.mark.parametrize(("change", "text"), MISPLACED)
 def test_sealed_but_broken_mapping(path: Path, change: Callable[[Slices], Any], text: str) -> None:
     found = refusal(edited(path, lambda manifest, _: change(manifest["mapping"]["slices"]), resealed=True))
-    assert found.startswith(f"bad-artifact: the artifact's mapping is wrong: {text}\n  where: model.snnhw: ")
+    assert found.startswith(f"bad-artifact: the artifact does not fit together: {text}\n  where: model.snnhw: ")
+
+
+NUMBERS: list[tuple[Callable[[dict[str, Any]], Any], str, str, str]] = [
+    (lambda n: n.update(steps=0), "steps", "[0] of shape ()", "from 1 to 268435456"),
+    (lambda n: n["populations"][1].update(start="soon"), ".start", "['soon']", "from 0 to 2147483648"),
+    (lambda n: n["populations"][1]["neuron"].update(dv=10**30), ".dv", "0000] of shape (), object", "from 0 to 4096"),
+    (lambda n: n["populations"][1]["neuron"].update(act_shift=25), ".act_shift", "[25]", "from 0 to 24"),
+    (lambda n: n["populations"][1]["neuron"].update(max_spikes=0.5), ".max_spikes", "[0.5]", "whole numbers"),
+    (lambda n: n["populations"][1].update(payload=[0, 1, 2]), ".payload", "of shape (3,)", "of shape (2,)"),
+    (lambda n: n["projections"][0].update(weight_exp=99), ".weight_exp", "[99]", "from -24 to 24"),
+    (lambda n: n["projections"][0].update(delay=-1), ".delay", "[-1, 0]", "from 0 to"),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "found", "limit"), NUMBERS)
+def test_sealed_with_numbers_that_compiled_code_would_read(
+    change: Callable[[dict[str, Any]], Any], field: str, found: str, limit: str, path: Path
+) -> None:
+    text = refusal(edited(path, lambda m, _: change(m["network"]), resealed=True))
+    assert text.startswith("bad-artifact: the artifact holds a number that cannot be\n")
+    where, needed, allowed = text.split("\n")[1:4]
+    assert field in where
+    assert found in needed
+    assert limit in allowed
+
+
+def test_sealed_with_an_unknown_readout(path: Path) -> None:
+    text = refusal(edited(path, lambda m, _: m["network"]["readout"].update(kind="magic"), resealed=True))
+    assert text.startswith("bad-artifact: the artifact does not fit together: its readout is none")
 
 
 @pytest.mark.parametrize("folder", ["missing", "file"])

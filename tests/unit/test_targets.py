@@ -11,7 +11,7 @@ from snnhw.mapping.resources import RESOURCES
 from snnhw.target import SECTIONS, Target, available, load_target, parse_target
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
-OPTIONAL = {"core.words_per_axon", "core.delay_slots", "core.delay_slots_default"}
+OPTIONAL = {"core.words_per_axon", "core.delay_slots", "core.delay_slots_default", "numeric.bias_exp_min"}
 UNITS = {"time": {"ns", "ns per message"}, "energy": {"pJ", "mW"}}
 
 

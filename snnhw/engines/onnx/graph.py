@@ -65,6 +65,11 @@ class Graph:
             self.constants[name] = (free, numpy_helper.from_array(np.ascontiguousarray(_small(array)), free))
         return self.constants[name][0]
 
+    @property
+    def held(self) -> int:
+        """Bytes of all constants."""
+        return sum(len(tensor.raw_data) for _, tensor in self.constants.values())
+
     def model(self, opset: int, ir_version: int, name: str, metadata: dict[str, str]) -> Any:
         """The finished ModelProto."""
         tensors = [tensor for _, tensor in self.constants.values()]

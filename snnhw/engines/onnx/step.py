@@ -54,11 +54,12 @@ def step_model(
     Raises:
         EngineError: the weights are more than a protobuf file can hold.
     """
-    _require_small(network)
+    _require_small(sum(array.size for array in network.weights.values()))  # at least a byte each
     builder = _Builder(network, {spec.population: spec for spec in specs if spec.host is not None})
     for population in network.populations:
         builder.visit(population)
     builder.hand_over()
+    _require_small(builder.graph.held)
     readout = network.readout
     said = {
         "format": FORMAT,
@@ -85,8 +86,7 @@ def _input(p: Population[IntNeuron], spec: InputSpec | None) -> dict[str, Any]:
     return {"name": f"values/{p.name}", "shape": shape, "low": low, "high": high, "scale": scale}
 
 
-def _require_small(network: Network[IntNeuron]) -> None:
-    size = sum(array.size for array in network.weights.values())  # at least a byte each
+def _require_small(size: int) -> None:
     if size > MOST_BYTES:
         raise EngineError(
             "too-big",

@@ -59,6 +59,7 @@ class Cell:
         recurrent: Affine, Linear, Conv2d or Scale from the node's spikes to its own input, or None; its bias acts at
             every step.
         before: nodes between the leaf's input and `node`, first to last (a recurrent cell's input weights).
+        late: input of every step but the first, of the neurons' shape (one axis), or None.
         condition: what must hold for the node to give the leaf's spikes, if that depends on the input; '' if nothing.
             The import check names it where it does not hold.
     """
@@ -67,6 +68,7 @@ class Cell:
     semantics: Mapping[str, Any] = field(default_factory=dict)
     recurrent: nir.NIRNode | None = None
     before: tuple[nir.NIRNode, ...] = ()
+    late: Array | None = None
     condition: str = ""
 
 

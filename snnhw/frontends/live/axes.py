@@ -51,12 +51,15 @@ def _leads(axes: str, before: Shape, steps: int | None) -> list[tuple[str, Shape
 
 
 def _flattened(reader: Reader, event: Function, x: Sum, before: Shape, after: Shape) -> Sum:
-    """Features as they were, or in one axis."""
+    """Features as they were, or some neighbouring axes as one."""
     if tuple(before) == tuple(after):
         return x
-    if len(after) != 1:
-        raise unknown_operation(event)
-    return reader.add(name_of(event), nir.Flatten({"input": np.array(before)}, 0, -1), x, tuple(after))
+    ranges = ((start, end) for start in range(len(before)) for end in range(start + 1, len(before)))
+    for start, end in ranges:
+        if (*before[:start], prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
+            node = nir.Flatten({"input": np.array(before)}, start, end)
+            return reader.add(name_of(event), node, x, tuple(after))
+    raise unknown_operation(event)
 
 
 def indexed(reader: Reader, event: Function) -> Any:

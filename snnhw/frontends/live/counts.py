@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nir
+import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import LINEAR, predecessors
@@ -20,7 +21,7 @@ def refuse_counts(graph: nir.NIRGraph, semantics: Semantics) -> None:
             pre = waiting.pop()
             if isinstance(graph.nodes[pre], LINEAR) and pre not in seen:
                 seen.add(pre)
-                waiting += before[pre]
+                waiting += before[pre] if np.any(getattr(graph.nodes[pre], "weight", 1.0)) else []
             elif isinstance(graph.nodes[pre], (nir.IF, nir.LIF, nir.CubaLIF)) and semantics.at(pre).multispike != 1:
                 raise SourceError(
                     "not-spikes",
@@ -28,5 +29,5 @@ def refuse_counts(graph: nir.NIRGraph, semantics: Semantics) -> None:
                     where=f"{name}: {pre}",
                     needed=f"{semantics.at(pre).multispike} spikes a step at most",
                     limit="1 spike a step",
-                    hint="one spike a step (sinabs: spike_fn=SingleSpike; Rockpool: max_spikes_per_dt=1), or an average pool",
+                    hint="sinabs: spike_fn=SingleSpike; Rockpool: max_spikes_per_dt=1; or an average pool",
                 )

@@ -16,6 +16,7 @@ from snnhw.frontends.graph import LINEAR, flow
 from snnhw.frontends.live.adapter import Shape
 from snnhw.frontends.live.fold import Edges, Folded
 from snnhw.frontends.live.values import INPUT, OUTPUT
+from snnhw.network import Array
 from snnhw.semantics import Semantics
 
 Edge = tuple[str, str]
@@ -30,6 +31,7 @@ class Builder:
         self.edges: dict[Edge, int] = {}
         self.own: dict[str, Mapping[str, Any]] = {}
         self.entry: dict[str, str] = {}
+        self.clocks: dict[str, str] = {}
         self.conditions: dict[str, str] = {}
 
     def build(self, shape: Shape) -> None:
@@ -42,17 +44,12 @@ class Builder:
         self._put(OUTPUT, nir.Output({"output": np.array(out)}))
         for name, sources in {**self.folded.edges, OUTPUT: self.folded.ends}.items():
             self._connect(sources, self.entry.get(name, name))
+            if name in self.clocks:
+                self._connect(sources, self.clocks[name])
 
     def _put(self, name: str, node: nir.NIRNode) -> None:
         if "/" in name:
             raise SourceError("bad-name", "NIR node names cannot hold '/'", where=name)
-        if name in self.nodes:
-            raise SourceError(
-                "duplicate-node",
-                "two nodes would have the same name",
-                where=name,
-                hint="call no layer 'input' or 'output'",
-            )
         self.nodes[name] = node
 
     def _node(self, name: str) -> None:
@@ -74,6 +71,18 @@ class Builder:
         if cell.recurrent is not None:
             self._put(f"{name}.w_rec", cell.recurrent)
             self.edges |= {(name, f"{name}.w_rec"): 1, (f"{name}.w_rec", name): 0}
+        if cell.late is not None:
+            self._late(name, cell.late)
+
+    def _late(self, name: str, value: Array) -> None:
+        """Input of every step but the first: a gate that is always open, a step late."""
+        clock = [f"{name}.{part}" for part in ("always", "clock", "hold", "late")]
+        self._put(clock[0], nir.Affine(np.zeros((1, len(value))), np.ones(1)))
+        self._put(clock[1], nir.Threshold(np.full(1, 0.5)))
+        self._put(clock[2], nir.Delay(np.full(1, self.dt)))
+        self._put(clock[3], nir.Linear(value[:, None]))
+        self.edges |= dict.fromkeys(pairwise((*clock, name)), 0)
+        self.clocks[name] = clock[0]
 
     def _connect(self, sources: Edges, post: str) -> None:
         """Edges into a node; x + x, which NIR's edge set cannot say, becomes a Scale."""
@@ -106,6 +115,8 @@ class Builder:
 
     def _says_itself(self, graph: nir.NIRGraph) -> bool:
         """Whether the feedback that a reader sees delays every way from neuron to neuron as the run did."""
+        if any(lag and not self._rests(pre) for (pre, _), lag in self.edges.items()):
+            return False
         try:
             found = flow(graph)
         except SourceError:
@@ -124,6 +135,14 @@ class Builder:
             if surplus == before:
                 return True
         return True
+
+    def _rests(self, name: str) -> bool:
+        """Whether a node gives zero while all neurons are silent: then the lag may be on either side of it."""
+        node = self.nodes[name]
+        if not isinstance(node, LINEAR):
+            return True
+        before = [pre for (pre, post), lag in self.edges.items() if post == name and not lag]
+        return not np.any(getattr(node, "bias", 0.0)) and all(map(self._rests, before))
 
     def semantics(self, default: Semantics) -> Semantics:
         """The first neuron's rules for the network, and where others differ."""

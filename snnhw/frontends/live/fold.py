@@ -14,7 +14,7 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import OUT
 from snnhw.frontends.live.reader import Node, Reader
-from snnhw.frontends.live.values import INPUT, STATIC, WHOLE, Step, Sum, Term, refused_axes
+from snnhw.frontends.live.values import INPUT, STATIC, WHOLE, Step, Sum, Term
 
 Edges = Counter[tuple[str, int]]
 """(source, lag) -> how often it is summed."""
@@ -119,8 +119,6 @@ def _relative(step: Step, terms: tuple[Term, ...], shift: dict[str, int]) -> Edg
     edges: Edges = Counter()
     for term in terms:
         at = _moved(term.step, shift.get(term.node, 0))
-        if (step == WHOLE) != (at == WHOLE) and STATIC not in (step, at):
-            raise refused_axes(term.node, "a value of all steps meets a value of one step")
         edges[term.node, step - at if isinstance(step, int) and isinstance(at, int) else 0] += 1
     return edges
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snnhw.errors import SourceError
 from snnhw.frontends.check import FORWARD_ERRORS
 from snnhw.frontends.graph import readout_of
-from snnhw.frontends.live.adapter import Shape
+from snnhw.frontends.live.adapter import MEMBRANE, OUT, Shape
 from snnhw.frontends.live.axes import AXES
 from snnhw.frontends.live.counts import refuse_counts
 from snnhw.frontends.live.emit import Builder
@@ -83,6 +83,7 @@ def load_module(
             limit=", ".join(adapter.name for adapter in ADAPTERS) + ", snnhw.zoo",
             hint="snnhw.convert takes ReLU networks; keep neurons in attributes, ModuleList or Sequential",
         )
+    _require_known(subject)
     tensor = torch.as_tensor(example)
     told = deployment.steps if deployment is not None else steps
     run, layouts = recorded(subject, tensor, told, deployment)
@@ -112,12 +113,7 @@ def recorded(
         if run is not None:
             return _step_by_step(subject, example, over_time=True, steps=steps)
     if run is None:
-        raise SourceError(
-            "bad-shape",
-            f"the module does not take the example input: {error}",
-            where=type(subject.module).__name__,
-            needed=tuple(example.shape),
-        ) from error
+        raise _not_taken(subject, example, error)
     calls = [event for event in run.events if isinstance(event, LeafCall) and event.call.axes in LEAD]
     axes = next((event.call.axes for event in calls if event.call.axes != "N"), None)
     if axes is not None:
@@ -155,7 +151,9 @@ def _repeated_inside(calls: list[LeafCall], example: Tensor) -> list[Layout]:
 def _step_by_step(subject: Subject, example: Tensor, over_time: bool, steps: int | None) -> tuple[Run, list[Layout]]:
     """A module that takes one step a call, fed by us."""
     given = list(example[:FEW]) if over_time else [example]
-    run = subject.run((given * FEW)[:FEW])
+    run, error = _tried(subject, (given * FEW)[:FEW])
+    if run is None:
+        raise _not_taken(subject, example, error)
     shape = tuple(example.shape)
     if not over_time:
         return run, [Layout("N", steps, shape[1:], FEW, once=True)]
@@ -191,6 +189,30 @@ def _is_over_time(run: Run, example: Tensor, deployment: Deployment | None) -> b
     return example.dim() == axes + 2
 
 
+def _not_taken(subject: Subject, example: Tensor, error: Exception | None) -> SourceError:
+    return SourceError(
+        "bad-shape",
+        f"the module does not take the example input: {error}",
+        where=type(subject.module).__name__,
+        needed=tuple(example.shape),
+    )
+
+
+def _require_known(subject: Subject) -> None:
+    """Neurons that no core has are refused before anything runs: what they do with an input is not known."""
+    for path, layer, adapter in leaves(subject.module, subject.adapters):
+        refusals = []
+        for port in (OUT, MEMBRANE):
+            try:
+                adapter.cell(layer, (1,), port, 1.0, path)
+            except SourceError as error:
+                refusals += [error] if error.code == "unsupported-neuron" else []
+            except FORWARD_ERRORS:  # of a shape that is not the layer's
+                pass
+        if len(refusals) == 2:
+            raise refusals[0]
+
+
 def _reads(event: Event, tensor: Tensor) -> bool:
     given = [event.call.current] if isinstance(event, LeafCall) else [*event.args, *event.kwargs.values()]
     takes_value = isinstance(event, LeafCall) or event.name not in ("size", "dim", "shape")
@@ -218,7 +240,7 @@ def _first_that_fits(run: Run, layouts: list[Layout]) -> tuple[Read, Layout]:
     """The graph by the first layout that the run agrees with; of errors the one that comes last in the run."""
     errors = []
     for layout in layouts:
-        reader = Reader(layout.recorded if layout.axes not in (STATIC, "N") else None)
+        reader = Reader(layout.recorded, layout.recorded if layout.axes not in (STATIC, "N") else None)
         try:
             return _folded(reader, run, layout), layout
         except SourceError as error:
@@ -249,6 +271,8 @@ def _samples(example: Tensor, layout: Layout) -> Array:
     values: Array = example.detach().cpu().double().numpy()
     if layout.axes == STATIC or layout.once:
         return np.broadcast_to(values[:, None], (len(values), layout.steps, *layout.shape))
+    if layout.axes == "N":
+        values = values[np.arange(layout.steps) % len(values)]
     axes = "TN" if layout.axes == "N" else layout.axes
     return samples_first(torch.from_numpy(values), axes, layout.steps)
 

@@ -258,7 +258,7 @@ def _scaled(reader: Reader, event: Function, thing: Any, factor: Any) -> Sum:
     numbers = _numbers(factor)
     if numbers.size == 1 and (numbers == 1).all():
         return x
-    if x.reduced:  # counts and means of the output: which of them is the largest does not change
+    if reader.is_total(x):  # counts and means of the output: which of them is the largest does not change
         if numbers.size != 1 or not (numbers > 0).all():
             raise refused_axes(where_of(event), "a sum over time is multiplied by more than a positive number")
         return x

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Shape
-from snnhw.frontends.live.recorder import Event, Function, LeafCall, path_of
+from snnhw.frontends.live.recorder import Event, Function, LeafCall, node_name, path_of
 from snnhw.frontends.live.values import (
     INPUT,
     LEAD,
@@ -54,10 +54,12 @@ class Reader:
     """Gives every tensor of a run its value.
 
     Args:
+        recorded: steps of the run.
         steps: T of values that hold all steps, if the input says it; else told by the first value over time.
     """
 
-    def __init__(self, steps: int | None = None) -> None:
+    def __init__(self, recorded: int, steps: int | None = None) -> None:
+        self.recorded = recorded
         self.nodes: dict[str, Node] = {}
         self.steps = steps
         self.events = 0
@@ -120,6 +122,8 @@ class Reader:
     def _leaf(self, event: LeafCall) -> None:
         call, path = event.call, path_of(event)
         x = self.sum_of(call.current, path)
+        if x.reduced:
+            raise refused_axes(path, "a layer comes after a sum over time")
         if not call.axes:
             shape = self.features(call.out, x.axes)
             node = event.adapter.cell(event.layer, shape, OUT, 1.0, path).node
@@ -130,6 +134,13 @@ class Reader:
         known = self.nodes.setdefault(
             path, Node(self.features(call.out, call.axes), layer=event.layer, adapter=event.adapter)
         )
+        if known.layer is None:
+            raise SourceError(
+                "duplicate-node",
+                "two nodes would have the same name",
+                where=path,
+                hint="call no neuron like a torch function that forward uses",
+            )
         step: Step = len(known.calls) if call.axes == "N" else WHOLE
         if step in known.calls or (isinstance(x.label, int) and isinstance(step, int) and x.label > step):
             raise SourceError(
@@ -207,6 +218,15 @@ class Reader:
             order = [parts[at] for at in range(len(parts))]
             self._values[id(target)] = stacked(order, "TN" if axis == 0 else "NT", where)
 
+    def is_total(self, value: Sum) -> bool:
+        """Whether a value is a sum over time: one made by `sum`, or by adding up all steps in a loop."""
+        found: dict[tuple[str, str], set[Step]] = {}
+        for term in value.terms:
+            found.setdefault((term.node, term.port), set()).add(term.step)
+        everything = set(range(self.recorded))
+        looped = self.recorded > 1 and bool(found) and all(at == everything for at in found.values())
+        return bool(value.reduced) or looped
+
     def features(self, tensor: Tensor, axes: str) -> Shape:
         """Shape without batch and time."""
         return tuple(int(n) for n in tensor.shape[LEAD.get(axes, 1) :])
@@ -263,7 +283,7 @@ ZEROS = ("zeros", "zeros_like", "new_zeros")
 def name_of(event: Function) -> str:
     """Name of the node of a function: its module's path, and the function's name where the module does more."""
     if event.alone and event.path:
-        return event.path
+        return node_name(event.path)
     return f"{event.path}.{event.name}" if event.path else event.name
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Call, tensors
+from snnhw.frontends.live.values import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ Event = Function | LeafCall
 
 def path_of(event: LeafCall) -> str:
     """Name of a leaf's node; a leaf that is the whole module is called after its class."""
-    return event.path or type(event.layer).__name__.lower()
+    return node_name(event.path or type(event.layer).__name__.lower())
+
+
+def node_name(path: str) -> str:
+    """A path as a node's name; the graph's own ends keep theirs."""
+    return f"{path}_" if path in (INPUT, OUTPUT) else path
 
 
 def adapter_of(layer: nn.Module, adapters: Sequence[Adapter]) -> Adapter | None:

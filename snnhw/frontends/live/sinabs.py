@@ -76,7 +76,8 @@ class SinabsAdapter:
                 f"{kind} with tau_syn on a membrane without leak",
                 "LIFRecurrent, or no tau_syn",
             )
-        return Cell(node, semantics, _recurrent(self.name, layer, shape, where))
+        recurrent, late = _recurrent(self.name, layer, shape, where)
+        return Cell(node, semantics, recurrent, late=late)
 
     def reset(self, layer: nn.Module) -> None:
         """No state, as before the first run."""
@@ -134,27 +135,14 @@ def _most_spikes(framework: str, layer: Any, where: str) -> int:
     return limits[name]
 
 
-def _recurrent(framework: str, layer: Any, shape: Shape, where: str) -> nir.NIRNode:
-    """rec_connect as a node; it feeds the spikes of the step before, nothing (no bias either) at the first step."""
+def _recurrent(framework: str, layer: Any, shape: Shape, where: str) -> tuple[nir.NIRNode, Array | None]:
+    """rec_connect as a node, and its bias: it feeds the spikes of the step before, and no bias at the first step."""
     way = layer.rec_connect
-    bias = getattr(way, "bias", None)
-    if bias is not None and bool(bias.detach().any()):
-        raise refused(
-            layer,
-            framework,
-            where,
-            "rec_connect has a bias, which sinabs leaves out at the first step",
-            "bias=False; a bias of the layer before acts at all steps",
-        )
-    if isinstance(way, nn.Linear) and len(shape) == 1:
-        return nir.Linear(way.weight.detach().double().numpy())
-    raise refused(
-        layer,
-        framework,
-        where,
-        f"rec_connect is {type(way).__name__} on neurons of shape {shape}",
-        "nn.Linear on neurons in one axis",
-    )
+    if not isinstance(way, nn.Linear) or len(shape) != 1:
+        what = f"rec_connect is {type(way).__name__} on neurons of shape {shape}"
+        raise refused(layer, framework, where, what, "nn.Linear on neurons in one axis")
+    bias = None if way.bias is None or not bool(way.bias.any()) else array(way.bias, shape, where)
+    return nir.Linear(way.weight.detach().double().cpu().numpy()), bias
 
 
 def _sum_pool(layer: Any, where: str) -> nir.SumPool2d:

@@ -1,7 +1,8 @@
 """snnTorch 1.x: Leaky, Synaptic, their recurrent forms, and Lapicque.
 
-A step (snntorch._neurons), q = H(v - thr) of the step before, H(x) = [x > 0]: i = alpha i + x; u = beta v + i (+ w_rec z).
-'subtract', reset_delay: v = u - q thr, z = H(v - thr): next-step subtraction; without delay the same step's.
+A step (snntorch._neurons), q = H(v - thr) of the step before, H(x) = [x > 0]: i = alpha i + x; u = beta v + i
+(+ w_rec z).
+'subtract', reset_delay: v = u - q thr, z = H(v - thr): next-step subtraction; else that of the same step.
 'zero': Leaky forgets v before the step; the others lose their whole step, input included, which is no reset of NIR's.
 """
 
@@ -75,7 +76,7 @@ class SnnTorchAdapter:
         if before and recurrent is not None:
             raise refused(layer, self.name, where, "RSynaptic with beta = 1 and alpha < 1", "beta below 1")
         early = semantics["reset"] is Reset.SUBTRACT and semantics["reset_timing"] is ResetTiming.SAME_STEP
-        return Cell(node, semantics, recurrent, before, TWICE if early else "")
+        return Cell(node, semantics, recurrent, before, condition=TWICE if early else "")
 
     def _semantics(self, layer: Any, kind: str, rule: str, where: str) -> dict[str, Any]:
         """Threshold and reset of a layer."""

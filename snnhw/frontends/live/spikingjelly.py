@@ -66,8 +66,9 @@ class SpikingJellyAdapter:
 
     def reset(self, layer: nn.Module) -> None:
         """As spikingjelly.activation_based.functional.reset_net does."""
-        if hasattr(layer, "reset"):
-            layer.reset()
+        reset: Any = getattr(layer, "reset", None)
+        if reset is not None:
+            reset()
 
     def threads(self, module: nn.Module) -> bool:
         """Layers keep their states themselves."""

@@ -20,6 +20,7 @@ from snnhw.network import (
     Dense,
     Diagonal,
     FloatNeuron,
+    Inject,
     IntNeuron,
     Kind,
     LinearOp,
@@ -118,12 +119,14 @@ class Builder:
         assert layer.weight is not None
         pre = self.last
         if pre.size != layer.weight.shape[1]:
-            raise bad("the weights do not fit the layer before", f"{layer.where}/weight", layer.weight.shape[1], pre.size)
+            raise bad(
+                "the weights do not fit the layer before", f"{layer.where}/weight", layer.weight.shape[1], pre.size
+            )
         if not self.flat and sorted(pre.shape)[:-1] not in ([], [1, 1]):
             raise bad("a dense layer reads an image", layer.where, pre.shape, "neurons", "put a flatten layer between")
         both = [layer.weight] if layer.recurrent is None else [layer.weight, layer.recurrent]
         _require_packable(np.concatenate([w.ravel() for w in both]), f"{layer.where}/weight")
-        if layer.delay is None or not layer.delay.any():
+        if layer.delay is None or not (layer.delay.astype(bool) & layer.weight.astype(bool)).any():
             self.weights[layer.name] = layer.weight
             self._connect(layer, Dense(layer.name))
         else:
@@ -131,7 +134,9 @@ class Builder:
         if layer.recurrent is not None:
             name = f"{layer.name}.rec"
             self.weights[name] = layer.recurrent
-            self.projections.append(Projection(f"{layer.name}->{layer.name}", layer.name, layer.name, Dense(name), lag=1))
+            self.projections.append(
+                Projection(f"{layer.name}->{layer.name}", layer.name, layer.name, Dense(name), lag=1)
+            )
 
     def _average(self, layer: Layer) -> None:
         """Spike counts of groups of neurons that follow each other; the division happens when they are read."""
@@ -143,10 +148,10 @@ class Builder:
         self._connect(layer, Dense(layer.name))
 
     def _delayed(self, layer: Layer, weight: Array, delay: Array) -> None:
-        """One sparse projection for each delay, of all synapses that have it."""
-        for steps in np.unique(delay).tolist():
+        """One sparse projection for each delay, of all synapses that have it and are not 0."""
+        for steps in np.unique(delay[weight != 0]).tolist():
             label = f"{layer.name}+{steps}"
-            rows, columns = np.nonzero(delay == steps)
+            rows, columns = np.nonzero((delay == steps) & (weight != 0))
             self.weights |= {
                 label: weight[rows, columns],
                 f"{label}/indices": columns.astype(np.int32),
@@ -170,14 +175,16 @@ class Builder:
         op = Conv(layer.name, layer.stride, layer.padding, layer.dilation, groups)
         made = conv_shape(pre.shape, weight.shape, op)
         if made != layer.shape:
-            raise bad("the layer's shape is not what its window makes of the one before", layer.where, layer.shape, made)
+            raise bad(
+                "the layer's shape is not what its window makes of the one before", layer.where, layer.shape, made
+            )
         self.weights[layer.name] = np.ascontiguousarray(weight)
         self._connect(layer, op)
 
     def _connect(self, layer: Layer, op: LinearOp, lag: int = 0) -> None:
         route = f"{self.last.name}->{layer.name}" + (f" after {lag}" if lag else "")
         self.projections.append(Projection(route, self.last.name, layer.name, op, lag=lag))
-        if not isinstance(op, Diagonal):
+        if not isinstance(op, Diagonal | Inject):
             w = self.weights[op.weight]
             self._row(layer, f"weights {op.weight}", f"{w.min()} to {w.max()}", "as they act in netx", "weight")
 
@@ -199,14 +206,16 @@ class Builder:
         du = cuba.i_decay if memory else DECAY_ONE
         own = _bias(layer) if bias is None else np.zeros((), np.int64)
         vth = np.asarray(min(cuba.vth, NEVER), np.int64)
-        how = {"comparison": self.comparison} if spiking else {}
-        integers = IntNeuron(dv=cuba.v_decay, vth=vth << SHIFT, bias=own << SHIFT, du=du, act_shift=SHIFT, **how)
+        comparison = self.comparison if spiking else Comparison.GT
+        integers = IntNeuron(
+            dv=cuba.v_decay, vth=vth << SHIFT, bias=own << SHIFT, du=du, act_shift=SHIFT, comparison=comparison
+        )
         reals = FloatNeuron(
             v_keep=1.0 - cuba.v_decay / DECAY_ONE,
             threshold=vth.astype(np.float64),
             bias=(own if bias is None else bias).astype(np.float64),
             u_keep=1.0 - du / DECAY_ONE,
-            **how,
+            comparison=comparison,
         )
         self.neurons[layer.name] = integers
         kind = Kind.NEURON if spiking else Kind.ACCUMULATOR
@@ -218,13 +227,27 @@ class Builder:
         self._row(layer, "du", n.du, n.du / DECAY_ONE, "neuron/iDecay" if given else "")
         self._row(layer, "dv", n.dv, n.dv / DECAY_ONE, "neuron/vDecay" if given else "")
         self._row(layer, "act_shift", n.act_shift, "Lava's LIF shifts by 6", "")
-        self._row(layer, "bias", f"{n.bias.min()} to {n.bias.max()}", "bias mantissas << 6", "bias" if layer.bias is not None else "")
+        self._row(
+            layer,
+            "bias",
+            f"{n.bias.min()} to {n.bias.max()}",
+            "bias mantissas << 6",
+            "bias" if layer.bias is not None else "",
+        )
         what = f"neuron/vThMant << 6, v {'>' if n.comparison is Comparison.GT else '>='} vth"
-        self._row(layer, "vth", int(n.vth), what if spiking else "never reached: the membrane is the result", "neuron" if given else "")
+        self._row(
+            layer,
+            "vth",
+            int(n.vth),
+            what if spiking else "never reached: the membrane is the result",
+            "neuron" if given else "",
+        )
 
     def _row(self, layer: Layer, parameter: str, integer: Any, real: Any, field: str) -> None:
         why = f"from the file: {layer.where}/{field}" if field else f"netx's default for {layer.where}"
-        self.rows.append({"population": layer.name, "parameter": parameter, "integer": integer, "real": real, "why": why})
+        self.rows.append(
+            {"population": layer.name, "parameter": parameter, "integer": integer, "real": real, "why": why}
+        )
 
 
 def _bias(layer: Layer) -> Array:

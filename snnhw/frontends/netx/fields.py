@@ -16,6 +16,9 @@ HINT = "give a .net file of lava-dl's net.export_hdf5"
 LARGEST = 1 << 24
 """No whole number of a .net file is larger: states have 24 bit."""
 
+MAX_VALUES = 1 << 26
+"""Values of one dataset."""
+
 
 class Fields:
     """Typed access to one HDF5 group.
@@ -74,28 +77,35 @@ class Fields:
         """Neurons, (n,) or (C, H, W)."""
         values = self.array(key).ravel()
         if values.size not in (1, 3) or values.min() < 1:
-            raise bad("the shape is not (neurons) or (C, H, W)", self.at(key), values[:4].tolist(), "whole numbers >= 1")
+            raise bad(
+                "the shape is not (neurons) or (C, H, W)", self.at(key), values[:4].tolist(), "whole numbers >= 1"
+            )
         return tuple(int(n) for n in values)
 
     def array(self, key: str) -> Array:
         """Whole numbers as int32, however the file stores them: netx would drop fractions without a word."""
         values = np.asarray(self._read(key))
         if values.dtype.kind not in "iufb" or values.size == 0:
-            raise bad("the field does not hold numbers", self.at(key), f"{values.dtype}, {values.size} values", "numbers")
-        if not np.isfinite(values).all():
-            raise bad("a value is not finite", self.at(key), _first(values, ~np.isfinite(values)), "finite numbers")
-        fraction = values != np.rint(values)
-        if fraction.any():
-            raise bad("a value is not a whole number", self.at(key), _first(values, fraction), "whole numbers")
-        large = np.abs(values.astype(np.float64)) > LARGEST
-        if large.any():
-            raise bad("a value is too large", self.at(key), _first(values, large), LARGEST)
+            raise bad(
+                "the field does not hold numbers", self.at(key), f"{values.dtype}, {values.size} values", "numbers"
+            )
+        if values.dtype.kind == "f":
+            if not np.isfinite(values).all():
+                raise bad("a value is not finite", self.at(key), _first(values, ~np.isfinite(values)), "finite numbers")
+            fraction = values != np.rint(values)
+            if fraction.any():
+                raise bad("a value is not a whole number", self.at(key), _first(values, fraction), "whole numbers")
+        low, high = values.min().item(), values.max().item()
+        if low < -LARGEST or high > LARGEST:
+            raise bad("a value is too large", self.at(key), high if high > LARGEST else low, LARGEST)
         return values.astype(np.int32)
 
     def _read(self, key: str) -> Any:
         item = self.group.get(key)
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             raise bad("a dataset is missing", self.at(key))
+        if item.size > MAX_VALUES:
+            raise bad("the field holds too many values", self.at(key), item.size, MAX_VALUES)
         return item[()]
 
 

@@ -88,7 +88,7 @@ def read_net(path: Path) -> NetFile:
     """Read and check; raises SourceError 'bad-net', 'unsupported-net' or 'too-big' with file and path."""
     try:
         with h5py.File(path, "r") as file:
-            require_plain(file, path.name, "bad-net", HINT, MAX_BYTES)
+            require_plain(file, path.name, HINT, MAX_BYTES)
             groups = Fields(file.get("layer"), f"{path.name}: layer")
             count = len(groups.group)
             odd = sorted(name for name in groups.group if not re.fullmatch("0|[1-9][0-9]*", name) or int(name) >= count)
@@ -143,7 +143,11 @@ def _neuron(fields: Fields) -> Cuba:
     kind = fields.text("type")
     if kind not in NEURONS:
         raise unsupported(
-            f"neurons of type {kind!r} are not supported", fields.where, kind, listed(NEURONS), "train with CUBA neurons"
+            f"neurons of type {kind!r} are not supported",
+            fields.where,
+            kind,
+            listed(NEURONS),
+            "train with CUBA neurons",
         )
     _require_off(fields, "refDelay", 1, "Lava's LIF has no refractory period: netx ignores it")
     _require_off(fields, "gradedSpike", 0, "netx ignores it: its spikes are plain")
@@ -163,7 +167,9 @@ def _dense(fields: Fields, layer: Layer) -> Layer:
     weight = _matrix(fields, "weight", layer)
     recurrent = _matrix(fields, "weight_rec", layer) if layer.kind == "dense_rec" else None
     if recurrent is not None and recurrent.shape[1] != layer.size:
-        raise bad("recurrent weights are not square", fields.at("weight_rec"), recurrent.shape, (layer.size, layer.size))
+        raise bad(
+            "recurrent weights are not square", fields.at("weight_rec"), recurrent.shape, (layer.size, layer.size)
+        )
     delay = _delays(fields, weight.shape) if "delay" in fields else None
     if delay is not None and recurrent is not None:
         raise unsupported(
@@ -173,7 +179,7 @@ def _dense(fields: Fields, layer: Layer) -> Layer:
             "none",
             "train the layer without delays",
         )
-    _bias_fits(fields, layer, (1, layer.size))
+    _bias_fits(fields, layer, ((), (1,), (layer.size,)))
     return _with(layer, weight=weight, delay=delay, recurrent=recurrent)
 
 
@@ -211,7 +217,7 @@ def _conv(fields: Fields, layer: Layer) -> Layer:
     if weight.ndim != 4 or weight.shape[0] != layer.shape[0]:
         raise bad("the weights do not fit the layer's shape", fields.at("weight"), weight.shape, "(C, C_in, kh, kw)")
     groups = fields.whole("groups", 1, MAX_NEURONS) if "groups" in fields else 1
-    _bias_fits(fields, layer, (1, layer.shape[0], layer.size))
+    _bias_fits(fields, layer, ((layer.shape[0],), layer.shape[::-1]))
     return _with(layer, weight=weight, groups=groups, **_window(fields))
 
 
@@ -268,7 +274,7 @@ def _no_delay(fields: Fields) -> None:
         )
 
 
-def _bias_fits(fields: Fields, layer: Layer, sizes: tuple[int, ...]) -> None:
-    if layer.bias is not None and layer.bias.size not in sizes:
-        limit = " or ".join(f"{n} values" for n in sizes)
+def _bias_fits(fields: Fields, layer: Layer, shapes: tuple[Shape, ...]) -> None:
+    if layer.bias is not None and layer.bias.shape not in shapes:
+        limit = " or ".join(map(str, shapes))
         raise bad("the bias does not fit the layer's shape", fields.at("bias"), layer.bias.shape, limit)

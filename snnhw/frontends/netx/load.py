@@ -61,9 +61,7 @@ def load_net(path: str | Path, options: SourceOptions | None = None) -> IntegerS
     return _source(builder, net, flags, semantics, path)
 
 
-def _source(
-    builder: Builder, net: NetFile, flags: dict[str, Any], semantics: Semantics, path: Path
-) -> IntegerSource:
+def _source(builder: Builder, net: NetFile, flags: dict[str, Any], semantics: Semantics, path: Path) -> IntegerSource:
     steps = net.steps if flags["steps"] is None else flags["steps"]
     if steps is None:
         raise SourceError(
@@ -137,5 +135,7 @@ def _readout(builder: Builder, said: str | None, where: str) -> Readout:
         n = builder.neurons[last.name]
         fitting = ("mean", "membrane") if n.du == DECAY_ONE and n.dv == 0 else ("membrane",)
     if said is not None and said not in fitting:
-        raise unsupported(f"readout {said!r} does not fit the last layer", where, said, ", ".join(fitting), "leave it out")
+        raise unsupported(
+            f"readout {said!r} does not fit the last layer", where, said, ", ".join(fitting), "leave it out"
+        )
     return Readout(said or fitting[0], last.name)

@@ -80,7 +80,7 @@ def _arriving(layer: Layer, x: Array) -> Array:
     if layer.kind in ("conv", "pool"):
         return _windows(layer, x)
     if layer.kind == "average":
-        return x.reshape(batch, steps, *layer.shape, -1).sum(axis=-1)
+        return np.asarray(x.reshape(batch, steps, *layer.shape, -1).sum(axis=-1))
     assert layer.weight is not None
     flat = x.reshape(batch, steps, -1)
     out = np.zeros((batch, steps, layer.size), np.int64)
@@ -100,7 +100,5 @@ def _windows(layer: Layer, x: Array) -> Array:
         y = y * int(layer.weight.item())
     else:
         weight = torch.tensor(layer.weight, dtype=torch.float64)
-        y = torch.nn.functional.conv2d(
-            folded, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups
-        )
-    return np.rint(y.numpy()).astype(np.int64).reshape(*x.shape[:2], *layer.shape)
+        y = torch.nn.functional.conv2d(folded, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return np.asarray(np.rint(y.numpy()), np.int64).reshape(*x.shape[:2], *layer.shape)

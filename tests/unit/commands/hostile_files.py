@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import torch
 
+from snnhw.artifact import _hash
 from tests.unit.frontends.checkpoints import content
 from tests.unit.frontends.official_files import imagenet_file, resnet
 
@@ -189,17 +190,42 @@ def absurd(file: h5py.File) -> None:
         file.create_dataset(f"{name}/weight", shape=(10**7, 10**7), dtype="f8", chunks=(100, 100))
 
 
-def manifest(change: Callable[[dict[str, Any]], Any]) -> Maker:
-    """An artifact whose manifest was changed."""
+def manifest(change: Callable[[dict[str, Any]], Any], hashed: bool = False) -> Maker:
+    """An artifact whose manifest was changed, by someone who knows how its hash is made or not."""
 
     def make(path: Path, whole: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(whole)) as archive:
             entries = {info.filename: archive.read(info) for info in archive.infolist()}
-        found = json.loads(entries["manifest.json"])
-        entries["manifest.json"] = json.dumps(change(found) or found).encode()
-        zipped(path, entries)
+        found = json.loads(entries.pop("manifest.json"))
+        found = change(found) or found
+        if hashed:
+            content = {key: value for key, value in found.items() if key not in ("schema", "hash")}
+            found["hash"] = _hash(content, entries)
+        zipped(path, {**entries, "manifest.json": json.dumps(found).encode()})
 
     return make
+
+
+def network(**changes: Any) -> Maker:
+    return manifest(lambda m: m["network"].update(changes), hashed=True)
+
+
+def population(number: int, **changes: Any) -> Maker:
+    return manifest(lambda m: m["network"]["populations"][number].update(changes), hashed=True)
+
+
+def neuron(number: int, **changes: Any) -> Maker:
+    return manifest(lambda m: m["network"]["populations"][number]["neuron"].update(changes), hashed=True)
+
+
+def projection(number: int, **changes: Any) -> Maker:
+    return manifest(lambda m: m["network"]["projections"][number].update(changes), hashed=True)
+
+
+def swapped_arrays(found: dict[str, Any]) -> None:
+    """Every array under the name of the next."""
+    names = list(found["arrays"])
+    found["arrays"] = dict(zip(names, [*list(found["arrays"].values())[1:], found["arrays"][names[0]]], strict=True))
 
 
 def nested_json(path: Path, whole: bytes) -> None:
@@ -271,6 +297,31 @@ SPECIAL: dict[str, dict[str, Maker]] = {
         "changed": manifest(lambda m: m["network"].update(steps=10**12)),
         "a class of Python's": manifest(lambda m: m["network"].update({"$class": "os.system"})),
         "a bomb": lambda path, whole: zipped(path, {"manifest.json": bytes(1 << 20) * 1000}),
+    },
+    "run.snnhw": {
+        "a target of text": manifest(lambda m: m["target"].update(text="hello"), hashed=True),
+        "a slice for a network": manifest(lambda m: m.update(network=m["mapping"]), hashed=True),
+        "no populations": network(populations=[]),
+        "steps of text": network(steps="many"),
+        "no steps": network(steps=0),
+        "absurd steps": network(steps=10**12),
+        "an absurd population": population(1, shape=[10**6, 10**6]),
+        "a population of text": population(1, shape=["a"]),
+        "a negative population": population(1, shape=[-2, 8, 8]),
+        "a kind that does not exist": population(1, kind="magic"),
+        "a wide payload": population(1, payload=["a", {}]),
+        "a neuron of text": neuron(1, dv="fast"),
+        "a decay beyond one": neuron(1, dv=10**30),
+        "a shift beyond an integer": neuron(1, act_shift=10**6),
+        "a reset that does not exist": neuron(1, reset="magic"),
+        "a projection to nowhere": projection(0, post="nowhere"),
+        "a delay of text": projection(0, delay="long"),
+        "absurd delay": projection(1, delay=10**12, lag=10**12),
+        "an exponent beyond an integer": projection(0, weight_exp=10**6),
+        "an operator of text": projection(0, op="conv"),
+        "weights that are reals": manifest(lambda m: m.update(network=m["reference"]), hashed=True),
+        "swapped arrays": manifest(swapped_arrays, hashed=True),
+        "a readout that does not exist": network(readout={"$class": "Readout", "kind": "magic", "population": "lif4"}),
     },
     "chip.toml": {"not UTF-8": written(b"\xff\xfe\x00"), "no numbers": written(b'profile = "programmable"')},
     "rules.json": {"nested": written(b"[" * 200_000), "a list": written(b"[1]"), "not UTF-8": written(b"{\xff}")},

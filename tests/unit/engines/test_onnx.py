@@ -218,8 +218,10 @@ def test_a_batch_is_cut_where_records_would_not_fit(monkeypatch: pytest.MonkeyPa
     same(run(ReferenceEngine(), case), run(OnnxEngine(), case))
 
 
-def test_weights_beyond_protobuf_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "MOST_BYTES", 10)
+@pytest.mark.parametrize("most", [10, 13 + 1, 300])
+def test_weights_beyond_protobuf_are_refused(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """13 weights of a byte; with all other constants more than 300 bytes."""
+    monkeypatch.setattr(step, "MOST_BYTES", most)
     with pytest.raises(EngineError, match="too-big: the network's weights are more than an ONNX file holds"):
         step_model(recurrent())
 

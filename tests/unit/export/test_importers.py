@@ -15,6 +15,7 @@ import pytest
 from snnhw.errors import SourceError
 from snnhw.export.importers import IMPORTERS, for_importer
 from snnhw.export.nir import write_graph
+from snnhw.export.pools import with_pools
 from snnhw.frontends.nir_file import from_graph, load_nir
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.simulate import run
@@ -31,11 +32,11 @@ WORKS = {
     ("sinabs", "mlp"): {"sinabs"},
     ("snntorch", "cubalif"): {"norse"},
     ("snntorch", "mlp"): {"norse"},
-    ("spikingjelly", "conv"): {"snntorch", "spikingjelly"},
+    ("spikingjelly", "conv"): {"snntorch", "spikingjelly", "norse"},
     ("spikingjelly", "cubalif"): {"snntorch", "spikingjelly", "norse"},
     ("spikingjelly", "default_lif"): {"snntorch", "spikingjelly", "norse"},
     ("spikingjelly", "mlp"): {"snntorch", "spikingjelly", "norse"},
-    ("spikingjelly", "residual"): {"snntorch", "spikingjelly"},
+    ("spikingjelly", "residual"): {"snntorch", "spikingjelly", "norse"},
 }
 """Stored network -> frameworks whose importers can be told it."""
 
@@ -51,6 +52,25 @@ def by_hand(changes: dict[str, nir.NIRNode] | None = None, edges: Any = None, **
     said = {**OPTIONS, **semantics}
     options = SourceOptions(steps=4, semantics=said)
     return from_graph(graph(changes, edges, metadata={}), options, {"file": "net.nir"})
+
+
+def looped() -> tuple[Source, np.ndarray]:
+    """A layer that reads its own spikes of the step before."""
+    rng = np.random.default_rng(0)
+    parts = {
+        "input": nir.Input({"input": np.array([5])}),
+        "fc": nir.Linear(rng.normal(size=(6, 5)) * 1.2),
+        "rec.lif": lif(6),
+        "rec.w_rec": nir.Linear(rng.normal(size=(6, 6)) * 0.8),
+        "fc2": nir.Linear(rng.normal(size=(4, 6)) * 1.2),
+        "out": lif(4),
+        "output": nir.Output({"output": np.array([4])}),
+    }
+    edges = [("input", "fc"), ("fc", "rec.lif"), ("rec.lif", "rec.w_rec"), ("rec.w_rec", "rec.lif")]
+    edges += [("rec.lif", "fc2"), ("fc2", "out"), ("out", "output")]
+    whole = nir.NIRGraph(parts, edges, metadata={}, type_check=False)
+    network = from_graph(whole, SourceOptions(steps=10, semantics=OPTIONS), {"file": "net.nir"})
+    return network, (rng.random((5, 10, 5)) < 0.5).astype(np.float64)
 
 
 def refusal(network: Source, framework: str) -> str:
@@ -118,8 +138,20 @@ def test_rules_that_an_importer_fixes(framework: str, network: Any, what: str) -
 
 
 def test_loops(tmp_path: Path) -> None:
+    """The bias of a recurrent layer acts at the first step too, where importers feed nothing back."""
     network, _ = source("snntorch", "recurrent", tmp_path)
-    assert "spikingjelly's importer cannot be told a loop\n  where: 1.lif\n" in refusal(network, "spikingjelly")
+    assert "snntorch's importer cannot be told a loop\n  where: 1.lif\n" in refusal(network, "snntorch")
+    assert "norse's importer cannot be told a bias inside a loop\n  where: 1.w_rec\n" in refusal(network, "norse")
+
+
+@pytest.mark.parametrize("name", ["spikingjelly", "norse"])
+def test_loops_without_a_bias(name: str, tmp_path: Path) -> None:
+    network, x = looped()
+    write_graph(network, tmp_path / "out.nir", name)
+    back = load_nir(tmp_path / "out.nir")
+    want, have = (run(s.graph, s.semantics, x) for s in (network, back))
+    assert want["rec.lif"].any()
+    assert all(np.array_equal(want[key], have[key]) for key in want)
 
 
 def test_neurons_of_several_axes(tmp_path: Path) -> None:
@@ -165,3 +197,81 @@ def test_a_membrane_counted_from_its_reset_value(tmp_path: Path) -> None:
     made = for_importer(network, "snntorch")
     assert np.allclose(made.graph.nodes["_3"].v_threshold, 1.35)
     assert not made.graph.nodes["_3"].v_reset.any()
+
+
+@pytest.mark.parametrize(("wanted", "other"), [(nir.SumPool2d, nir.AvgPool2d), (nir.AvgPool2d, nir.SumPool2d)])
+def test_pools_of_the_other_kind(wanted: Any, other: Any) -> None:
+    """The factor goes into the weights behind the pool, through Flatten, with their biases as they are."""
+    two = np.array([2, 2])
+    rng = np.random.default_rng(0)
+    parts = {
+        "input": nir.Input({"input": np.array([1, 4, 4])}),
+        "pool": other(two, two, np.array([0, 0])),
+        "flat": nir.Flatten({"input": np.array([1, 2, 2])}, 0, -1),
+        "fc": nir.Affine(rng.normal(size=(2, 4)), np.array([0.25, -0.5])),
+        "neuron": lif(),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    edges = [("input", "pool"), ("pool", "flat"), ("flat", "fc"), ("fc", "neuron"), ("neuron", "output")]
+    before = nir.NIRGraph(parts, edges, metadata={}, type_check=False)
+    after = with_pools(before, wanted)
+    assert isinstance(after.nodes["pool"], wanted)
+    semantics = by_hand().semantics
+    x = rng.random((3, 8, 1, 4, 4)) * 2
+    want, have = (run(g, semantics, x)["neuron"] for g in (before, after))
+    assert want.any()
+    assert np.array_equal(want, have)
+    skip = nir.NIRGraph(parts, [*edges, ("input", "flat")], metadata={}, type_check=False)
+    assert isinstance(with_pools(skip, wanted).nodes["pool"], other)  # what reads it reads the input too
+
+
+def branched(shortcut: bool) -> Source:
+    """Two branches that meet: both with neurons, or one of them a plain skip."""
+    parts = {
+        "input": nir.Input({"input": np.array([2])}),
+        "first": lif(),
+        "a.fc": nir.Linear(np.eye(2) * 2),
+        "a.lif": lif(),
+        "join": nir.Linear(np.eye(2)),
+        "last": lif(),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    edges = [("first", "join"), ("input", "first"), ("first", "a.fc"), ("a.fc", "a.lif"), ("a.lif", "join")]
+    edges += [("join", "last"), ("last", "output")]
+    if shortcut:
+        parts |= {"b.fc": nir.Linear(np.eye(2)), "b.lif": lif()}
+        edges[0] = ("first", "b.fc")
+        edges += [("b.fc", "b.lif"), ("b.lif", "join")]
+    whole = nir.NIRGraph(parts, edges, metadata={}, type_check=False)
+    return from_graph(whole, SourceOptions(steps=6, semantics=OPTIONS), {"file": "net.nir"})
+
+
+def test_edges_are_listed_as_a_depth_first_executor_needs_them() -> None:
+    """Listed as above, it would compute `join` before `a.lif`."""
+    made = for_importer(branched(shortcut=False), "norse")
+    assert made.graph.edges == [
+        ("input", "first"),
+        ("first", "a.fc"),
+        ("first", "join"),
+        ("a.fc", "a.lif"),
+        ("a.lif", "join"),
+        ("join", "last"),
+        ("last", "output"),
+    ]
+    assert "norse's importer cannot be told branches that meet after layers of their own\n  where: join\n" in refusal(
+        branched(shortcut=True), "norse"
+    )
+    for_importer(branched(shortcut=True), "spikingjelly")  # sorts the nodes itself
+
+
+def test_names_that_become_one() -> None:
+    parts = {"block.fc": nir.Affine(np.eye(2), np.zeros(2)), "block_fc": lif()}
+    edges = [
+        ("input", "fc"),
+        ("fc", "neuron"),
+        ("neuron", "block.fc"),
+        ("block.fc", "block_fc"),
+        ("block_fc", "output"),
+    ]
+    text = refusal(by_hand(parts, edges), "norse")
+    assert "norse's importer cannot be told nodes that differ by dots only: block.fc, block_fc\n" in text

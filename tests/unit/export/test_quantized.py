@@ -19,7 +19,7 @@ from snnhw.export.quantized import DT, ONE, quantized_source
 from snnhw.frontends.nir_file import load_nir
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.simulate import run
-from snnhw.network import IntNeuron
+from snnhw.network import Dense, Inject, IntNeuron
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.checkpoints import content, saved
@@ -178,3 +178,94 @@ def test_a_residual_network_of_ours(tmp_path: Path) -> None:
     assert isinstance(artifact.network.computed[0].model, IntNeuron)
     x = np.random.default_rng(0).integers(0, 256, (5, 2, 5, 5)).astype(np.uint8)
     assert_same_spikes(*both(artifact, x, tmp_path))
+
+
+def rewired(artifact: Artifact, post: str, **changes: Any) -> Artifact:
+    """The first projection into a population changed."""
+    network, done = artifact.network, False
+    projections = []
+    for q in network.projections:
+        hit = q.post == post and not done
+        projections.append(replace(q, **changes) if hit else q)
+        done = done or hit
+    return replace(artifact, network=replace(network, projections=tuple(projections)))
+
+
+def refusal(artifact: Artifact) -> str:
+    with pytest.raises(ArtifactError) as caught:
+        quantized_source(artifact)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder = tmp_path_factory.mktemp("residual")
+    saved(folder / "net.pt", content("sew_resnet"))
+    return snnhw.compile(folder / "net.pt", target="loihi2", sums="summands")
+
+
+def test_operators_that_nir_lacks(residual: Artifact) -> None:
+    stem = residual.network.computed[0].name
+    assert refusal(rewired(residual, stem, op=Dense(residual.network.projections[0].op.weight))).startswith(
+        "cannot-say: NIR has no words for a matrix into a population of shape (2, 8, 8)\n  where: input->"
+    )
+    text = refusal(rewired(residual, stem, op=Inject()))
+    assert text.startswith("cannot-say: NIR has no words for values that the host injects\n")
+
+
+def test_scales_that_weights_cannot_hold(residual: Artifact) -> None:
+    stem = residual.network.computed[0]
+    vth = np.broadcast_to(stem.model.vth, stem.shape) * (1 + 3 * np.arange(64).reshape(8, 8))
+    assert refusal(changed(residual, stem.name, vth=vth)).startswith(
+        "cannot-say: NIR has no words for a scale for every neuron behind a convolution\n"
+    )
+    name = stem.name
+    populations = tuple(replace(p, payload_scale=0.5) if p.name == name else p for p in residual.network.populations)
+    mixed = replace(residual, network=replace(residual.network, populations=populations))
+    assert "cannot-say: NIR has no words for a sum of values in different units\n" in refusal(mixed)
+
+
+def test_readouts_that_nir_lacks(residual: Artifact) -> None:
+    network = residual.network
+    last = network.readout.population
+    elsewhere = replace(network.readout, population=network.computed[0].name)
+    text = refusal(replace(residual, network=replace(network, readout=elsewhere)))
+    assert text.startswith("cannot-say: NIR has no words for an accumulator that is not the readout\n")
+    membrane = replace(residual, network=replace(network, readout=replace(network.readout, kind="membrane")))
+    assert refusal(changed(membrane, last, du=100, bias=np.zeros(4, np.int64))).startswith(
+        "cannot-say: NIR has no words for a current in front of a membrane without a leak\n"
+    )
+    assert refusal(changed(membrane, last, du=100)).startswith(
+        "cannot-say: NIR has no words for a bias that no layer can carry\n"
+    )
+    stem = network.computed[0].name
+    read = rewired(residual, stem, pre=last, op=Dense(network.into(last)[0].op.weight))
+    assert "cannot-say: NIR has no words for a membrane that is read\n" in refusal(read)
+
+
+def test_gates_that_remember() -> None:
+    artifact = snnhw.compile(EXAMPLES / "spikeprop_iris.pt", target="loihi1")
+    assert refusal(artifact).startswith("cannot-say: NIR has no words for a gate with a memory\n  where: ")
+
+
+def test_constants_through_a_current(tmp_path: Path) -> None:
+    """A bias in front of a synaptic current is a population that fires at every step; in the file it is a bias."""
+    artifact, _ = foreign("spikingjelly", "cubalif", tmp_path)
+    (constant,) = (p.name for p in artifact.network.computed if not artifact.network.into(p.name))
+    graph = quantized_source(artifact).graph
+    assert constant not in graph.nodes
+    assert graph.nodes["_1.in"].bias.any()
+    (late,) = artifact.network.out_of(constant)
+    projections = tuple(replace(q, lag=1) if q == late else q for q in artifact.network.projections)
+    moved = replace(artifact, network=replace(artifact.network, projections=projections))
+    assert refusal(moved).startswith("cannot-say: NIR has no words for a constant current that begins late\n")
+
+
+def test_leaky_readouts(tmp_path: Path) -> None:
+    """The membrane of an LI node, as Norse's exporter writes it."""
+    artifact, x = foreign("norse", "cubalif", tmp_path)
+    assert artifact.network.readout.kind == "membrane"
+    source = read_back(artifact, tmp_path)
+    assert isinstance(source.graph.nodes["3"], nir.LI)
+    chip, reals = snnhw.run(artifact, x)["predictions"], snnhw.run_float(source, x)["predictions"]
+    assert (chip == reals).mean() >= 0.75

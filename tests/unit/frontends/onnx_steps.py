@@ -124,13 +124,13 @@ class Floored(nn.Module):
 class Synaptic(nn.Module):
     """A synaptic current before the membrane, seen in the same step or in the next."""
 
-    def __init__(self, same_step: bool, alpha: float = 0.7, beta: float = 0.9) -> None:
+    def __init__(self, same_step: bool, alpha: float = 0.7, beta: float = 0.9, rest: float = 0.0) -> None:
         super().__init__()
-        self.same_step, self.alpha, self.beta = same_step, alpha, beta
+        self.same_step, self.alpha, self.beta, self.rest = same_step, alpha, beta, rest
 
     def forward(self, x: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         new = self.alpha * syn + x
-        mem = self.beta * mem + 0.5 * (new if self.same_step else syn)
+        mem = self.beta * mem + 0.5 * (new if self.same_step else syn) + self.rest
         spk = mem > 1.0
         return spk.float(), new, torch.where(spk, torch.zeros_like(mem), mem)
 
@@ -202,6 +202,36 @@ class Readout(nn.Module):
             return out, m1
         mem = 0.75 * last[0] + out
         return mem, m1, mem
+
+
+class Normed(nn.Module):
+    """BatchNorm between a linear layer and an IF neuron, which has no leak to hold a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.linear, self.norm, self.neuron = nn.Linear(6, 8), nn.BatchNorm1d(8), SoftSame(1.0, 0.7)
+        with torch.no_grad():
+            self.norm.running_mean.uniform_(-0.1, 0.1)  # type: ignore[union-attr,operator]
+            self.norm.running_var.uniform_(0.2, 0.6)  # type: ignore[union-attr,operator]
+            self.norm.bias.uniform_(-0.2, 0.3)
+
+    def forward(self, x: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
+        out: tuple[Tensor, Tensor] = self.neuron(self.norm(self.linear(x)), mem)
+        return out
+
+
+class Gate(nn.Module):
+    """Spikes of two neurons, and both at once by a comparison without state; three outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = Layer(SoftSame(0.8, 0.3)), Layer(Hard(0.8, 0.2, 0.0))
+
+    def forward(self, x: Tensor, m1: Tensor, m2: Tensor) -> tuple[Tensor, ...]:
+        a, m1 = self.one(x, m1)
+        b, m2 = self.two(x, m2)
+        return ((a + b) > 1.5).float(), a, m1, m2
 
 
 class Blocks(nn.Module):

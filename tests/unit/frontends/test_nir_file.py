@@ -218,7 +218,7 @@ def test_data_outside_the_file(link: Callable[[Path, h5py.Group], None], tmp_pat
 
     damage(file, change)
     assert refusal(file) == (
-        "bad-nir: the file links to data outside it, which are not followed\n"
+        "bad-hdf5: the file links to data outside it, which are not followed\n"
         "  where: net.nir: /node/nodes/fc/weight\n  hint: give an HDF5 file written by nir.write"
     )
 

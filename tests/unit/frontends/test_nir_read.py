@@ -18,7 +18,7 @@ from snnhw.frontends.nir_graph import tidy_graph
 from snnhw.frontends.nir_read import KINDS, read_graph
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.simulate import run
-from tests.unit.frontends.graphs import EDGES, graph, nodes
+from tests.unit.frontends.graphs import EDGES, graph, lif, nodes
 
 Change = Callable[[h5py.Group], None]
 
@@ -239,12 +239,12 @@ def test_a_group_that_contains_itself(tmp_path: Path) -> None:
         file["node/nodes/again"] = file["node"]
 
     text = refusal(written(tmp_path, change))
-    assert text.startswith("bad-nir: a group of the file is there twice\n  where: net.nir: /node")
+    assert text.startswith("bad-hdf5: a group of the file is there twice\n  where: net.nir: /node")
 
 
 def test_a_file_of_too_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5, "MAX_ITEMS", 10)
-    assert refusal(written(tmp_path)).startswith("bad-nir: the file has too many parts\n")
+    assert refusal(written(tmp_path)).startswith("bad-hdf5: the file has too many parts\n")
 
 
 def test_an_absurd_shape_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -260,3 +260,40 @@ def test_what_was_read_can_be_written_for_nir_read(tmp_path: Path) -> None:
     source = load_nir(written(tmp_path, put(f"{NEURON}/tau", 2e-4)))
     write_nir(source.graph, tmp_path / "again.nir")
     assert set(nir.read(tmp_path / "again.nir").nodes) == set(source.graph.nodes)
+
+
+def nested_and_flat() -> tuple[nir.NIRGraph, nir.NIRGraph]:
+    """A layer with feedback as a graph inside the graph, and opened."""
+    cell: dict[str, nir.NIRNode] = {"lif": lif(), "w_rec": nir.Linear(np.array([[0.0, 1.5], [-1.0, 0.5]]))}
+    loop = [("lif", "w_rec"), ("w_rec", "lif")]
+    ends = {"input": nir.Input({"input": np.array([2])}), "output": nir.Output({"output": np.array([2])})}
+    inner = nir.NIRGraph({**ends, **cell}, [*loop, ("input", "lif"), ("lif", "output")], metadata={}, type_check=False)
+    nested = nir.NIRGraph({**nodes(), "neuron": inner}, EDGES, metadata={}, type_check=False)
+    rest = {name: node for name, node in nodes().items() if name != "neuron"}
+    opened = {**rest, **{f"neuron.{name}": node for name, node in cell.items()}}
+    edges = [("neuron." + a, "neuron." + b) for a, b in loop]
+    edges += [("input", "fc"), ("fc", "neuron.lif"), ("neuron.lif", "output")]
+    return nested, nir.NIRGraph(opened, edges, metadata={}, type_check=False)
+
+
+def test_a_file_with_a_graph_inside(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((3, 6, 3))
+    found = []
+    for i, graph_of in enumerate(nested_and_flat()):
+        nir.write(tmp_path / f"{i}.nir", graph_of)
+        source = load_nir(tmp_path / f"{i}.nir", SourceOptions(dialect="snntorch", steps=6))
+        found.append(run(source.graph, source.semantics, x))
+    assert found[0]["neuron.lif"].any()
+    assert found[0].keys() == found[1].keys()
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_two_inputs(tmp_path: Path) -> None:
+    """Samples hold them flat, one after another."""
+    parts = {**nodes(), "extra": nir.Input({"input": np.array([1, 2])}), "fc2": nir.Linear(np.eye(2))}
+    edges = [*EDGES, ("extra", "fc2"), ("fc2", "neuron")]
+    nir.write(tmp_path / "net.nir", nir.NIRGraph(parts, edges, metadata={}, type_check=False))
+    said = SourceOptions(dialect="spikingjelly", data=(4, 7, 5))
+    source = load_nir(tmp_path / "net.nir", said)
+    assert (source.deployment.input_shape, source.deployment.steps) == ((5,), 7)
+    assert refusal(tmp_path / "net.nir", dialect="snntorch", steps=7).startswith("lost-edge: ")

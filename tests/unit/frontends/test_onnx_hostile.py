@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from snnhw.errors import SnnhwError
@@ -20,6 +23,8 @@ from snnhw.frontends.onnx_file import read_model
 from snnhw.frontends.onnx_source import load_step
 from snnhw.frontends.options import SourceOptions
 from tests.unit.commands.line import snnhw
+from tests.unit.frontends.onnx_mutants import mutant
+from tests.unit.frontends.onnx_steps import Blocks, Recurrent, export
 from tests.unit.frontends.test_onnx_ann import IMAGE, ROW, N, model, weights
 from tests.unit.frontends.test_onnx_step_refusals import CELL, RESET, step_file
 
@@ -214,6 +219,8 @@ def test_weights_that_are_not_finite_are_named(bad: float, step: bool, tmp_path:
         return
     matrix = weights(4, 3)
     matrix[1, 2] = bad
+    inside = [N("Constant", [], ["m"], name="held", value=numpy_helper.from_array(matrix)), *MATMUL]
+    assert "are NaN or infinite\n  where: hostile.onnx: held" in refusal(saved(model(inside, {}, ROW), tmp_path))
     text = refusal(saved(model(MATMUL, {"m": matrix}, ROW), tmp_path))
     assert "not-finite: 1 values of the ONNX file are NaN or infinite\n  where: hostile.onnx: m" in text
 
@@ -287,6 +294,50 @@ def test_values_that_broadcast_to_many_are_refused(tmp_path: Path) -> None:
     nodes = [N("Mul", ["x", "a"], ["m0"], name="outer"), N("Add", ["m0", "v"], ["h"]), *CELL[2:], *RESET]
     text = refusal(step_file(nodes, tmp_path, constants={"a": np.ones((1 << 21, 1, 1), np.float32)}), _as_step)
     assert "unknown-operation: the ONNX operation Mul, more than 16777216 values, is not read" in text
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_steps_are_read_or_refused_but_never_crash(seed: int, tmp_path: Path) -> None:
+    path = step_file([*CELL, *RESET], tmp_path)
+    rng, raw = np.random.default_rng(seed), bytearray(path.read_bytes())
+    for place in rng.integers(0, len(raw), rng.integers(1, 5)):
+        raw[place] = rng.integers(0, 256)
+    path.write_bytes(bytes(raw))
+    try:
+        _as_step(path)
+    except SnnhwError as error:
+        assert error.where or error.needed  # noqa: PT017
+
+
+def _mutants(model: Any, seeds: range, folder: Path, read: Callable[[Path], Any]) -> list[Any]:
+    """What is read of the mutants that are not refused; a refusal is an SnnhwError, and none is a wrong reading."""
+    found = []
+    for seed in seeds:
+        path = saved(mutant(model, seed), folder)
+        try:
+            found.append(read(path))
+        except SnnhwError as error:
+            assert error.code != "not-equal", (seed, str(error))  # noqa: PT017 - read, and read wrongly
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["blocks", "recurrent", "by hand"])
+def test_mutants_of_steps_are_read_rightly_or_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "step.onnx"
+    if name == "by hand":
+        path = step_file([*CELL, *RESET], tmp_path)
+    else:
+        blocks = Blocks()
+        export(blocks, blocks.shapes, path) if name == "blocks" else export(Recurrent(), [(6,), (8,), (8,)], path)
+    read = _mutants(onnx.load(path), range(80), tmp_path, _as_step)
+    assert len(read) >= 5
+    assert all(source.origin["check"]["status"] in ("equal", "skipped") for source in read)
+
+
+def test_mutants_of_classifiers_are_read_or_refused(tmp_path: Path, examples: Path) -> None:
+    assert len(_mutants(onnx.load(examples / "ann_cnn.onnx"), range(80), tmp_path, load_ann)) >= 5
 
 
 def test_the_limits_are_not_too_small_for_networks() -> None:

@@ -23,10 +23,12 @@ from snnhw.zoo.neurons import IF, LIF, PLIF, IterativeLIF
 from tests.unit.frontends.onnx_steps import (
     Blocks,
     Floored,
+    Gate,
     Hard,
     Late,
     Layer,
     Leaky,
+    Normed,
     OfZoo,
     Readout,
     Recurrent,
@@ -75,6 +77,8 @@ NEURONS: dict[str, tuple[Callable[[], nn.Module], Any, dict[str, Any]]] = {
     "current, same step": (lambda: Synaptic(True), TWO, {"current_order": "same_step"}),
     "current, next step": (lambda: Synaptic(False), TWO, {"current_order": "next_step"}),
     "current into IF": (lambda: Synaptic(True, beta=1.0), TWO, {"current_order": "same_step"}),
+    "current and rest": (lambda: Synaptic(True, rest=0.1), TWO, {"current_order": "same_step"}),
+    "late current and rest": (lambda: Synaptic(False, rest=0.1), TWO, {"current_order": "next_step"}),
     "zoo IF": (lambda: OfZoo(IF()), ONE, {"reset": "zero", "threshold": "ge"}),
     "zoo IF, soft": (lambda: OfZoo(IF(0.75, None)), ONE, {"reset": "subtract"}),
     "zoo LIF": (lambda: OfZoo(LIF(2.0, v_threshold=0.5, v_reset=0.1)), ONE, {"reset": "v_reset"}),
@@ -126,6 +130,28 @@ def test_spikes_of_the_step_before(step: nn.Module, shapes: Any, tmp_path: Path)
     np.testing.assert_array_equal(delay.delay, np.full(8, source.semantics.dt))
 
 
+def test_constants_go_into_the_layer_before(tmp_path: Path) -> None:
+    step = Normed()
+    source = loaded(step, ONE, tmp_path)
+    require_equal(step, ONE, source)
+    assert {type(n) for n in source.graph.nodes.values()} == {nir.Input, nir.Affine, nir.IF, nir.Output}
+
+
+def test_gates_and_several_outputs(tmp_path: Path) -> None:
+    step, shapes = Gate(), TWO
+    names = (["x", "m1_in", "m2_in"], ["both", "a", "m1_out", "m2_out"])
+    path = export(step, shapes, tmp_path / "gate.onnx", names)
+    source = load_step(path, SourceOptions(steps=T, output_node="both"))
+    assert [n for n in source.graph.nodes.values() if isinstance(n, nir.Threshold)]
+    x = spikes(ROW, T)
+    found = run(source.graph, source.semantics, x)
+    for name, want in zip(("both", "a"), outputs(step, shapes, x, shown=2), strict=True):
+        np.testing.assert_array_equal(found[name], want)
+        assert 0.02 < want.mean() < 0.9
+    with pytest.raises(SourceError, match="needs-flag"):
+        load_step(path, SourceOptions(steps=T))
+
+
 @pytest.mark.parametrize(("membrane", "readout"), [(True, "membrane"), (False, "mean")])
 def test_readouts_without_spikes(membrane: bool, readout: str, tmp_path: Path) -> None:
     step, shapes = Readout(membrane), [ROW, CELLS, (3,)] if membrane else [ROW, CELLS]
@@ -144,6 +170,7 @@ def test_it_compiles_to_integers(tmp_path: Path) -> None:
     agree = (found["predictions"] == snnhw.run_float(source, x)["predictions"]).mean()
     assert agree >= 0.9
     assert artifact.source["check"]["status"] == "equal"
+    assert [c["status"] for c in artifact.checks if c["stage"] == "source = NIR"] == ["equal"]
     assert len(artifact.source["states"]) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from snnhw.errors import SnnhwError, SourceError
-from snnhw.frontends.onnx_check import Steps
 from snnhw.frontends.onnx_source import load_step
 from snnhw.frontends.options import SourceOptions
 
@@ -119,6 +119,26 @@ def test_what_is_no_neuron_is_refused_by_name(nodes: list[Any], constants: Any, 
     assert expected in str(caught.value)
 
 
+def test_inputs_for_different_numbers_of_samples_are_refused(tmp_path: Path) -> None:
+    path = step_file([*CELL, *RESET], tmp_path)
+    file = onnx.load(path)
+    file.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(file, path)
+    with pytest.raises(
+        SourceError, match="bad-shape: the inputs of the ONNX step are for different numbers of samples"
+    ):
+        load_step(path, SourceOptions(steps=T))
+
+
+def test_one_value_for_several_neurons_is_refused(tmp_path: Path) -> None:
+    path = step_file([*CELL, *RESET], tmp_path)
+    file = onnx.load(path)
+    file.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(file, path)
+    with pytest.raises(SourceError, match="one value that is broadcast to several neurons is not read in a step"):
+        load_step(path, SourceOptions(steps=T))
+
+
 CURRENT = [N("Mul", ["v", "d"], ["m"]), N("Add", ["m", "i"], ["h"]), *CELL[2:], *RESET, N("Mul", ["i", "d"], ["k"])]
 CURRENTS: list[tuple[list[Any], str, str, str]] = [
     ([*CURRENT[:1], N("Add", ["m", "i"], ["g"]), N("Add", ["g", "j"], ["h"]), *CURRENT[2:], N("Add", ["k", "x"], ["p"]),
@@ -143,13 +163,13 @@ def test_currents_that_are_none_are_refused(
         load_step(path, SourceOptions(steps=T))
 
 
-def test_a_step_that_cannot_be_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
-        raise RuntimeError("no such thing")
-
-    monkeypatch.setattr(Steps, "run", fails)
-    with pytest.raises(SourceError, match="bad-onnx: the ONNX step cannot be run: RuntimeError: no such thing"):
-        load_step(step_file([*CELL, *RESET], tmp_path), SourceOptions(steps=T))
+def test_a_step_that_cannot_be_run_is_not_checked_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    source = load_step(step_file([*CELL, *RESET], tmp_path), SourceOptions(steps=T))
+    assert source.origin["check"]["status"] == "skipped"
+    assert "bad-onnx: the ONNX step cannot be run: ModuleNotFoundError: " in source.origin["check"]["detail"]
 
 
 def test_a_wrong_reading_is_caught_by_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,4 +184,4 @@ def test_a_wrong_reading_is_caught_by_the_check(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(onnx_source, "spiking", doubled)
     with pytest.raises(SnnhwError) as caught:
         load_step(step_file([*CELL, *RESET], tmp_path), SourceOptions(steps=T))
-    assert "not-equal: two stages give different spikes (ONNX step = NIR)\n  where: fire, index" in str(caught.value)
+    assert "not-equal: two stages give different spikes (source = NIR)\n  where: fire, index" in str(caught.value)

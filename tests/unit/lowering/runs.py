@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnhw.api import _readout_of
 from snnhw.encoding import encode
 from snnhw.engines.base import Engine
 from snnhw.engines.fast import FastEngine
@@ -18,6 +17,7 @@ from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.frontends.check import check_import, require_equal, run_module
 from snnhw.frontends.checkpoint import import_module
+from snnhw.frontends.graph import readout_of
 from snnhw.frontends.source import Source
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
@@ -105,7 +105,7 @@ def of_spikes(module: nn.Module, x: Array) -> Source:
     """A module that takes spikes (B, T, *shape), with the readout that fits its end."""
     deployment = Deployment(x.shape[1], "spikes", tuple(x.shape[2:]), "rate")
     graph = import_module(module, deployment).graph
-    return import_module(module, replace(deployment, readout=_readout_of(graph)))
+    return import_module(module, replace(deployment, readout=readout_of(graph)))
 
 
 def picked(count: int, flow: Callable[..., Any], **layers: nn.Module) -> Flow:

@@ -177,7 +177,7 @@ def test_unreadable_checkpoints_are_refused(tmp_path: Path, content: bytes | Non
     with pytest.raises(SnnhwError, match=f"bad-checkpoint: the checkpoint cannot be read\n  where: {path}"):
         checkpoint.read(path)
     torch.save({"format": "other"}, path)
-    with pytest.raises(SnnhwError, match="needed: another format or version\n  limit: format 'snnhw-checkpoint'"):
+    with pytest.raises(SnnhwError, match="needed: format 'other', version None\n  limit: format 'snnhw-checkpoint'"):
         checkpoint.read(path)
 
 

@@ -67,7 +67,11 @@ NETWORKS: dict[str, Any] = {
         dense(even(r, 9, 8), delay=r.integers(0, 5, 9).astype(float), bias=r.integers(-9, 9, 9)),
         dense(even(r, 4, 9), delay=2),
     ),
-    "input delays": lambda r, p, i: (p, dense(even(r, 9, 8), delay=r.integers(0, 5, 8).astype(float)), dense(even(r, 4, 9))),
+    "input delays": lambda r, p, i: (
+        p,
+        dense(even(r, 9, 8), delay=r.integers(0, 5, 8).astype(float)),
+        dense(even(r, 4, 9)),
+    ),
     "synaptic delays": lambda r, p, i: (p, dense(even(r, 9, 8), delay=r.integers(0, 6, (9, 8))), dense(even(r, 4, 9))),
     "recurrent": lambda r, p, i: (
         p,
@@ -78,7 +82,15 @@ NETWORKS: dict[str, Any] = {
     "one sign": lambda r, p, i: (p, dense(r.integers(0, 128, (9, 8))), dense(r.integers(-127, 0, (4, 9)))),
     "conv": lambda r, p, i: (
         i,
-        conv(even(r, 3, 2, 3, 2)[..., None], (3, 4, 5), stride=[2, 1], padding=[1, 0], dilation=[1, 1], groups=1, bias=r.integers(-9, 9, 3)),
+        conv(
+            even(r, 3, 2, 3, 2)[..., None],
+            (3, 4, 5),
+            stride=[2, 1],
+            padding=[1, 0],
+            dilation=[1, 1],
+            groups=1,
+            bias=r.integers(-9, 9, 3),
+        ),
         conv(even(r, 4, 3, 3, 3), (4, 2, 1), stride=1, padding=0, dilation=[1, 2], groups=1),
         layer("flatten", (8, 1, 1)),
         dense(even(r, 5, 8)),
@@ -91,7 +103,9 @@ NETWORKS: dict[str, Any] = {
     ),
     "full bias": lambda r, p, i: (
         i,
-        conv(even(r, 3, 2, 3, 3), (3, 5, 4), stride=1, padding=0, dilation=1, groups=1, bias=r.integers(-9, 9, (4, 5, 3))),
+        conv(
+            even(r, 3, 2, 3, 3), (3, 5, 4), stride=1, padding=0, dilation=1, groups=1, bias=r.integers(-9, 9, (4, 5, 3))
+        ),
     ),
     "groups": lambda r, p, i: (
         i,

@@ -18,7 +18,6 @@ import numpy as np
 
 from snnhw.engines.lava import compat
 
-
 RESET = 1 << 20
 """Steps between resets: longer than any run, so that each layer is reset once."""
 
