@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow frontends demo bench systems lint train clean
+.PHONY: help setup test test-slow frontends netx demo bench systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test-slow: setup ## the slow tests
 
 frontends: setup ## tests/frontends against real frameworks, and docs/frontends.md (ARGS="norse sinabs" for some)
 	$(BIN)/python -m tests.frontends.environments $(ARGS)
+
+netx: setup ## .net files in and out against the real lava-dl netx (fetches 68 MB)
+	$(BIN)/python -m tests.conformance.lavadl
 
 demo: setup ## compile, run and compare the shipped models
 	$(BIN)/snnhw demo $(ARGS)

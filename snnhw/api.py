@@ -80,8 +80,8 @@ def compile(
         example_input: for a live module: what its forward takes for one run; `load_module` says more.
         steps: for a live module that takes one step a call: T, where the example does not say it.
         target: a shipped target's name, a path to a .toml file, or a Target.
-        calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint are used,
-            and without any the scales come from the weights alone.
+        calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint or the
+            example are used, and without any the scales come from the weights alone.
         weight_bits: bits of a weight, sign included; the target's own number if None.
         deployment: for a live module: T, encoding and readout; told from the example input if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
@@ -281,7 +281,7 @@ def run(
 
     Args:
         x: samples (B, ...) as the user has them.
-        engine: 'fast', 'reference' or 'lava'.
+        engine: 'fast', 'reference', 'lava' or 'onnx'.
         record: None, 'spikes', or 'state' (spikes, u and v).
 
     Returns:

@@ -41,7 +41,7 @@ def command(
     options: SourceOptions,
     machine: bool,
 ) -> None:
-    """Compile SOURCE for a chip: a .pt of snnhw train, a .nir (of other frameworks: --dialect), a published .pth or .t7,
+    """Compile SOURCE for a chip: a .pt of snnhw train, a .nir (other frameworks': --dialect), a published .pth or .t7,
     an .onnx.
 
     \b

@@ -33,7 +33,8 @@ def load_module(
     Args:
         example: what its forward takes for one run: all steps (T, N, ...) as the framework orders them, one step
             (N, ...) with `steps` or `deployment`, or (T, N, ...) for a module that takes one step a call; of our own
-            neurons (T, N, ...), which `deployment` can say instead.
+            neurons (T, N, ...), which `deployment` can say instead. Another framework's is calibration data where
+            `compile` gets no others.
         steps: T, where neither the example nor `deployment` says it.
         deployment: T, encoding, shape of a sample, readout; told from the example if None.
         semantics: of snnhw's own neurons; other frameworks' modules say theirs themselves and take dt only.
@@ -50,8 +51,9 @@ def load_module(
     source = load_live(module, example, semantics, steps=steps, deployment=deployment)
     assert source.replay is not None
     validate(source.graph)
-    require_equal(check_import(source, source.replay.example[:EXAMPLES]))
-    return source
+    example = source.replay.example
+    require_equal(check_import(source, example[:EXAMPLES]))
+    return replace(source, calibration=example) if example.any() else source
 
 
 def _of_zoo(module: nn.Module, example: Any, deployment: Deployment | None, semantics: Semantics) -> Source:

@@ -70,7 +70,7 @@ def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str,
     """A NIR graph as a source; `origin` has at least the name under which refusals speak of it, as `file`."""
     where = str(origin["file"])
     refuse_unused(set(options.given) - set(FLAGS), where, "a NIR file takes " + ", ".join(FLAGS))
-    tidy = tidy_graph(graph)
+    tidy = tidy_graph(graph, exact=METADATA_KEY in graph.metadata)
     said = checked("semantics", options.said("semantics"), "flag") if options.said("semantics") is not None else {}
     said = known_fields(said, "--semantics")
     if METADATA_KEY in tidy.metadata:

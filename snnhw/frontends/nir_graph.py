@@ -22,8 +22,11 @@ _THROUGH = (nir.Scale, nir.Delay, *_NEURONS)
 """Nodes that take an input of any shape and give the same."""
 
 
-def tidy_graph(graph: nir.NIRGraph) -> nir.NIRGraph:
+def tidy_graph(graph: nir.NIRGraph, *, exact: bool = False) -> nir.NIRGraph:
     """The graph in that form; a new object.
+
+    Args:
+        exact: shapes of Input nodes are those of samples (files of ours): nothing is taken off.
 
     Raises:
         SourceError: 'bad-name', 'bad-edge', 'sub-graph', 'inputs-outputs', 'bad-padding' or 'bad-shape', with the node.
@@ -32,7 +35,7 @@ def tidy_graph(graph: nir.NIRGraph) -> nir.NIRGraph:
     nodes = {name: _plain_padding(name, node) for name, node in flat.nodes.items()}
     whole = with_ends(nir.NIRGraph(nodes, flat.edges, metadata=dict(flat.metadata), type_check=False))
     for name, node in whole.nodes.items():
-        if isinstance(node, nir.Input):
+        if isinstance(node, nir.Input) and (not exact or node.input_type["input"] is None):
             whole.nodes[name] = nir.Input({"input": np.array(sample_shape(whole, name))})
     return whole
 

@@ -68,7 +68,7 @@ def _refusal(path: Path, error: Exception) -> SourceError:
     if asked is None:
         return unreadable(path, error)
     return SourceError(
-        UNSAFE,
+        "unsafe-checkpoint",
         "the file holds more than numbers: unpickling it would run code, and nothing was run",
         where=path.name,
         needed=asked[1],

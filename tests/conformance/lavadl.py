@@ -1,4 +1,4 @@
-"""`python -m tests.conformance.lavadl` puts lava-dl 0.6.0 into .frontends/lavadl and runs the tests that need it.
+"""`make netx` puts lava-dl 0.6.0 into .frontends/lavadl and runs the tests that need it.
 
 It declares Python 3.10 and torch 2.3; only its netx is used, which runs on what .venv has. 68 MB to download.
 """

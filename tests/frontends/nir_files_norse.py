@@ -36,7 +36,7 @@ def run(name: str, net: nn.Module, shape: tuple[int, ...], dt: float = 1.0) -> N
             module.bias.data = module.bias.data.abs() * 0.5
     x = spikes_in(shape)
     graph = norse.to_nir(net, x[:1, 0], dt=dt)
-    neurons = {str(i): m for i, m in enumerate(net.children()) if not isinstance(m, (nn.Linear, nn.Conv2d, LIBoxCell))}
+    neurons = {name: m for name, m in net.named_children() if not isinstance(m, (nn.Linear, nn.Conv2d, LIBoxCell))}
 
     def forward() -> None:
         state: Any = None
@@ -49,6 +49,23 @@ def run(name: str, net: nn.Module, shape: tuple[int, ...], dt: float = 1.0) -> N
 
 def _spikes(out: Any) -> Tensor:
     return out[0] if isinstance(out, tuple) else out
+
+
+class Residual(nn.Module):
+    """a + b, which the exporter loses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.n1 = nn.Linear(8, 8), IAFCell()
+        self.fc2, self.n2 = nn.Linear(8, 8), IAFCell()
+        self.fc3, self.n3 = nn.Linear(8, 5), IAFCell()
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        one, two, three = state or (None, None, None)
+        a, one = self.n1(self.fc1(x), one)
+        b, two = self.n2(self.fc2(a), two)
+        out, three = self.n3(self.fc3(a + b), three)
+        return out, (one, two, three)
 
 
 def mlp() -> nn.Module:
@@ -80,3 +97,4 @@ def write() -> None:
         LIBoxCell(LIBoxParameters(tau_mem_inv=torch.full((5,), 200.0), v_leak=torch.zeros(5))),
     )
     run("cubalif", net, (10,))
+    run("residual", Residual(), (8,))

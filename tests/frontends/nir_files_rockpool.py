@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from rockpool.nn.combinators import Sequential
+from rockpool.nn.combinators import Residual, Sequential
 from rockpool.nn.modules import LIFNeuronTorch, LIFTorch, LinearTorch
 from rockpool.nn.modules.torch.nir import to_nir
 from torch import Tensor
@@ -47,3 +47,7 @@ def write() -> None:
     plain = LIFNeuronTorch(8, tau_mem=torch.full((8,), 0.005), threshold=torch.ones(8), bias=torch.zeros(8), dt=2e-3)
     net = Sequential(LinearTorch((10, 8), has_bias=False), plain)
     run("lif", net, 10, {"1_LIFNeuronTorch": plain})
+    net = Sequential(
+        LinearTorch((8, 8)), lif(8), Residual(LinearTorch((8, 8)), lif(8)), LinearTorch((8, 5)), last := lif(5)
+    )
+    run("residual", net, 8, {"4_LIFTorch": last})

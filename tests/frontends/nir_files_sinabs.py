@@ -5,7 +5,7 @@ from __future__ import annotations
 import sinabs.layers as sl
 import torch
 from sinabs.nir import to_nir
-from torch import nn
+from torch import Tensor, nn
 
 from tests.frontends.nir_files import recorded, save, spikes_in
 
@@ -18,7 +18,7 @@ def run(name: str, net: nn.Module, shape: tuple[int, ...]) -> None:
                 module.bias.data = module.bias.data.abs() * 0.5
     x = spikes_in(shape)
     flat = x.flatten(0, 1)
-    neurons = {str(i): m for i, m in enumerate(net.children()) if isinstance(m, sl.StatefulLayer)}
+    neurons = {name: m for name, m in net.named_children() if isinstance(m, sl.StatefulLayer)}
     net(flat)
     for module in neurons.values():
         module.reset_states()
@@ -30,6 +30,20 @@ def run(name: str, net: nn.Module, shape: tuple[int, ...]) -> None:
     if name == "conv":
         graph.infer_types()
     save(f"sinabs-{name}", graph, x, spikes)
+
+
+class Residual(nn.Module):
+    """a + b, which the exporter loses."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.fc1, self.n1 = nn.Linear(8, 8), sl.IAFSqueeze(num_timesteps=steps)
+        self.fc2, self.n2 = nn.Linear(8, 8), sl.IAFSqueeze(num_timesteps=steps)
+        self.fc3, self.n3 = nn.Linear(8, 5), sl.IAFSqueeze(num_timesteps=steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.n1(self.fc1(x))
+        return self.n3(self.fc3(a + self.n2(self.fc2(a))))
 
 
 def write() -> None:
@@ -52,3 +66,4 @@ def write() -> None:
         sl.LIFSqueeze(tau_mem=torch.tensor(5.0), num_timesteps=steps, spike_threshold=torch.tensor(0.25)),
     )
     run("mlp", net, (10,))
+    run("residual", Residual(steps), (8,))

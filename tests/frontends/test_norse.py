@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 
 import norse.torch as norse
 import pytest
@@ -14,6 +15,8 @@ from snnhw.frontends.live.adapter import MEMBRANE, OUT
 from snnhw.frontends.live.norse import ADAPTER
 from tests.frontends.harness import CLASSES, TN, Subject, check, check_left_alone, keep, randomise
 from tests.frontends.leaves import DT, assert_same, node_names, spikes_in
+from tests.frontends.random_networks import Kit, check_random
+from tests.frontends.random_networks import spread as spread_of
 
 LEAK = 200.0
 """1 / tau_mem in 1/s: with dt = 1 ms a membrane keeps four fifths of itself."""
@@ -194,6 +197,52 @@ def test_recurrent_layers_over_time() -> None:
 @pytest.mark.parametrize("cell", MATRIX)
 def test_spikes_and_predictions_are_those_of_norse(cell: str) -> None:
     check(cell, MATRIX[cell]())
+
+
+def random_neuron(random: Random, count: int, vector: bool, over_time: bool) -> nn.Module:
+    """A cell, or a layer over time, with any parameters."""
+    each = count if vector else None
+    kinds = ["lif", "iaf", *(["box"] if not over_time else []), *(["recurrent"] if vector else [])]
+    kind = random.choice(kinds)
+    tau, leak, floor = spread_of(random, 80, 500, each), spread_of(random, -0.1, 0.15), spread_of(random, -0.2, 0.1)
+    if kind == "box":
+        reset = random.choice([norse.reset_value, norse.reset_subtract])
+        return norse.LIFBoxCell(
+            norse.LIFBoxParameters(tau, leak, spread_of(random, 0.2, 0.6, each), floor, reset_method=reset)
+        )
+    if kind == "iaf":
+        p = norse.IAFParameters(v_th=spread_of(random, 0.8, 3, each), v_reset=floor)
+        return norse.IAF(p) if over_time else norse.IAFCell(p)
+    p = norse.LIFParameters(spread_of(random, 100, 900, each), tau, leak, spread_of(random, 0.3, 1.2, each), floor)
+    if kind == "lif":
+        return norse.LIF(p) if over_time else norse.LIFCell(p)
+    own = norse.LIFRecurrent if over_time else norse.LIFRecurrentCell
+    return own(count, count, p, autapses=random.random() < 0.5)
+
+
+POOLS = (lambda: nn.AvgPool2d(2), lambda: nn.MaxPool2d(2))
+KITS = {
+    "over time": Kit(
+        lambda random, count, vector: random_neuron(random, count, vector, over_time=True),
+        lambda layers: norse.SequentialState(*layers),
+        TN,
+        gain=4.0,
+        lift=norse.Lift,
+        pools=POOLS,
+    ),
+    "step by step": Kit(
+        lambda random, count, vector: random_neuron(random, count, vector, over_time=False),
+        lambda layers: norse.SequentialState(*layers),
+        TN,
+        gain=4.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kit", KITS)
+@pytest.mark.parametrize("seed", range(5))
+def test_random_networks(kit: str, seed: int) -> None:
+    check_random(KITS[kit], seed)
 
 
 def test_the_module_is_left_as_it_was() -> None:

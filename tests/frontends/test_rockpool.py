@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
@@ -37,6 +38,8 @@ from tests.frontends.harness import (
     randomise,
 )
 from tests.frontends.leaves import DT, assert_same, node_names, spikes_in
+from tests.frontends.random_networks import Kit, check_random
+from tests.frontends.random_networks import spread as spread_of
 
 
 def linear(inputs: int, outputs: int, seed: int, gain: float = 1.5, bias: bool = True) -> nn.Module:
@@ -182,6 +185,34 @@ ABSENT = {"conv": "neurons take (N, T, C): no convolutions or pools behind spike
 @pytest.mark.parametrize("cell", MATRIX)
 def test_spikes_and_predictions_are_those_of_rockpool(cell: str) -> None:
     check(cell, MATRIX[cell]())
+
+
+def random_neuron(random: Random, count: int, vector: bool) -> nn.Module:
+    """LIFTorch or LIFNeuronTorch with any parameters."""
+    options = {
+        "tau_mem": spread_of(random, 2e-3, 2e-2, count),
+        "threshold": spread_of(random, 0.4, 1.5, count),
+        "bias": spread_of(random, -0.1, 0.1, count),
+        "max_spikes_per_dt": torch.tensor(float(random.choice([1, 2, 65536]))),
+    }
+    if random.random() < 0.4:
+        return LIFNeuronTorch(count, **options)
+    tau = spread_of(random, 2e-3, 2e-2, count)
+    back = {"has_rec": True, "w_rec": 0.1 * torch.randn(count, count)} if random.random() < 0.3 else {}
+    return LIFTorch(count, tau_syn=tau[:, None] if tau.dim() else tau, **options, **back)
+
+
+KIT = Kit(
+    random_neuron,
+    lambda layers: Sequential(*layers),
+    NT,
+    linear=lambda inputs, outputs: LinearTorch((inputs, outputs), has_bias=True),
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks(seed: int) -> None:
+    check_random(KIT, seed)
 
 
 @pytest.mark.parametrize("cell", ABSENT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 
 import nir
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import sinabs.layers as sl
 import torch
 from sinabs import from_model
-from sinabs.activation import MaxSpike, MembraneReset, MembraneSubtract, SingleSpike
+from sinabs.activation import MaxSpike, MembraneReset, MembraneSubtract, MultiSpike, SingleSpike
 from torch import Tensor, nn
 
 import snnhw
@@ -21,8 +22,11 @@ from snnhw.frontends.check import check_import
 from snnhw.frontends.live.adapter import MEMBRANE, OUT
 from snnhw.frontends.live.sinabs import ADAPTER
 from snnhw.frontends.live_module import load_module
+from tests.frontends import random_networks
 from tests.frontends.harness import CLASSES, EXAMPLES, FLAT, NT, Subject, check, check_left_alone, keep, randomise
 from tests.frontends.leaves import DT, assert_same, node_names, spikes_in
+from tests.frontends.random_networks import Kit, check_random
+from tests.frontends.random_networks import spread as spread_of
 
 STEPS = 20
 
@@ -200,6 +204,46 @@ def test_further_networks(name: str) -> None:
 @pytest.mark.parametrize("cell", MATRIX)
 def test_spikes_and_predictions_are_those_of_sinabs(cell: str) -> None:
     check(cell, MATRIX[cell]())
+
+
+def random_neuron(random: Random, count: int, vector: bool, squeezed: bool = False) -> nn.Module:
+    """IAF or LIF, squeezed or recurrent, with any of their options."""
+    each = count if vector else None
+    leaking = random.random() < 0.6
+    options = {
+        "spike_threshold": spread_of(random, 0.3, 1.5, each),
+        "spike_fn": SingleSpike if squeezed else random.choice([MultiSpike, SingleSpike, MaxSpike(2)]),
+        "min_v_mem": random.choice([None, -0.5, 0.0]),
+        "reset_fn": random.choice([MembraneSubtract(), MembraneReset()]),
+    }
+    if leaking:
+        options |= {"tau_mem": spread_of(random, 2, 10, each), "norm_input": random.random() < 0.5}
+        options |= {"train_alphas": random.random() < 0.5}
+    if random.random() < 0.4:
+        options["tau_syn"] = spread_of(random, 1.5, 6, each if leaking else None)
+    if squeezed:
+        return (sl.LIFSqueeze if leaking else sl.IAFSqueeze)(num_timesteps=random_networks.STEPS, **options)
+    if vector and random.random() < 0.3 and (leaking or "tau_syn" not in options):
+        back = nn.Linear(count, count, bias=random.random() < 0.5)
+        return (sl.LIFRecurrent if leaking else sl.IAFRecurrent)(rec_connect=back, **options)
+    return (sl.LIF if leaking else sl.IAF)(**options)
+
+
+KITS = {
+    "over time": Kit(random_neuron, lambda layers: nn.Sequential(*layers), NT),
+    "squeezed": Kit(
+        lambda random, count, vector: random_neuron(random, count, vector, squeezed=True),
+        lambda layers: nn.Sequential(*layers),
+        FLAT,
+        pools=(lambda: nn.AvgPool2d(2), lambda: sl.SumPool2d(2), lambda: nn.MaxPool2d(2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kit", KITS)
+@pytest.mark.parametrize("seed", range(5))
+def test_random_networks(kit: str, seed: int) -> None:
+    check_random(KITS[kit], seed)
 
 
 def test_the_module_is_left_as_it_was() -> None:

@@ -39,6 +39,7 @@ from snnhw.network import (
     Shape,
     Sparse,
 )
+from tests.conformance.harness import ALL_BATCHES, batch
 from tests.generate import FLAVOURS, LIF, PROGRAMMABLE, Case, artifact, random_case
 from tests.property.test_engines_properties import run, same
 from tests.recurrent import FORMS, recurrent_case
@@ -54,6 +55,14 @@ def equal(case: Case, cuts: tuple[int, ...] = ()) -> None:
 def test_onnx_equals_reference(profile: str, flavour: str) -> None:
     for seed in range(4):
         equal(random_case(seed, profile, flavour=flavour), cuts=(1,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", [LIF, PROGRAMMABLE])
+@pytest.mark.parametrize("number", range(ALL_BATCHES))
+def test_onnx_equals_reference_on_the_networks_that_lava_runs(profile: str, number: int) -> None:
+    for case in batch(profile, number):
+        equal(case, cuts=(2,))
 
 
 @pytest.mark.parametrize("profile", [LIF, PROGRAMMABLE])

@@ -19,7 +19,8 @@ from snnhw.frontends.simulate import run
 from tests.unit.frontends.foreign import cases, unpacked
 from tests.unit.frontends.graphs import graph, lif
 
-MISEXPORTS = {("snntorch", "residual"), ("norse", "tau_times_dt")}
+LOST_SUMS = {("snntorch", "residual"), ("sinabs", "residual"), ("norse", "residual"), ("rockpool", "residual")}
+MISEXPORTS = LOST_SUMS | {("norse", "tau_times_dt")}
 
 
 def refused(graph_or_path: Any, dialect: str | None, **options: Any) -> str:
@@ -75,6 +76,14 @@ def test_residual_edges_that_snntorch_lost(tmp_path: Path) -> None:
         "  limit: one input, and one edge into the output\n"
         "  hint: compile the module instead of the file: snnhw.compile(module, example_input, target=...)"
     )
+
+
+@pytest.mark.parametrize(("framework", "case"), sorted(LOST_SUMS - {("snntorch", "residual")}))
+def test_residual_edges_that_others_lost(framework: str, case: str, tmp_path: Path) -> None:
+    path, _, _ = unpacked(framework, case, tmp_path)
+    text = refused(path, framework)
+    assert text.startswith(f"lost-edge: {framework}'s exporter loses the edges of sums (residual connections)")
+    assert "  where: output\n  needed: 2 edges into an output\n" in text
 
 
 def test_two_edges_into_the_output_are_a_lost_sum(tmp_path: Path) -> None:

@@ -171,3 +171,10 @@ def test_numbers_become_arrays() -> None:
     assert is_whole(whole)
     assert whole.nodes["neuron"].r.tolist() == [1e4, 1e4]
     assert whole.nodes["output"].output_type["output"].tolist() == [2]
+
+
+def test_shapes_of_our_own_files_are_kept() -> None:
+    """A matrix may read the last of several axes."""
+    parts = {**nodes(), "input": nir.Input({"input": np.array([2, 3])})}
+    assert tidy_graph(made(parts, EDGES), exact=True).nodes["input"].input_type["input"].tolist() == [2, 3]
+    assert tidy_graph(made(parts, EDGES)).nodes["input"].input_type["input"].tolist() == [3]

@@ -174,14 +174,14 @@ def test_a_step_that_cannot_be_run_is_not_checked_and_that_is_said(
 
 def test_a_wrong_reading_is_caught_by_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mutant that takes > for >= would lose nothing here; one that doubles the threshold must be refused."""
-    from snnhw.frontends import onnx_source
+    from snnhw.frontends import onnx_assembly
 
-    spiking = onnx_source.spiking
+    spiking = onnx_assembly.spiking
 
     def doubled(equation: Any, threshold: Any, *rest: Any) -> Any:
         return spiking(equation, 2 * threshold, *rest)
 
-    monkeypatch.setattr(onnx_source, "spiking", doubled)
+    monkeypatch.setattr(onnx_assembly, "spiking", doubled)
     with pytest.raises(SnnhwError) as caught:
         load_step(step_file([*CELL, *RESET], tmp_path), SourceOptions(steps=T))
     assert "not-equal: two stages give different spikes (source = NIR)\n  where: fire, index" in str(caught.value)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import snnhw
+from snnhw.errors import SourceError
 from snnhw.frontends.check import check_import, run_graph
+from snnhw.frontends.convert import conv1d
 from snnhw.frontends.live_module import load_module
 from snnhw.frontends.source import Source
 from snnhw.semantics import Deployment
@@ -348,3 +350,32 @@ def test_compile_and_run_take_modules() -> None:
 def test_a_forward_that_counts_on_its_batch() -> None:
     net = Net(lambda m, x: m.n1(m.a(x.view(T, N, 4))), a=nn.Linear(4, 6), n1=Cellule("m"))
     same(net, torch.rand(T, N, 4))
+
+
+@pytest.mark.parametrize("options", [{"padding": 1, "stride": 2}, {"padding": "valid"}, {"dilation": 2, "groups": 2}])
+def test_convolutions_of_one_axis(options: dict[str, Any]) -> None:
+    conv = nn.Conv1d(2, 4, 3, **options)
+    nn.init.normal_(conv.weight, 0.2, 0.5)
+    source = same(nn.Sequential(conv, Cellule("s")), torch.rand(4, N, 2, 9))
+    assert isinstance(source.graph.nodes["0"], nir.Conv1d)
+
+
+def test_padding_of_conv1d_that_nir_has_not() -> None:
+    for options in ({"padding": "same"}, {"padding_mode": "circular", "padding": 1}):
+        with pytest.raises(SourceError, match=r"padding mode '\w+', padding .* of Conv1d is not supported") as caught:
+            conv1d(nn.Conv1d(2, 4, 3, **options), (2, 9), "c")  # type: ignore[arg-type]
+        assert caught.value.code == "unsupported-option"
+        assert caught.value.where == "c"
+
+
+def test_the_example_is_calibration_data_unless_it_is_all_zeros() -> None:
+    """`snnhw.compile(module, example)` knows the range of analog input from it."""
+    net = Net(lambda m, x: m.n(m.fc(x)), fc=nn.Linear(4, 3), n=Cellule())
+    example = torch.rand(8, 4) * 3
+    artifact = snnhw.compile(net, example, target="loihi2", steps=T)
+    (spec,) = artifact.inputs
+    assert spec.scale * 255 == pytest.approx(float(example.max()), rel=1e-6)
+    assert artifact.calibration is not None
+    with pytest.raises(snnhw.SnnhwError, match="the range of the analog input is not known") as caught:
+        snnhw.compile(net, torch.zeros(8, 4), target="loihi2", steps=T)
+    assert caught.value.code == "needs-calibration"

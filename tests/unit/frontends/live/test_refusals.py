@@ -216,11 +216,11 @@ def test_time_and_batch_swapped() -> None:
     def multiplied(m: Any, x: Tensor) -> Tensor:
         return m.n(m.a(x)) * m.n2(m.a(x)).transpose(0, 1)  # type: ignore[no-any-return]
 
-    for forward, what in ((summed, "added"), (multiplied, "multiplied")):
+    for forward, what in ((summed, "NT are added"), (multiplied, "NT are multiplied")):
         net = Net(forward, a=nn.Linear(4, 6), n=Cellule("m"), n2=Cellule("m"))
         error = refused(net, torch.rand(N, N, 4))
         assert error.code == "time-axis"
-        assert f"values over TN and over NT are {what}" in error.message
+        assert f"values over TN and over {what}" in error.message
 
 
 def test_states_are_no_values() -> None:
