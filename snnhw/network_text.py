@@ -38,8 +38,9 @@ def _model(neuron: FloatNeuron | IntNeuron | None) -> str:
     sign = ">=" if neuron.comparison is Comparison.GE else ">"
     if isinstance(neuron, IntNeuron):
         return (
-            f" du={_range(np.asarray(neuron.du))} dv={_range(np.asarray(neuron.dv))} v{sign}{_range(np.asarray(neuron.vth))}"
-            f" bias={_range(np.asarray(neuron.bias))} reset={neuron.reset} shift={neuron.act_shift}"
+            f" du={_range(np.asarray(neuron.du))} dv={_range(np.asarray(neuron.dv))}"
+            f" v{sign}{_range(np.asarray(neuron.vth))} bias={_range(np.asarray(neuron.bias))}"
+            f" reset={neuron.reset} shift={neuron.act_shift}"
         )
     u_keep, v_keep = np.asarray(neuron.u_keep), np.asarray(neuron.v_keep)
     current = f" u_keep={_range(u_keep)}" if u_keep.any() else ""

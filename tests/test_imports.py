@@ -15,7 +15,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "snnhw"
 
-STAGES = ("frontends", "lowering", "quantize", "mapping", "artifact", "engines", "chip", "comparison", "report", "export")
+STAGES = (
+    "frontends",
+    "lowering",
+    "quantize",
+    "mapping",
+    "artifact",
+    "engines",
+    "chip",
+    "comparison",
+    "report",
+    "export",
+)
 SHARED = {
     "errors",
     "fixed",
@@ -24,6 +35,7 @@ SHARED = {
     "encoding",
     "target",
     "network",
+    "network_text",
     "semantics",
     "version",
     "torch_ops",

@@ -55,7 +55,7 @@ def command(
     from snnhw.artifact import save
     from snnhw.data import load_samples
     from snnhw.frontends import load_model
-    from snnhw.frontends.nir_file import write_nir
+    from snnhw.frontends.nir.file import write_nir
 
     path = output if output is not None else Path(source.with_suffix(".snnhw").name)
     require_outputs((path, emit_nir), (source, calibrate, Path(target)))

@@ -39,7 +39,7 @@ def _semantics(ctx: click.Context, param: click.Parameter, value: str | None) ->
     """The fields in a JSON file, or in the value itself."""
     if value is None:
         return None
-    from snnhw.frontends.semantics_fields import read_fields
+    from snnhw.frontends.nir.fields import read_fields
 
     return read_fields(value)
 

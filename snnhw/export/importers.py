@@ -20,7 +20,7 @@ from snnhw.export.pools import with_pools
 from snnhw.export.walk import depth_first_edges, same_names
 from snnhw.frontends.dynamics import neuron_model, tidy
 from snnhw.frontends.graph import Edge, flow, predecessors, validate
-from snnhw.frontends.nir_shapes import with_shapes
+from snnhw.frontends.nir.shapes import with_shapes
 from snnhw.frontends.source import Source
 from snnhw.network import Array, Comparison, FloatNeuron, Reset
 from snnhw.semantics import UNLIMITED, Semantics, to_metadata

@@ -8,7 +8,7 @@ from typing import Any
 from snnhw.artifact import Artifact
 from snnhw.export.importers import for_importer
 from snnhw.export.quantized import quantized_source
-from snnhw.frontends.nir_file import write_nir
+from snnhw.frontends.nir.file import write_nir
 from snnhw.frontends.source import Source
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from snnhw.artifact import Artifact
 from snnhw.errors import ArtifactError
 from snnhw.frontends.graph import validate
-from snnhw.frontends.nir_graph import dissolved
-from snnhw.frontends.nir_shapes import with_shapes
+from snnhw.frontends.nir.graph import dissolved
+from snnhw.frontends.nir.shapes import with_shapes
 from snnhw.frontends.source import Source
 from snnhw.linear import apply, matrix_of
 from snnhw.network import (

@@ -47,7 +47,7 @@ def load_source(path: str | Path, options: SourceOptions | None = None, samples:
     if path.suffix in CHECKPOINTS:
         return _checkpoint(path, options)
     if path.suffix == ".nir":
-        from snnhw.frontends.nir_file import load_nir
+        from snnhw.frontends.nir.file import load_nir
 
         source = load_nir(path, options if samples is None else replace(options, data=np.shape(samples)))
         require_sample(source.deployment.steps, source.deployment.input_shape, path.name)
@@ -84,7 +84,7 @@ def _of_content(content: Any, path: Path, options: SourceOptions) -> Source:
         from snnhw.frontends.checkpoint import load_checkpoint
 
         return _with(load_checkpoint(content, path), options)
-    from snnhw.frontends.official import load_official
+    from snnhw.frontends.official.load import load_official
 
     return load_official(content, path, options)
 
@@ -92,7 +92,7 @@ def _of_content(content: Any, path: Path, options: SourceOptions) -> Source:
 def _onnx(path: Path, options: SourceOptions, samples: Array | None) -> Source:
     """One step of a spiking network as it is; a ReLU network, converted to spikes."""
     from snnhw.frontends.ann import convert_source
-    from snnhw.frontends.onnx_source import is_step, load_step
+    from snnhw.frontends.onnx.source import is_step, load_step
 
     if is_step(path):
         return load_step(path, options if samples is None else replace(options, data=np.shape(samples)))

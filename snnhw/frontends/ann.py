@@ -65,7 +65,7 @@ def convert_source(
 def _module(source: str | Path | nn.Module) -> tuple[nn.Module, Mapping[str, Any]]:
     if isinstance(source, nn.Module):
         return source, {"module": type(source).__name__}
-    from snnhw.frontends.onnx_ann import load_ann  # onnx is imported only where it is needed
+    from snnhw.frontends.onnx.ann import load_ann  # onnx is imported only where it is needed
 
     path = Path(source)
     module = load_ann(path)

@@ -18,7 +18,7 @@ from torch import nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live_module import load_module
-from snnhw.frontends.official_keys import PLACES
+from snnhw.frontends.official.keys import PLACES
 from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
 from snnhw.frontends.restricted import UNSAFE, read_restricted, unreadable
 from snnhw.frontends.source import Source

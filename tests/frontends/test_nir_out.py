@@ -16,8 +16,8 @@ from nirtorch import nir_to_torch
 
 import snnhw
 from snnhw.export.nir import write_graph
-from snnhw.frontends.nir_file import load_nir
-from snnhw.frontends.nir_read import read_graph
+from snnhw.frontends.nir.file import load_nir
+from snnhw.frontends.nir.read import read_graph
 from snnhw.frontends.options import SourceOptions
 from tests.frontends import nir_files
 from tests.frontends.environments import VARIABLE

@@ -72,6 +72,7 @@ BROKEN: list[tuple[str, Network[FloatNeuron], str]] = [
     ("every hop costs at least one step", with_projection(1, delay=0), "b"),
     (DELAY_RULE, with_projection(2, delay=1), "skip"),
     (DELAY_RULE, with_projection(2, lag=1), "skip"),
+    ("feedback has a lag of at least one sample step", with_projection(0, pre="out", post="hidden"), "a"),
     (DELAY_RULE, with_projection(2, delay=1, lag=-1), "skip"),
     (DELAY_RULE, with_population(1, start=2), "a"),
     ("every operator's weights exist", with_projection(0, op=Dense("ghost")), "a"),

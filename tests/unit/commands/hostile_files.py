@@ -19,7 +19,7 @@ import torch
 
 from snnhw.artifact import _hash
 from tests.unit.frontends.checkpoints import content
-from tests.unit.frontends.official_files import imagenet_file, resnet
+from tests.unit.frontends.official.files import imagenet_file, resnet
 
 Maker = Callable[[Path, bytes], None]
 """(path to make, bytes of a valid file of that kind)."""

@@ -14,7 +14,7 @@ from torch import nn
 from snnhw.artifact import load
 from snnhw.cli import COMMANDS
 from snnhw.frontends.checkpoint import import_module
-from snnhw.frontends.nir_file import write_nir
+from snnhw.frontends.nir.file import write_nir
 from snnhw.mapping import place
 from snnhw.network import IntNeuron, Network
 from snnhw.network_text import format_network

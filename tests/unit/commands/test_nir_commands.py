@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from snnhw.frontends.nir_file import load_nir
+from snnhw.frontends.nir.file import load_nir
 from tests.unit.commands.line import Room, snnhw
 from tests.unit.frontends.foreign import unpacked
 

@@ -15,7 +15,7 @@ from snnhw.errors import SnnhwError
 from snnhw.frontends import load_source
 from snnhw.frontends.options import _FORMS, SourceOptions
 from tests.unit.commands.line import Room, snnhw
-from tests.unit.frontends.official_files import imagenet_file, resnet, tdbn_resnet
+from tests.unit.frontends.official.files import imagenet_file, resnet, tdbn_resnet
 
 TDBN = ("--threshold", 0.2, "--steps", 2, "--input-shape", "3,8,8")
 

@@ -16,7 +16,7 @@ from snnhw.errors import SourceError
 from snnhw.export.importers import IMPORTERS, for_importer
 from snnhw.export.nir import write_graph
 from snnhw.export.pools import with_pools
-from snnhw.frontends.nir_file import from_graph, load_nir
+from snnhw.frontends.nir.file import from_graph, load_nir
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.simulate import run
 from snnhw.frontends.source import Source

@@ -16,7 +16,7 @@ from snnhw.artifact import Artifact
 from snnhw.errors import ArtifactError
 from snnhw.export.nir import write_graph
 from snnhw.export.quantized import DT, ONE, quantized_source
-from snnhw.frontends.nir_file import load_nir
+from snnhw.frontends.nir.file import load_nir
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.simulate import run
 from snnhw.network import Dense, Inject, IntNeuron

@@ -58,7 +58,8 @@ WHERE_TEXT: list[tuple[str, nn.Module, str]] = [
         Flow(lambda m, x: m.n(m.p(x)), p=PerStep(nn.LPPool2d(2, 2)), n=IF()),
         "unknown-layer: layers of type LPPool2d are not supported\n"
         "  where: p.0\n"
-        "  limit: AdaptiveAvgPool2d, AvgPool2d, Conv1d, Conv2d, Flatten, Linear, BatchNorm, Dropout, Identity, neurons\n"
+        "  limit: AdaptiveAvgPool2d, AvgPool2d, Conv1d, Conv2d, Flatten, Linear, BatchNorm, Dropout, Identity, "
+        "neurons\n"
         "  hint: replace the layer by supported ones",
     ),
     (

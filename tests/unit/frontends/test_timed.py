@@ -16,7 +16,7 @@ from snnhw.api import with_input
 from snnhw.artifact import load, save
 from snnhw.frontends.check import check_import, require_equal, run_module
 from snnhw.frontends.checkpoint import DEFAULT, import_module
-from snnhw.frontends.nir_file import load_nir, write_nir
+from snnhw.frontends.nir.file import load_nir, write_nir
 from snnhw.frontends.simulate import run as run_graph
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower_for

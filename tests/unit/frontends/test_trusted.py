@@ -22,7 +22,7 @@ from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF, LIF
 from tests.unit.commands.line import snnhw
 from tests.unit.frontends.checkpoints import content
-from tests.unit.frontends.official_files import imagenet_file, resnet
+from tests.unit.frontends.official.files import imagenet_file, resnet
 
 FLAGS = ("--steps", 4, "--input-shape", "5")
 TRUST = SourceOptions(trust_pickle=True, steps=4, input_shape=(5,))

@@ -1,0 +1,1 @@
+"""NIR files: ours and those that other frameworks wrote."""

@@ -1,0 +1,211 @@
+"""NIR files (HDF5): ours and other frameworks' in, ours out.
+
+A file of ours carries Semantics and Deployment as metadata. For others the user names the dialect (`dialects`), the
+single fields of Semantics, or both; a field that changes the spikes and that nobody said is asked for, by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import nir
+
+from snnhw.errors import SourceError
+from snnhw.frontends.graph import outputs, readout_of, validate
+from snnhw.frontends.nir.dialects import fitting, translate
+from snnhw.frontends.nir.fields import IRRELEVANT, QUESTIONS, known_fields, merged, open_questions
+from snnhw.frontends.nir.graph import tidy_graph
+from snnhw.frontends.nir.read import read_graph
+from snnhw.frontends.nir.shapes import is_whole, with_shapes
+from snnhw.frontends.options import NIR_DIALECTS, SourceOptions, checked, refuse_unused
+from snnhw.frontends.source import Source
+from snnhw.limits import MAX_BYTES
+from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, to_metadata
+
+Rows = dict[str, dict[str, Any]]
+
+FLAGS = ("steps", "encoding", "readout", "output_node", "dialect", "semantics")
+"""Options that a NIR file can need."""
+
+
+def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
+    """Write atomically; `nir.read` takes the file."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    whole = graph if is_whole(graph) else with_shapes(graph)
+    try:
+        nir.write(temporary, whole)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError("cannot-write", f"the file cannot be written: {reason}", where=str(path)) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def load_nir(path: str | Path, options: SourceOptions | None = None) -> Source:
+    """Read, translate and validate.
+
+    Args:
+        options: dialect, semantics, steps, encoding, readout, output_node; files of ours need none of them.
+
+    Raises:
+        SourceError: for damaged files, unknown nodes, and what neither the file nor the user says.
+    """
+    path = Path(path)
+    graph = read_graph(path, MAX_BYTES)
+    origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return from_graph(graph, options or SourceOptions(), origin)
+
+
+def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str, Any]) -> Source:
+    """A NIR graph as a source; `origin` has at least the name under which refusals speak of it, as `file`."""
+    where = str(origin["file"])
+    refuse_unused(set(options.given) - set(FLAGS), where, "a NIR file takes " + ", ".join(FLAGS))
+    tidy = tidy_graph(graph, exact=METADATA_KEY in graph.metadata)
+    said = checked("semantics", options.said("semantics"), "flag") if options.said("semantics") is not None else {}
+    said = known_fields(said, "--semantics")
+    if METADATA_KEY in tidy.metadata:
+        source = _ours(tidy, options, said, where)
+    else:
+        source = _foreign(tidy, options, said, where)
+    return replace(source, origin={**origin, **source.origin})
+
+
+def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], where: str) -> Source:
+    """The file says all; T, encoding and single fields of Semantics may be others."""
+    refuse_unused(
+        set(options.given) & {"dialect", "readout", "output_node"},
+        where,
+        "a file that says this itself, by its metadata",
+    )
+    semantics, deployment = from_metadata(graph.metadata, where)
+    validate(graph)
+    rows: Rows = {}
+    if said:
+        semantics = merged({**vars(semantics)}, said, where)
+        rows["semantics"] = {"value": dict(said), "from": "flag"}
+    _require_nodes(semantics, graph, where)
+    changes = {
+        name: checked(name, options.said(name), "flag")
+        for name in ("steps", "encoding")
+        if options.said(name) is not None
+    }
+    rows |= {name: {"value": value, "from": "flag"} for name, value in changes.items()}
+    deployment = replace(deployment, **changes)
+    graph.metadata = {**graph.metadata, **to_metadata(semantics, deployment)}
+    return Source(graph, semantics, deployment, {"flags": rows} if rows else {})
+
+
+def _foreign(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], where: str) -> Source:
+    """Another framework's file: by dialect, or with every field that matters said."""
+    rows: Rows = {}
+    if said:
+        rows["semantics"] = {"value": dict(said), "from": "flag"}
+    name = options.said("dialect")
+    if name is None:
+        missing = open_questions(graph, said)
+        if missing:
+            raise _question(graph, missing, where)
+        semantics = merged(IRRELEVANT, said, where)
+    else:
+        name = checked("dialect", name, "flag")
+        translated = translate(graph, name, said, where)
+        graph, semantics = translated.graph, merged(translated.fields, said, where)
+        rows["dialect"] = {"value": name, "from": "flag"}
+        rows |= {key: {"value": v, "from": "assumed", "note": why} for key, (v, why) in translated.notes.items()}
+    validate(graph)
+    graph = with_shapes(graph)
+    _require_nodes(semantics, graph, where)
+    deployment, more = _deployment(graph, options, where)
+    graph.metadata = to_metadata(semantics, deployment)
+    return Source(graph, semantics, deployment, {"dialect": name or "said by --semantics", "flags": {**rows, **more}})
+
+
+def _question(graph: nir.NIRGraph, missing: list[str], where: str) -> SourceError:
+    like = fitting(graph)
+    fit = f"; its numbers are as {' or '.join(like)} writes them" if like else ""
+    return SourceError(
+        "no-semantics",
+        "a NIR graph does not determine the spikes, and this one does not carry snnhw metadata",
+        where=where,
+        needed="; ".join(QUESTIONS[name] for name in missing),
+        limit=f"--dialect {'|'.join(NIR_DIALECTS)}{fit}",
+        hint="name the framework that wrote it by --dialect, or say these fields by --semantics FILE.json",
+    )
+
+
+def _require_nodes(semantics: Semantics, graph: nir.NIRGraph, where: str) -> None:
+    strangers = sorted(set(semantics.nodes) - set(graph.nodes))
+    if strangers:
+        raise SourceError(
+            "bad-semantics", "the semantics speak of nodes that do not exist", where=where, needed=strangers[0]
+        )
+
+
+def _deployment(graph: nir.NIRGraph, options: SourceOptions, where: str) -> tuple[Deployment, Rows]:
+    """T from the flag or the data; encoding 'spikes' unless said; the readout that the graph has."""
+    shapes = [
+        tuple(int(n) for n in node.input_type["input"]) for node in graph.nodes.values() if isinstance(node, nir.Input)
+    ]
+    shape = shapes[0] if len(shapes) == 1 else (sum(prod(one) for one in shapes),)  # several: flat, one after another
+    rows: Rows = {}
+    for key in ("steps", "encoding", "readout", "output_node"):
+        if options.said(key) is not None:
+            rows[key] = {"value": checked(key, options.said(key), "flag"), "from": "flag"}
+    if "steps" not in rows:
+        data = options.data
+        if data is None or len(data) != len(shape) + 2 or tuple(data[2:]) != shape:
+            raise SourceError(
+                "needs-flag",
+                "the file does not say how many steps a sample has",
+                where=where,
+                needed="--steps",
+                hint=f"give --steps T, or samples of shape (samples, T, {', '.join(map(str, shape))})",
+            )
+        rows["steps"] = {"value": int(data[1]), "from": "samples"}
+    output = _output(graph, rows.get("output_node", {}).get("value"), where)
+    own = readout_of(graph, output)
+    readout = rows.get("readout", {}).get("value", own)
+    if readout != own and (own, readout) != ("rate", "first"):
+        raise SourceError(
+            "flag-contradicts",
+            "--readout contradicts what the output shows",
+            where=where,
+            needed=f"--readout {readout}",
+            limit=f"the graph says {own}",
+            hint="leave the flag out",
+        )
+    encoding = rows.get("encoding", {}).get("value", "spikes")
+    several = output if len(outputs(graph)) > 1 else None
+    return Deployment(rows["steps"]["value"], encoding, shape, readout, output=several), rows
+
+
+def _output(graph: nir.NIRGraph, said: str | None, where: str) -> str:
+    names = outputs(graph)
+    if said is not None and said not in names:
+        raise SourceError(
+            "bad-flag",
+            "--output-node has a value it cannot have",
+            where=where,
+            needed=said,
+            limit=", ".join(names),
+        )
+    if said is None and len(names) > 1:
+        raise SourceError(
+            "needs-flag",
+            "the file does not say which of its outputs predictions are read from",
+            where=where,
+            needed="--output-node",
+            limit=", ".join(names),
+            hint="give --output-node NAME",
+        )
+    return said or names[0]

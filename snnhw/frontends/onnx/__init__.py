@@ -1,0 +1,1 @@
+"""ONNX: ReLU networks to convert, and one step of spiking networks."""
