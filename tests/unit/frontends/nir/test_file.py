@@ -14,6 +14,7 @@ import torch
 
 from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends import load_source
+from snnhw.frontends.nir import file as nir_file
 from snnhw.frontends.nir.file import load_nir, write_nir
 from snnhw.frontends.simulate import run
 from snnhw.lowering.lower import lower
