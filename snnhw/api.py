@@ -208,7 +208,8 @@ def stage_checks(source: Source, network: Network[FloatNeuron], real: Array | No
     decisions = source.deployment.steps * sum(p.size for p in network.computed)
     x = real[: 1 if decisions > CHECK_VALUES else CHECK_SAMPLES]
     graph = run_graph(source, x)
-    checks = (check_import(source, x, graph), check_lowering(source, network, x, graph))
+    imported = require_equal(check_import(source, x, graph), source)
+    checks = (imported, check_lowering(source, network, x, graph))
     large = f"one sample only: {decisions:,} neurons x steps" if decisions > CHECK_VALUES else ""
     return [_noted(require_equal(check), large) for check in checks]
 

@@ -52,6 +52,26 @@ def require_sample(steps: int, shape: Sequence[int], where: str) -> None:
         )
 
 
+def require_windows(
+    shape: Sequence[int], kernel: Sequence[int], padding: Sequence[int], made: Sequence[int], where: str
+) -> None:
+    """Raises SnnhwError 'too-big' where a convolution or pool would have more values at once than are held in memory.
+
+    Args:
+        shape: of what it reads, (C, ...).
+        made: pixels of what it makes, without channels; a window of the kernel is read for each.
+    """
+    padded = shape[0] * prod(n + 2 * p for n, p in zip(shape[1:], padding, strict=True))
+    if max(padded, shape[0] * prod(kernel) * prod(made)) > MAX_SAMPLE:
+        raise SnnhwError(
+            "too-big",
+            "the windows of a convolution or pool hold too many values",
+            where=where,
+            needed=f"kernel {tuple(kernel)}, padding {tuple(padding)} on {' x '.join(map(str, shape))} values",
+            limit=f"{MAX_SAMPLE} values",
+        )
+
+
 def require_small(path: str | Path) -> None:
     """Raises SnnhwError 'too-big' where a file, or what a zip says it unpacks to, is beyond MAX_BYTES."""
     path = Path(path)

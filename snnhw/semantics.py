@@ -20,6 +20,9 @@ from snnhw.network import Comparison, Reset, ResetTiming
 METADATA_KEY = "snnhw"
 METADATA_VERSION = 2
 
+LONGEST_STEP = 1e6
+"""Seconds; sinabs counts in steps, dt = 1."""
+
 OFF = "off"
 """What `multispike` is called where a neuron sends one spike a step at most."""
 
@@ -89,7 +92,8 @@ class Semantics:
             value = getattr(self, name)
             _require(value in list(kind), name, value, ", ".join(kind))
             object.__setattr__(self, name, kind(value))
-        _require(_number(self.dt) and self.dt > 0, "dt", self.dt, "seconds > 0")
+        _require(_number(self.dt) and 0 < self.dt <= LONGEST_STEP, "dt", self.dt, f"0 < seconds <= {LONGEST_STEP:g}")
+        _require(isinstance(self.time_layout, str), "time_layout", self.time_layout, "a string")
         _require(self.integrator in ("euler", "exp"), "integrator", self.integrator, "euler, exp")
         _require(_whole(self.multispike), "multispike", self.multispike, "'off' or a whole number >= 1")
         _require(self.v_min is None or _number(self.v_min), "v_min", self.v_min, "a number or null")
@@ -109,6 +113,8 @@ class Semantics:
         return replace(self, nodes={}, **self.nodes.get(node, {}))
 
 
+ENCODINGS = ("direct", "bernoulli", "latency", "spikes")
+READOUTS = ("rate", "first", "mean", "membrane")
 PREPROCESSING = ("uint8/255", "none")
 
 
@@ -139,6 +145,10 @@ class Deployment:
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
         _require(_whole(self.steps), "steps", self.steps, "a whole number >= 1")
+        _require(self.encoding in ENCODINGS, "encoding", self.encoding, ", ".join(ENCODINGS))
+        _require(self.readout in READOUTS, "readout", self.readout, ", ".join(READOUTS))
+        seed = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool) and self.seed >= 0
+        _require(seed, "seed", self.seed, "a whole number >= 0")
         shape = tuple(self.input_shape)
         _require(len(shape) > 0 and all(map(_whole, shape)), "input_shape", shape, "whole numbers >= 1")
         limit = ", ".join(PREPROCESSING) + " (do other preprocessing before the samples are given to snnhw)"

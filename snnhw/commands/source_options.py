@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FILES = "(files that do not say it)"
 GROUP = "(published checkpoints)"
 NIR = "(NIR files)"
 ONNX = "(ONNX steps)"
@@ -70,7 +71,15 @@ _FLAGS: dict[str, tuple[Any, str]] = {
 }
 _CALLBACKS = {"input_shape": _shape, "semantics": _semantics}
 _OF_NIR = ("output_node", "dialect", "semantics")
+_OF_FILES = ("steps", "encoding", "input_shape", "readout")
 _SAID_BY_INPUT_OPTIONS = ("steps", "encoding")
+
+
+def _group(name: str) -> str:
+    """Which sources ask for a flag."""
+    if name in _OF_FILES:
+        return FILES
+    return NIR if name in _OF_NIR else ONNX if name == "state" else GROUP
 
 
 def source_options(*, with_input: bool = False) -> Callable[[F], F]:
@@ -100,7 +109,7 @@ def source_options(*, with_input: bool = False) -> Callable[[F], F]:
                 type=kind,
                 default=None,
                 callback=_CALLBACKS.get(name),
-                help=f"{text} {NIR if name in _OF_NIR else ONNX if name == 'state' else GROUP}.",
+                help=f"{text} {_group(name)}.",
             )
             wrapped = option(wrapped)
         return click.option("--trust-pickle", is_flag=True, help=TRUST)(wrapped)  # type: ignore[no-any-return]

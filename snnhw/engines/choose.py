@@ -6,7 +6,7 @@ from snnhw.engines.base import Engine
 from snnhw.errors import EngineError
 
 INTEGER_ENGINES = ("fast", "reference", "lava", "onnx")
-"""Engines that run artifacts; `float` runs sources."""
+"""Engines that run artifacts; `float` runs sources (`api.run_float`)."""
 
 
 def integer_engine(name: str, timeout: float | None = None) -> Engine:
@@ -29,6 +29,10 @@ def integer_engine(name: str, timeout: float | None = None) -> Engine:
 
             return OnnxEngine()
         case _:
+            is_float = name == "float"
             raise EngineError(
-                "unknown-engine", f"no engine named {name!r}", limit=", ".join((*INTEGER_ENGINES, "float"))
+                "unknown-engine",
+                "the engine 'float' runs sources, not artifacts" if is_float else f"no engine named {name!r}",
+                limit=", ".join(INTEGER_ENGINES),
+                hint="snnhw.run_float(source, x) runs the source" if is_float else None,
             )

@@ -103,7 +103,9 @@ def _sources(
 def _plain_input(population: Population[IntNeuron]) -> NetLayer:
     if population.payload != (0, 1):
         low, high = population.payload
-        raise cannot("the input is graded", population.name, f"{low} to {high}", "plain spikes", "use --target loihi1")
+        raise cannot(
+            "the input is graded", population.name, f"{low} to {high}", "plain spikes", "use --target loihi1-netx"
+        )
     return NetLayer("input", {"shape": list(population.shape)})
 
 
@@ -303,7 +305,7 @@ def _require_lif(population: Population[IntNeuron], spiking: bool) -> None:
             raise cannot(f"netx's neurons have one {what} a layer", population.name, needed, "1 value", _LOIHI1)
 
 
-_LOIHI1 = "compile for loihi1, whose neurons are those of netx"
+_LOIHI1 = "compile for loihi1-netx, whose neurons and biases are those of netx"
 _NETX = "compile for loihi1-netx, whose biases are such"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import nir
 import numpy as np
 import torch
 
@@ -22,9 +23,21 @@ from snnhw.zoo.timed import FirstSpike
 TOLERANCE = 1e-9
 """Relative tolerance of values that are not spikes (outputs of a last linear layer), in float64."""
 
+MOST = 0.95
+"""Share of the decisions that a check should reach before an excepted one ends a sample; below it the check says so."""
+
 BYTE = 255
 
-FORWARD_ERRORS = (SnnhwError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+FORWARD_ERRORS = (
+    SnnhwError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+)
 """What can come out of a user's forward."""
 
 _MISSING = "{}: missing or of another shape"
@@ -41,6 +54,7 @@ class Check:
         different: decisions that differ.
         detail: first difference, how many populations were silent, or why the check did not run.
         excepted: decisions so near the threshold that the rounding of another framework settles them.
+        silent: populations without a spike.
         measured: a measurement, not a condition: differences are reported and refuse nothing.
     """
 
@@ -51,6 +65,7 @@ class Check:
     detail: str = ""
     measured: bool = False
     excepted: int = 0
+    silent: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""
@@ -126,6 +141,7 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
         return Check("source = NIR", 0, 0, 0, f"the source cannot run: {type(error).__name__}: {error}")
     inner = [n for n in want if isinstance(source.graph.nodes[n], READOUTS) and not is_readout(source.graph, n)]
     want = {name: values for name, values in want.items() if name not in inner}  # currents of the neurons behind them
+    have = {name: _reduced(values, want[name]) if name in want else values for name, values in have.items()}
     lost = [name for name in want if name not in have or have[name].shape != want[name].shape]
     if lost:
         return Check("source = NIR", len(x), 1, 1, _MISSING.format(lost[0]))
@@ -137,7 +153,8 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
         return membranes(source.graph, source.semantics, x, name)
 
     found = compare_decisions(spiking, have, order, known)
-    rest = {name: ~close(want[name], have[name]) for name in order if name not in spiking and not found.excepted}
+    whole = [sample for sample in range(len(x)) if sample not in found.cut]
+    rest = {name: ~close(want[name][whole], have[name][whole]) for name in order if name not in spiking}
     odd = [name for name, wrong in rest.items() if wrong.any()]
     broken = source.conditions.get(found.node, "")
     if broken:
@@ -148,24 +165,58 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
             needed=broken,
             hint="change that option of the layer (docs/frontends.md)",
         )
-    first = found.first or (f"{odd[0]}, index (sample, step, neuron...) {_place(rest[odd[0]])}" if odd else "")
+    first = found.first or (f"{odd[0]}, index (sample, step, neuron...) {_place(rest[odd[0]], whole)}" if odd else "")
     silent = sum(not values.any() for values in spiking.values())
     notes = [
         first,
         f"{found.excepted} decisions within {NEAR:g} of the threshold excepted" if found.excepted else "",
+        f"only {found.compared} of {found.total} decisions compared" if found.compared < MOST * found.total else "",
         f"{silent} of {len(spiking)} populations silent on these samples" if silent else "",
     ]
-    total = found.compared + sum(wrong.size for wrong in rest.values())
+    ends = {name for name, node in source.graph.nodes.items() if isinstance(node, nir.Output)}
+    shown = {
+        post for pre, post in source.graph.edges if pre in want and post in ends
+    }  # counted as its neurons' already
+    total = found.compared + sum(wrong.size for name, wrong in rest.items() if name not in shown)
     different = found.different + sum(int(wrong.sum()) for wrong in rest.values())
-    return Check("source = NIR", len(x), total, different, "; ".join(filter(None, notes)), excepted=found.excepted)
+    detail = "; ".join(filter(None, notes))
+    return Check("source = NIR", len(x), total, different, detail, excepted=found.excepted, silent=silent)
 
 
-def _place(wrong: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.argwhere(wrong)[0])
+def _reduced(values: Array, like: Array) -> Array:
+    """Values (B, T, ...) as the source shows them: where that is without time, their sum times the factor that fits.
+
+    A positive factor changes no prediction: counts and means are one readout. None fits, if it would not be positive.
+    """
+    if like.ndim != values.ndim - 1:
+        return values
+    total = values.sum(1, dtype=np.float64)
+    factor = float((total * like).sum()) / (float((total * total).sum()) or 1.0)
+    return np.asarray(total * max(factor, 0.0))
 
 
-def require_equal(check: Check) -> Check:
-    """Raise LoweringError when a check failed."""
+def _place(wrong: Array, samples: list[int]) -> tuple[int, ...]:
+    sample, *rest = (int(i) for i in np.argwhere(wrong)[0])
+    return (samples[sample], *rest)
+
+
+def require_equal(check: Check, source: Source | None = None) -> Check:
+    """Raise LoweringError when a check failed.
+
+    Args:
+        source: of an import check: one that ran in its own framework may have caused the difference itself.
+    """
+    if check.different and source is not None and source.replay is not None:
+        raise LoweringError(
+            "not-equal",
+            "the network that was read does not give the spikes of its source in its own framework",
+            where=check.detail,
+            needed=f"equal spikes in {check.compared} decisions",
+            limit=f"{check.different} differ",
+            hint="likely this layer, or what is before it: a state that is not handed on or is kept from call to call, "
+            "a surrogate or threshold function that is not its framework's, numbers that forward draws or computes "
+            "outside of torch; if it is none of these, report it with the model",
+        )
     if check.different:
         raise LoweringError(
             "not-equal",

@@ -88,17 +88,18 @@ def _dynamics(node: Any, semantics: Semantics) -> tuple[Array, Array, Array, Arr
     Pedersen et al. 2024 (NIR), the equations of I, IF, LI, LIF, CubaLI and CubaLIF in one step of dt.
     """
     none = np.zeros(())
-    match node:
-        case nir.I() | nir.IF():
-            return np.ones(()), tidy(np.asarray(node.r) * semantics.dt), none, none
-        case nir.LI() | nir.LIF():
-            keep, lam = _leak(node.tau, semantics)
-            return keep, tidy(np.asarray(node.r) * lam), lam, none
-        case _:
-            keep, lam = _leak(node.tau_mem, semantics)
-            u_keep, lam_syn = _leak(node.tau_syn, semantics)
-            gain = tidy(tidy(np.asarray(node.r) * lam) * tidy(np.asarray(node.w_in) * lam_syn))
-            return keep, gain, lam, u_keep
+    with np.errstate(over="ignore"):  # `tidy` refuses what is not finite
+        match node:
+            case nir.I() | nir.IF():
+                return np.ones(()), tidy(np.asarray(node.r) * semantics.dt), none, none
+            case nir.LI() | nir.LIF():
+                keep, lam = _leak(node.tau, semantics)
+                return keep, tidy(np.asarray(node.r) * lam), lam, none
+            case _:
+                keep, lam = _leak(node.tau_mem, semantics)
+                u_keep, lam_syn = _leak(node.tau_syn, semantics)
+                gain = tidy(tidy(np.asarray(node.r) * lam) * tidy(np.asarray(node.w_in) * lam_syn))
+                return keep, gain, lam, u_keep
 
 
 def _membrane(node: nir.IF | nir.LIF | nir.CubaLIF, semantics: Semantics) -> tuple[FloatNeuron, Array]:
@@ -111,6 +112,14 @@ def _membrane(node: nir.IF | nir.LIF | nir.CubaLIF, semantics: Semantics) -> tup
     if rule.reset is Reset.ZERO and v_reset.any():
         raise SourceError(
             "bad-semantics", "the reset is to zero, but the node's v_reset is not 0", hint="reset 'v_reset'"
+        )
+    if rule.v_min is not None and (threshold < rule.v_min).any():
+        raise SourceError(
+            "bad-semantics",
+            "the lower clip of the membrane is above a threshold",
+            needed=f"v_min = {rule.v_min:g}",
+            limit=f"threshold {threshold.min():g}",
+            hint="such a neuron fires for ever: v_min is a floor",
         )
     offset: Array = np.zeros(()) if rule.reset is Reset.SUBTRACT else v_reset
     v_leak = np.asarray(getattr(node, "v_leak", 0.0))
@@ -154,6 +163,14 @@ def tidy(x: Array) -> Array:
 
 def _repaired(x: Array, size: float, candidates: Callable[[float], list[float]]) -> Array:
     values, where = np.unique(np.asarray(x, np.float64), return_inverse=True)
+    if not np.isfinite(values).all():
+        raise SourceError(
+            "bad-parameter",
+            "dt and the parameters of a neuron give numbers that are not finite",
+            needed=", ".join(f"{value:g}" for value in values[~np.isfinite(values)][:2]),
+            limit="finite gains and decays",
+            hint="check dt, tau, r and w_in",
+        )
     slack = [ULPS * np.finfo(np.float64).eps * max(abs(value), size) for value in values]
     near = [
         next((c for c in candidates(value) if abs(c - value) <= most), value)

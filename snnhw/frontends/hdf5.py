@@ -6,14 +6,19 @@ import h5py
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.limits import MAX_BYTES
+from snnhw.limits import BOMB_BYTES, BOMB_RATIO, MAX_BYTES
 
 MAX_ITEMS = 1 << 20
 """Groups and datasets of one file."""
 
+HELD = 8
+"""Bytes of a value once it is read: all arithmetic here is float64 or int64."""
+
 
 def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) -> None:
     """Refuse links, external and virtual data, groups that contain themselves, and more than `most` bytes of arrays.
+
+    Arrays that unpack to far more than the file holds are refused as well, as those of a zip are (`limits`).
 
     Args:
         name: of the file, for messages.
@@ -41,20 +46,22 @@ def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) 
                 if item.external or item.is_virtual:
                     raise _elsewhere(name, where, hint)
                 total += size_of(item)
-    if total > most:
+    stored = int(file.id.get_filesize())
+    bomb = most >= total > max(BOMB_BYTES, BOMB_RATIO * stored)
+    if total > most or bomb:
         raise SourceError(
             "too-big",
             "the file's arrays are too large",
             where=name,
             needed=f"{total} bytes",
-            limit=f"{most} bytes",
+            limit=f"{BOMB_RATIO} times the file's {stored} bytes" if bomb else f"{most} bytes",
+            hint="if they are what they say, write them without compression" if bomb else None,
         )
 
 
 def size_of(item: h5py.Dataset) -> int:
-    """Bytes that a dataset unpacks to, as it declares them."""
-    count, width = int(np.prod(item.shape or (), dtype=object)), int(item.dtype.itemsize)
-    return count * max(width, 1)
+    """Bytes that a dataset becomes, by the shape it declares."""
+    return int(np.prod(item.shape or (), dtype=object)) * max(int(item.dtype.itemsize), HELD)
 
 
 def _elsewhere(name: str, where: str, hint: str) -> SourceError:

@@ -5,19 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from snnhw.errors import SourceError
-from snnhw.frontends.check import check_import, require_equal
+from snnhw.frontends.check import Check, check_import, require_equal
 from snnhw.frontends.checkpoint import DEFAULT, import_module
 from snnhw.frontends.graph import readout_of, validate
 from snnhw.frontends.source import Source
+from snnhw.network import Array
 from snnhw.semantics import Deployment, Semantics
 from snnhw.zoo.neurons import Neuron
 from snnhw.zoo.timed import FirstSpike
 
 EXAMPLES = 2
 """Samples of the example on which a module is checked at once; `compile` checks more."""
+
+LOUDER = (1.0, 4.0)
+"""Largest values of the random input on which a module is checked whose neurons are silent on the example, relative to
+the example's. Not larger: the rounding of float32 would be as large as what is compared."""
+
+OTHER_SEED = 0x5EED
+"""Of the second reading's random numbers."""
 
 
 def load_module(
@@ -51,9 +62,56 @@ def load_module(
     source = load_live(module, example, semantics, steps=steps, deployment=deployment)
     assert source.replay is not None
     validate(source.graph)
-    example = source.replay.example
-    require_equal(check_import(source, example[:EXAMPLES]))
-    return replace(source, calibration=example) if example.any() else source
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(OTHER_SEED)
+        other = load_live(module, _shuffled(torch.as_tensor(example)), semantics, steps=steps, deployment=deployment)
+    _require_constant(source.graph, other.graph)
+    samples = source.replay.example
+    found = require_equal(check_import(source, samples[:EXAMPLES]), source)
+    _check_louder(source, samples, found)
+    return replace(source, calibration=samples) if samples.any() else source
+
+
+def _shuffled(example: Tensor) -> Tensor:
+    """Another input from the same numbers, and zeros."""
+    generator = torch.Generator().manual_seed(0)
+    flat = example.detach().cpu().flatten()
+    values = flat[torch.randperm(len(flat), generator=generator)] if flat.any() else torch.ones_like(flat)
+    return (values * (torch.rand(len(flat), generator=generator) < 0.5)).reshape(example.shape)
+
+
+def _require_constant(graph: nir.NIRGraph, other: nir.NIRGraph) -> None:
+    """Two readings give one graph: no number that comes from the input, or from chance, is taken for a weight."""
+    from snnhw.frontends.live.reader import same_node
+
+    changed = {
+        name for name in graph.nodes if name not in other.nodes or not same_node(graph.nodes[name], other.nodes[name])
+    }
+    changed |= {name for edge in set(graph.edges) ^ set(other.edges) for name in edge}
+    if changed:
+        raise SourceError(
+            "not-constant",
+            "numbers that forward computes change from run to run: they depend on the input or on chance",
+            where=", ".join(sorted(changed)),
+            limit="weights that are the same in every run",
+            hint="compute with torch functions on what layers give; keep random numbers and numpy out of forward",
+        )
+
+
+def _check_louder(source: Source, samples: Array, found: Check) -> None:
+    """A layer that never fired has shown nothing: once more on random input, larger and larger."""
+    assert source.replay is not None
+    rng = np.random.default_rng(0)
+    for factor in LOUDER:
+        if not found.silent:
+            return
+        x = rng.random(samples[:EXAMPLES].shape) * factor * (np.abs(samples).max() or 1.0)
+        try:
+            found = require_equal(check_import(source, source.replay.like(x)), source)
+        except SourceError as error:
+            if error.code != "condition":  # which the input of its user may well meet
+                raise
+            return
 
 
 def _of_zoo(module: nn.Module, example: Any, deployment: Deployment | None, semantics: Semantics) -> Source:

@@ -71,7 +71,10 @@ def _linear(node: Any, x: Tensor) -> Tensor:
         case nir.Flatten():
             return flatten(node, x)
         case nir.Scale():
-            return x * _tensor(node.scale)
+            scale = _tensor(node.scale)
+            if np.broadcast_shapes(tuple(scale.shape), tuple(x.shape[1:])) != tuple(x.shape[1:]):
+                raise ValueError(f"its scale has the shape {tuple(scale.shape)}")
+            return x * scale
         case nir.Delay():
             return x  # the shift in time is taken where time is known
         case _:
@@ -204,18 +207,20 @@ class _Runner:
     def _resting(self, group: tuple[str, ...]) -> dict[str, Tensor]:
         """Values (B, ...) of a loop's nodes while its neurons are silent: what feeds back into the first step."""
         found: dict[str, Tensor] = {}
-        waiting = list(group)
-        for name in waiting:
-            inner = [found[pre] for pre in self.before[name] if pre in found]
-            outer = [torch.zeros_like(self._first(pre)) for pre in self.before[name] if pre not in group]
-            if not inner + outer and len(waiting) < len(group) ** 2 + 2:  # it reads the loop's Delay, which comes later
-                waiting.append(name)
-                continue
-            node, total = self.graph.nodes[name], sum_of(name, inner + outer)
-            found[name] = torch.zeros_like(total) if isinstance(node, NEURONS) else total
-            if isinstance(node, LINEAR):
-                found[name] = linear(node, total, name)
+        while len(found) < len(group):  # a node that only reads the loop's Delay waits for its shape
+            for name in group:
+                inner = [found[pre] for pre in self.before[name] if pre in found]
+                outer = [torch.zeros_like(self._first(pre)) for pre in self.before[name] if pre not in group]
+                if inner or outer:
+                    found[name] = self._at_rest(name, sum_of(name, inner + outer))
         return found
+
+    def _at_rest(self, name: str, total: Tensor) -> Tensor:
+        node = self.graph.nodes[name]
+        late = isinstance(node, nir.Delay) and lag_of(name, node, self.semantics) > 0
+        if isinstance(node, NEURONS) or late:
+            return torch.zeros_like(total)
+        return linear(node, total, name) if isinstance(node, LINEAR) else total
 
     def _first(self, name: str) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.values[name][:, 0]))

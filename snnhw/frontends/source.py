@@ -26,7 +26,10 @@ class Replay(Protocol):
         """Samples as it can run them."""
 
     def __call__(self, x: Array) -> Mapping[str, Array]:
-        """Spikes and read-out membranes (B, T, ...) by node name, in the framework's own float precision."""
+        """Spikes and read-out membranes (B, T, ...) by node name, in the framework's own float precision.
+
+        The output may be (B, ...): summed up over time, or a mean, times any positive factor.
+        """
 
 
 @dataclass(frozen=True)

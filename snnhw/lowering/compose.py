@@ -20,11 +20,14 @@ from torch import Tensor
 
 from snnhw.errors import LoweringError
 from snnhw.frontends.simulate import linear
+from snnhw.limits import samples_at_once
 from snnhw.linear import apply
 from snnhw.network import Array, Conv, Dense, Diagonal, LinearOp, Shape, Sparse
 
 PROBE_BATCH = 512
 MAX_NONZERO = 200_000_000
+MAX_KERNEL = 1 << 26
+"""Values of a kernel that composition may write out; a chain that needs more is probed."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,15 @@ def unbiased(node: nir.NIRNode) -> nir.NIRNode:
 
 def _matrix(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shape: Shape) -> Array:
     """Rows are the chain's transpose applied to unit vectors of the post side (vector-Jacobian products)."""
-    outputs = prod(post_shape)
+    outputs, inputs = prod(post_shape), prod(pre_shape)
+    if outputs * inputs > MAX_NONZERO:
+        raise _too_many(chain, f"{outputs * inputs}")
     rows = []
-    for first in range(0, outputs, PROBE_BATCH):
-        unit = torch.eye(outputs, dtype=torch.float64)[first : first + PROBE_BATCH]
+    batch = samples_at_once(max(outputs, inputs), PROBE_BATCH)
+    for first in range(0, outputs, batch):
+        count = min(batch, outputs - first)
+        unit = torch.zeros(count, outputs, dtype=torch.float64)
+        unit[torch.arange(count), torch.arange(first, first + count)] = 1.0
         with torch.enable_grad():  # a caller may be in no_grad
             x = torch.zeros(len(unit), *pre_shape, dtype=torch.float64, requires_grad=True)
             y = run_chain(chain, x)
@@ -123,6 +131,8 @@ def _as_kernel(node: nir.NIRNode, channels: int) -> Kernel | None:
             return Kernel(np.asarray(node.weight, np.float64), stride, padding, dilation, int(node.groups))
         case nir.AvgPool2d() | nir.SumPool2d():
             size = _pair(node.kernel_size)
+            if channels * prod(size) > MAX_KERNEL:
+                return None
             height = 1.0 / (size[0] * size[1]) if isinstance(node, nir.AvgPool2d) else 1.0
             return Kernel(
                 np.full((channels, 1, *size), height), _pair(node.stride), _pair(node.padding), (1, 1), channels
@@ -151,10 +161,14 @@ def _join(first: Kernel, second: Kernel) -> Kernel | None:
     single_second = second.groups == second.weight.shape[0] and second.weight.shape[1] == 1
     if not (single_first or single_second):
         return None
-    a, b = _spread(first.weight, first.dilation), second.weight
+    b = second.weight
+    extent = tuple((k - 1) * d + 1 for k, d in zip(first.weight.shape[2:], first.dilation, strict=True))
     step = tuple(s * d for s, d in zip(first.stride, second.dilation, strict=True))
-    size = tuple((k - 1) * t + n for k, t, n in zip(b.shape[2:], step, a.shape[2:], strict=True))
-    outputs, inputs = b.shape[0], b.shape[1] if single_first else a.shape[1]
+    size = tuple((k - 1) * t + n for k, t, n in zip(b.shape[2:], step, extent, strict=True))
+    outputs, inputs = b.shape[0], b.shape[1] if single_first else first.weight.shape[1]
+    if max(outputs * inputs * prod(size), prod(first.weight.shape[:2]) * prod(extent)) > MAX_KERNEL:
+        return None
+    a = _spread(first.weight, first.dilation)
     weight = np.zeros((outputs, inputs, *size))
     for i in range(b.shape[2]):
         for j in range(b.shape[3]):
@@ -205,22 +219,27 @@ def _probe(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shap
     size = prod(pre_shape)
     columns = []
     stored = 0
-    for first in range(0, size, PROBE_BATCH):
-        count = min(PROBE_BATCH, size - first)
+    batch = samples_at_once(max(size, prod(post_shape)), PROBE_BATCH)
+    for first in range(0, size, batch):
+        count = min(batch, size - first)
         x = torch.zeros(count, size, dtype=torch.float64)
         x[torch.arange(count), torch.arange(first, first + count)] = 1.0
         columns.append(sparse.csr_matrix(run_chain(chain, x.reshape(count, *pre_shape)).reshape(count, -1).numpy()))
         stored += columns[-1].nnz
         if stored > MAX_NONZERO:
-            raise LoweringError(
-                "too-many-synapses",
-                "a chain of linear layers has no closed form and too many synapses",
-                where=" -> ".join(name for name, _ in chain),
-                needed=f"more than {stored}",
-                limit=MAX_NONZERO,
-                hint="put a neuron between the layers, or merge them before import",
-            )
+            raise _too_many(chain, f"more than {stored}")
     matrix = sparse.vstack(columns).T.tocsr()
     matrix.sort_indices()
     arrays = {"": matrix.data, "/indices": matrix.indices.astype(np.int64), "/indptr": matrix.indptr.astype(np.int64)}
     return Composed(Sparse(""), arrays)
+
+
+def _too_many(chain: Sequence[tuple[str, nir.NIRNode]], stored: str) -> LoweringError:
+    return LoweringError(
+        "too-many-synapses",
+        "a chain of linear layers has no closed form and too many synapses",
+        where=" -> ".join(name for name, _ in chain),
+        needed=stored,
+        limit=MAX_NONZERO,
+        hint="put a neuron between the layers, or merge them before import",
+    )

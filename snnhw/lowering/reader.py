@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from math import prod
 
 import nir
@@ -19,6 +20,9 @@ from snnhw.network import Array, Readout, Shape
 from snnhw.semantics import Deployment, Semantics
 
 Chain = tuple[str, ...]
+
+MOST_WAYS = 1 << 12
+"""Ways into one node: each becomes a projection, and diamonds of linear layers double them."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,26 @@ class Reader:
         self.shapes: dict[str, Shape] = {}
         # value of every node when no neuron fires: what biases alone give, by the steps it comes late
         self.offsets: dict[str, dict[int, Tensor]] = {}
-        waiting = list(self.order)
-        for name in waiting:
-            known = not self.before[name] or any(pre in self.offsets for pre in self.before[name])
-            if known or len(waiting) >= len(self.order) ** 2:
+        loops = any(self.place[pre] >= self.place[post] for pre, post in graph.edges)
+        while self._measured() and loops:  # what comes back brings constants of its own
+            pass
+        self._terms: dict[str, list[Term]] = {}
+        for name in self._linear_order():
+            self._terms[name] = self.terms(name)
+
+    def _measured(self) -> bool:
+        """Measure what is known something of; whether that changed anything."""
+        before = dict(self.offsets)
+        for name in self.order:
+            if not self.before[name] or any(pre in self.offsets for pre in self.before[name]):
                 self._measure(name)
-            else:  # it reads a loop's Delay, which comes later
-                waiting.append(name)
+        return any(not _same(before.get(name), found) for name, found in self.offsets.items())
+
+    def _linear_order(self) -> list[str]:
+        """Nodes without state, each behind those it reads; a loop always has a neuron, so this order exists."""
+        linear_nodes = {name for name in self.order if isinstance(self.graph.nodes[name], LINEAR)}
+        before = {name: [pre for pre in self.before[name] if pre in linear_nodes] for name in sorted(linear_nodes)}
+        return list(TopologicalSorter(before).static_order())
 
     def _measure(self, name: str) -> None:
         """Shape and offsets of a node, from the nodes before it; what feeds back brings no shape of its own."""
@@ -71,9 +88,12 @@ class Reader:
         self.offsets[name] = {0: torch.zeros_like(arriving[0])} if spikes else arriving
 
     def _arriving(self, name: str, pres: list[str]) -> dict[int, Tensor]:
-        lags = sorted({0}.union(*(self.offsets[pre] for pre in pres)))
-        parts = {late: [self.offsets[pre][late] for pre in pres if late in self.offsets[pre]] for late in lags}
-        return {late: sum_of(name, found) for late, found in parts.items()}
+        parts: dict[int, list[Tensor]] = {}
+        for pre in pres:
+            back = (pre, name) in self.feedback  # a bias on the way back acts at once, what is late comes later still
+            for late, x in self.offsets[pre].items():
+                parts.setdefault(late + (back and late > 0), []).append(x)
+        return {late: sum_of(name, parts[late]) for late in sorted(parts)}
 
     def constants(self, name: str) -> dict[int, Array]:
         """Constant parts of a node's input by the steps they come late; 0 is always there."""
@@ -87,11 +107,20 @@ class Reader:
             back = int((pre, name) in self.feedback)
             if isinstance(node, nir.Delay):
                 lag = back + lag_of(pre, node, self.semantics)
-                found += [replace(term, lag=term.lag + lag) for term in self.terms(pre)]
+                found += [replace(term, lag=term.lag + lag) for term in self._terms[pre]]
             elif isinstance(node, LINEAR):
-                found += [replace(term, chain=(*term.chain, pre), lag=term.lag + back) for term in self.terms(pre)]
+                found += [replace(term, chain=(*term.chain, pre), lag=term.lag + back) for term in self._terms[pre]]
             else:
                 found.append(Term(pre, (), back))
+            if len(found) > MOST_WAYS:
+                raise LoweringError(
+                    "too-many-ways",
+                    "too many ways lead through linear layers into one node",
+                    where=name,
+                    needed=f"more than {MOST_WAYS}",
+                    limit=f"{MOST_WAYS} ways",
+                    hint="merge parallel linear layers, or put neurons between them",
+                )
         return sorted(found, key=lambda term: (self.place[term.source], term.chain, term.lag))
 
     def ann_macs(self) -> int:
@@ -136,6 +165,10 @@ class Reader:
                 hint="give --output-node NAME",
             )
         return chosen
+
+
+def _same(one: dict[int, Tensor] | None, other: dict[int, Tensor]) -> bool:
+    return one is not None and one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
 def check_parameters(name: str, node: nir.NIRNode, shape: Shape) -> None:

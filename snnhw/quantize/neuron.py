@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnhw.errors import QuantizeError
-from snnhw.fixed import DECAY_ONE
+from snnhw.fixed import DECAY_ONE, STATE_MAX
 from snnhw.network import Array, Comparison, FloatNeuron, IntLevel, IntNeuron, Kind, Level, Population, Reset
 from snnhw.quantize.formats import Formats
 from snnhw.semantics import UNLIMITED
@@ -182,6 +182,16 @@ def make_neuron(
 def _levels(n: FloatNeuron, unit: float, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """v_reset, v_min and v_init in membrane units, and their rows where they are used."""
     real = {"v_reset": n.v_reset, "v_min": n.v_min, "v_init": n.v_init}
+    for key, value in real.items():
+        if value is not None and not (np.abs(np.asarray(value)) <= STATE_MAX / unit).all():
+            raise QuantizeError(
+                "level-range",
+                f"{key} does not fit 24 bit beside the weights and thresholds",
+                where=name,
+                needed=f"{float(np.max(np.abs(value))):g} in units of 1/{unit:g}",
+                limit=STATE_MAX,
+                hint="choose a value of the size of the threshold",
+            )
     found = {
         key: None if value is None else one_for_all(np.rint(np.asarray(value) * unit).astype(np.int64))
         for key, value in real.items()

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from random import Random
 
 import norse.torch as norse
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import snnhw
 from snnhw.errors import SourceError
+from snnhw.frontends.check import check_import
 from snnhw.frontends.live.adapter import MEMBRANE, OUT
 from snnhw.frontends.live.norse import ADAPTER
 from tests.frontends.harness import CLASSES, TN, Subject, check, check_left_alone, keep, randomise
@@ -323,3 +326,29 @@ def test_a_recurrent_cell_has_neurons_in_one_axis() -> None:
     with pytest.raises(SourceError, match="a cell with weights of its own has neurons in more than one axis") as caught:
         ADAPTER.cell(norse.LIFRecurrentCell(5, 4), (3, 4), OUT, DT, "net.3")
     assert caught.value.code == "bad-shape"
+
+
+class Loop(nn.Module):
+    """A cell called by names, with its state or without."""
+
+    def __init__(self, back: bool) -> None:
+        super().__init__()
+        self.fc, self.cell, self.back = nn.Linear(5, 5), norse.LIFBoxCell(BOX), back
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, state = [], None
+        for now in x:
+            z, state = self.cell(state=state, input_tensor=self.fc(now)) if self.back else self.cell(self.fc(now))
+            out.append(z)
+        return torch.stack(out)
+
+
+def test_a_state_that_is_never_handed_back_is_refused() -> None:
+    net = Loop(back=True)
+    randomise(net, 3.0)
+    found = check_import(snnhw.load_module(net, torch.rand(6, 2, 5)), np.random.default_rng(0).random((4, 6, 5)) * 3)
+    assert (found.samples, found.different) == (4, 0)
+    assert "silent" not in found.detail
+    with pytest.raises(SourceError, match="keeps no state itself is called without it") as caught:
+        snnhw.load_module(Loop(back=False), torch.zeros(6, 2, 5))
+    assert (caught.value.code, caught.value.where) == ("foreign-state", "cell")

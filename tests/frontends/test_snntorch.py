@@ -387,3 +387,10 @@ def test_an_odd_way_back_is_refused() -> None:
         ADAPTER.cell(layer, (5,), OUT, DT, "net.3")
     assert caught.value.code == "unsupported-option"
     assert caught.value.where == "net.3.recurrent"
+
+
+def test_a_neuron_with_a_fire_of_its_own_is_refused() -> None:
+    mine = type("Mine", (snn.Leaky,), {"__module__": "mine", "fire": lambda self, mem: (mem > 0.5).float()})
+    for layer, text in ((mine(0.9), "Mine has a fire"), (snn.Leaky(0.9, spike_grad=torch.sigmoid), "spike function")):
+        with pytest.raises(SourceError, match=text):
+            ADAPTER.cell(layer, (5,), OUT, DT, "net.3")

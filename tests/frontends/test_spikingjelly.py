@@ -20,6 +20,7 @@ from snnhw.errors import SourceError
 from snnhw.frontends.check import check_import, run_graph
 from snnhw.frontends.live.adapter import MEMBRANE, OUT
 from snnhw.frontends.live.spikingjelly import ADAPTER
+from snnhw.network import Comparison
 from tests.frontends.harness import CLASSES, TN, Subject, absent, check, check_left_alone, keep, randomise
 from tests.frontends.leaves import DT, node_names
 
@@ -322,3 +323,29 @@ def test_refusals_name_the_layer_and_what_it_is(text: str) -> None:
 def test_a_membrane_is_no_output() -> None:
     with pytest.raises(SourceError, match="a membrane that resets is read"):
         ADAPTER.cell(neuron.IFNode(), (5,), MEMBRANE, DT, "1")
+
+
+class OwnStep(neuron.IFNode):
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        return (x >= 0.5).float()
+
+
+def test_changed_neurons_are_refused_or_read_as_they_are() -> None:
+    for node, text in (
+        (OwnStep(), "OwnStep has a single_step_forward of its own: its equation is not known"),
+        (neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)), "its spike function gives other values"),
+    ):
+        with pytest.raises(SourceError, match=text) as caught:
+            ADAPTER.cell(node, (5,), OUT, DT, "1")
+        assert caught.value.code == "unsupported-neuron"
+    first = neuron.LIFNode(tau=2.0)
+    first.set_reset_value("v", 0.7)
+    above = neuron.ParametricLIFNode(v_reset=None, surrogate_function=lambda v: (v > 0).float())
+    net = nn.Sequential(layer.Linear(5, 5), first, layer.Linear(5, 5), above)
+    randomise(net, 1.6)
+    source = snnhw.load_module(net, torch.rand(4, 2, 5))
+    found = check_import(source, np.random.default_rng(0).random((4, 10, 5)) * 3)
+    assert (found.samples, found.different) == (4, 0)
+    assert "silent" not in found.detail
+    assert source.semantics.at("1").v_init == 0.7
+    assert source.semantics.at("3").threshold is Comparison.GT

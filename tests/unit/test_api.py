@@ -188,7 +188,7 @@ def test_spikes_without_a_time_axis(artifact: Artifact) -> None:
 
 def test_engines_that_are_none(artifact: Artifact) -> None:
     text = refusal(EngineError, lambda: snnhw.run(artifact, spikes(), "spice"))
-    assert text == "unknown-engine: no engine named 'spice'\n  limit: fast, reference, lava, onnx, float"
+    assert text == "unknown-engine: no engine named 'spice'\n  limit: fast, reference, lava, onnx"
 
 
 def test_networks_that_do_not_belong_together(artifact: Artifact, checkpoint: Path) -> None:

@@ -85,3 +85,10 @@ def test_a_target_that_is_no_text(tmp_path: Path) -> None:
         load_target(str(tmp_path / "chip.toml"))
     assert refusal(caught).startswith("bad-target: not text: 'utf-8' codec can't decode byte 0xff in position 0")
     assert "where: chip.toml" in refusal(caught)
+
+
+def test_windows_that_no_memory_holds() -> None:
+    limits.require_windows((3, 224, 224), (7, 7), (3, 3), (112, 112), "fc")
+    for kernel, padding, made in (((3, 3), (10**6, 10**6), (5, 5)), ((9, 9), (0, 0), (10**4, 10**4))):
+        with pytest.raises(SnnhwError, match="too-big: the windows of a convolution or pool hold too many values"):
+            limits.require_windows((1, 8, 8), kernel, padding, made, "fc")

@@ -70,9 +70,11 @@ def test_every_field_is_required() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "limit"),
     [
-        ("dt", 0, "seconds > 0"),
-        ("dt", float("nan"), "seconds > 0"),
-        ("dt", "fast", "seconds > 0"),
+        ("dt", 0, "0 < seconds <= 1e+06"),
+        ("dt", float("nan"), "0 < seconds <= 1e+06"),
+        ("dt", "fast", "0 < seconds <= 1e+06"),
+        ("dt", 1e308, "0 < seconds <= 1e+06"),
+        ("time_layout", 5, "a string"),
         ("threshold", "gte", "ge, gt"),
         ("reset", "soft", "zero, subtract, v_reset"),
         ("reset_timing", "later", "same_step, next_step"),
@@ -93,7 +95,17 @@ def test_values_that_mean_nothing(field: str, value: Any, limit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("steps", 0), ("steps", "four"), ("input_shape", []), ("input_shape", [0])]
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("steps", "four"),
+        ("input_shape", []),
+        ("input_shape", [0]),
+        ("encoding", "foo"),
+        ("readout", "loudest"),
+        ("seed", -1),
+        ("seed", "abc"),
+    ],
 )
 def test_deployments_that_cannot_run(field: str, value: Any) -> None:
     assert refusal(changed("deployment", **{field: value})).startswith(

@@ -7,16 +7,19 @@ it calls, so no framework needs code for it. No framework is imported: leaves ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType, MethodType
 from typing import Any, Protocol
 
 import nir
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from snnhw.errors import SourceError
-from snnhw.network import Array
+from snnhw.network import Array, Comparison
 
 Shape = tuple[int, ...]
 
@@ -37,6 +40,7 @@ class Call:
         membrane: its membrane, where it gives that: a readout may show it.
         kept: further state tensors that it gave back.
         steps: T, where the layer knows it and its axes do not show it.
+        handed: a call without states starts anew: the layer keeps none itself.
     """
 
     current: Tensor
@@ -46,6 +50,7 @@ class Call:
     membrane: Tensor | None = None
     kept: tuple[Tensor, ...] = ()
     steps: int | None = None
+    handed: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,60 @@ def class_of(layer: nn.Module, package: str) -> str:
     """Name of the nearest class of that package among a module's own and those it inherits from."""
     return next(
         (c.__name__ for c in type(layer).__mro__ if c.__module__.split(".")[0] == package), type(layer).__name__
+    )
+
+
+def given(layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+    """What a call gave, in the order of forward's own parameters; the input is the first of them."""
+    signature = inspect.signature(layer.forward)
+    found: list[Any] = []
+    for name, value in signature.bind(*args, **kwargs).arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            found += value
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            found += value.values()
+        else:
+            found.append(value)
+    return found
+
+
+def require_own_code(layer: nn.Module, package: str, framework: str, where: str) -> None:
+    """Refuse a neuron of which the user's class, or the object itself, defines a method of the framework's anew.
+
+    Subclasses that only set parameters are what they inherit from; others may compute anything.
+    """
+    kinds = type(layer).__mro__
+    own = [c for c in kinds if c.__module__.split(".")[0] == package]
+    methods = {name for c in own for name, value in vars(c).items() if isinstance(value, _METHODS)}
+    for name in sorted(methods - _HARMLESS):
+        if name.startswith("__") and name != "__call__":
+            continue
+        first = next(c for c in kinds if name in vars(c))
+        if first not in own or isinstance(vars(layer).get(name), (FunctionType, MethodType)):
+            what = f"{type(layer).__name__} has a {name} of its own: its equation is not known"
+            raise refused(layer, framework, where, what, f"{own[0].__name__} as it is, with the change outside of it")
+
+
+_METHODS = (FunctionType, property, staticmethod, classmethod)
+_HARMLESS = {"extra_repr", "train", "eval"}
+
+
+def comparison_of(fire: Callable[[Tensor], Tensor], layer: nn.Module, framework: str, where: str) -> Comparison:
+    """How a spike function decides, from what it gives below, at and above a threshold of 0."""
+    near = torch.tensor([1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 10.0]).repeat_interleave(8)
+    x = torch.cat([-near, torch.zeros(8), near])
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            found = torch.as_tensor(fire(x)).double()
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError):
+        found = torch.full_like(x, torch.nan).double()
+    for comparison, wanted in ((Comparison.GT, x > 0), (Comparison.GE, x >= 0)):
+        if torch.equal(found, wanted.double()):
+            return comparison
+    what = "its spike function gives other values than 0 below and 1 above the threshold"
+    raise refused(
+        layer, framework, where, what, "a surrogate gradient of the framework that spikes in the forward pass"
     )
 
 

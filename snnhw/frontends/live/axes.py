@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from snnhw.frontends.live.adapter import Shape
-from snnhw.frontends.live.operations import Rule, given
-from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
+from snnhw.frontends.live.operations import Rule, given, require_square
+from snnhw.frontends.live.reader import Reader, name_of, refused_store, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import LEAD, STATIC, Sum, added, at_step, refused_axes, stacked
 
@@ -121,6 +121,7 @@ def joined(reader: Reader, event: Function) -> Sum:
     total, first = Sum((), axes), 0
     for number, (tensor, part) in enumerate(zip(tensors, parts, strict=True)):
         size = int(tensor.shape[axis])
+        require_square(shape[0], where_of(event))
         matrix = np.eye(shape[0])[:, first : first + size]
         node = nir.Linear(matrix)
         if len(shape) == 3:
@@ -137,7 +138,7 @@ def repeated(reader: Reader, event: Function) -> Sum:
     """A static value given at every step: x.unsqueeze(0).repeat(T, 1, ...), expand."""
     x = reader.sum_of(event.args[0], where_of(event))
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
-    if x.label != STATIC or after[-len(before) + 1 :] != before[1:]:
+    if x.label != STATIC or x.reduced or after[-len(before) + 1 :] != before[1:]:
         raise unknown_operation(event)
     if x.axes == "N" and len(after) == len(before) + 1 and after[1:] == before:
         x = replace(x, axes="TN")
@@ -200,12 +201,14 @@ def _axes(event: Function, dims: int) -> set[int]:
 
 
 def stored(reader: Reader, event: Function) -> None:
-    """out[t] = value, into a tensor of zeros."""
+    """out[t] = value, out[:, t] = value, into a new tensor."""
     target, key, source = event.args
     at = key[1] if isinstance(key, tuple) and len(key) == 2 and key[0] == slice(None) else key
     if not isinstance(at, int) or not isinstance(source, Tensor):
         raise unknown_operation(event)
     axis = 1 if isinstance(key, tuple) else 0
+    if (*target.shape[:axis], *target.shape[axis + 1 :]) != tuple(source.shape):
+        raise refused_store(where_of(event))
     reader.collect(target, axis, at % target.shape[axis], reader.sum_of(source, where_of(event)), where_of(event))
 
 

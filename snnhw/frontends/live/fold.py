@@ -39,8 +39,12 @@ class Folded:
     reduced: str
 
 
-def fold(reader: Reader, output: Sum, steps: int) -> Folded:
-    """The graph of a run of `steps` steps; raises SourceError where steps differ."""
+def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
+    """The graph of a run of `steps` steps; raises SourceError where steps differ.
+
+    Args:
+        more: the network runs longer: what reaches back to the first step may go on growing.
+    """
     ends, reduced = _ends(output, steps)
     shift = {name: int(-1 in node.calls) for name, node in reader.nodes.items()}
     nodes: dict[str, Node] = {}
@@ -56,6 +60,11 @@ def fold(reader: Reader, output: Sum, steps: int) -> Folded:
             continue
         nodes[name] = reader.nodes[name]
         edges[name], ports = _edges(name, nodes[name], steps, shift)
+        oldest = max((lag for _, lag in edges[name]), default=0)
+        if more and oldest >= steps - 1 > 0:
+            raise differ(
+                name, f"it reads values of {oldest} steps before", f"values of at most {steps - 2} steps before"
+            )
         waiting += ports
     both = sorted(name for name, ports in read.items() if len(ports) > 1)
     if both:

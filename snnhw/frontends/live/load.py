@@ -31,7 +31,7 @@ from snnhw.network import Array
 from snnhw.semantics import Deployment, Semantics, to_metadata
 
 RULES = {**LAYERS, **AXES}
-FEW = 3
+FEW = 8
 """Steps after which a module that takes one step a call has shown what it does."""
 
 
@@ -84,7 +84,7 @@ def load_module(
             hint="snnhw.convert takes ReLU networks; keep neurons in attributes, ModuleList or Sequential",
         )
     _require_known(subject)
-    tensor = torch.as_tensor(example)
+    tensor = as_example(example)
     told = deployment.steps if deployment is not None else steps
     run, layouts = recorded(subject, tensor, told, deployment)
     (folded, place), layout = _first_that_fits(run, layouts)
@@ -189,6 +189,30 @@ def _is_over_time(run: Run, example: Tensor, deployment: Deployment | None) -> b
     return example.dim() == axes + 2
 
 
+def as_example(example: Any) -> Tensor:
+    """An example input as a tensor of real, finite numbers, as `calls_of` takes it."""
+    try:
+        tensor = torch.as_tensor(example)
+        tensor = tensor.double() if tensor.dtype is torch.bool else tensor
+        finite = not tensor.is_complex() and bool(torch.isfinite(tensor).all())
+    except FORWARD_ERRORS as error:
+        raise SourceError(
+            "bad-data", f"the example input is no array of numbers: {error}", where="example_input"
+        ) from None
+    if not finite:
+        raise SourceError(
+            "bad-data",
+            "the example input holds complex numbers or values that are not finite",
+            where="example_input",
+            hint="remove NaN and infinity",
+        )
+    if not tensor.dim() or not tensor.numel():
+        raise SourceError(
+            "bad-shape", "the example input holds no samples", where="example_input", needed=tuple(tensor.shape)
+        )
+    return tensor
+
+
 def _not_taken(subject: Subject, example: Tensor, error: Exception | None) -> SourceError:
     return SourceError(
         "bad-shape",
@@ -256,13 +280,12 @@ def _folded(reader: Reader, run: Run, layout: Layout) -> Read:
     for event in run.events:
         reader.read(event, RULES)
     output, place = output_of(reader, run.results)
-    return norms_folded(fold(reader, output, layout.recorded)), (place, output.axes)
+    return norms_folded(fold(reader, output, layout.recorded, more=layout.axes == "N")), (place, output.axes)
 
 
 def _place_of(folded: Folded, place: tuple[Place, str]) -> dict[str, tuple[Place, str]]:
-    """The output node, where its values are returned over time and are no leaf's."""
-    leaf = any(end in folded.read and folded.nodes[end].layer is not None for end, _ in folded.ends)
-    return {} if leaf or folded.reduced else {OUTPUT: place}
+    """The output node, and where it is in what forward returns; its axes are '' where forward reduced the time."""
+    return {OUTPUT: (place[0], "" if folded.reduced else place[1])}
 
 
 def _samples(example: Tensor, layout: Layout) -> Array:

@@ -17,7 +17,19 @@ import numpy as np
 from torch import Tensor, nn
 
 from snnhw.errors import SourceError
-from snnhw.frontends.live.adapter import OUT, Call, Cell, Shape, array, class_of, is_class, refused, tensors
+from snnhw.frontends.live.adapter import (
+    OUT,
+    Call,
+    Cell,
+    Shape,
+    array,
+    class_of,
+    given,
+    is_class,
+    refused,
+    require_own_code,
+    tensors,
+)
 from snnhw.frontends.live.equations import Membrane, silent, spiking
 from snnhw.network import Comparison, Reset, ResetTiming
 
@@ -63,13 +75,12 @@ class NorseAdapter:
 
     def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
         """(input, state) -> (spikes, state)."""
-        given = [*args, *kwargs.values()]
+        current, *handed = given(layer, args, kwargs)
         out, kept = result if isinstance(result, tuple) else (result, None)
         known = class_of(layer, PACKAGE) in (*SPIKING, *READOUTS)
         axes = "" if not known else "TN" if self.keeps_time(layer) else "N"
-        return Call(
-            given[0], out, axes, tuple(tensors(given[1:])), kept=tuple(t for t in tensors(kept) if t is not out)
-        )
+        back = tuple(t for t in tensors(kept) if t is not out)
+        return Call(current, out, axes, tuple(tensors(handed)), kept=back, handed=True)
 
     def cell(self, layer: Any, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""
@@ -77,8 +88,10 @@ class NorseAdapter:
         if kind not in (*SPIKING, *READOUTS):
             hint = ENCODE if kind.endswith("Encoder") else HINTS.get(kind, "LIFBoxCell, LIFCell, IAFCell")
             raise refused(layer, self.name, where, f"{kind} has no form on a core", hint, SPIKING)
+        require_own_code(layer, PACKAGE, self.name, where)
         if read != OUT and kind in SPIKING:
             raise refused(layer, self.name, where, "a membrane that resets is read", "read the spikes, or use LICell")
+        self._require_plain(layer, where)
         p = layer.p
         if kind in READOUTS:
             node = silent(_equation(layer, kind, shape, where), dt, where)
@@ -100,6 +113,15 @@ class NorseAdapter:
             return Cell(node, semantics)
         recurrent = _matrix(layer.recurrent_weights, shape, where)
         return Cell(node, semantics, recurrent, (_matrix(layer.input_weights, shape, where),))
+
+    def _require_plain(self, layer: Any, where: str) -> None:
+        """The step function of the class, and a spike function without chance."""
+        step = getattr(layer, "activation", None)
+        if step is not None and str(getattr(step, "__module__", "")).split(".")[0] != PACKAGE:
+            what = f"activation is {getattr(step, '__name__', type(step).__name__)}: its equation is not known"
+            raise refused(layer, self.name, where, what, "the activation of the class")
+        if getattr(layer.p, "method", None) == "logistic":
+            raise refused(layer, self.name, where, "method 'logistic' spikes by chance", "method='super'")
 
     def reset(self, layer: nn.Module) -> None:
         """States are handed over, never kept."""

@@ -6,6 +6,7 @@ A rule takes the reader and the event and returns the value of the result (a lis
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,7 +62,12 @@ def plus(reader: Reader, event: Function) -> Sum:
         )
     sums = [reader.sum_of(side, where_of(event)) for side in (left, right) if reader.value(side) is not None]
     _require_shape(reader, event, left, right)
-    return sums[0] if len(sums) == 1 else added(sums[0], sums[1], where_of(event))
+    if len(sums) == 1:
+        return sums[0]
+    both, totals = added(sums[0], sums[1], where_of(event)), [reader.totals.get(x) for x in sums]
+    if totals[0] is not None and totals[1] is not None and totals[0].factor == totals[1].factor:
+        reader.totals[both] = added(totals[0], totals[1], where_of(event))
+    return both
 
 
 def minus(reader: Reader, event: Function) -> Value:
@@ -194,7 +200,10 @@ def batch_norm(reader: Reader, event: Function) -> Sum:
 def channelwise(gain: Array, bias: Array, shape: Shape, where: str) -> nir.NIRNode:
     """y = gain x + bias per channel (the first axis): a diagonal matrix, or a convolution of one pixel per channel."""
     if len(shape) == 1:
-        return nir.Affine(weight=np.diag(gain), bias=bias) if bias.any() else nir.Scale(gain)
+        if not bias.any():
+            return nir.Scale(gain)
+        require_square(len(gain), where)
+        return nir.Affine(weight=np.diag(gain), bias=bias)
     if len(shape) != 3:
         raise SourceError(
             "unsupported-option",
@@ -208,6 +217,23 @@ def channelwise(gain: Array, bias: Array, shape: Shape, where: str) -> nir.NIRNo
     return nir.Conv2d(size, weight, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=shape[0], bias=bias)
 
 
+MAX_SQUARE = 1 << 27
+"""Entries of a matrix from features to features that is held for what is none in forward."""
+
+
+def require_square(features: int, where: str) -> None:
+    """Raises SourceError 'too-big' where a joining or a bias of flat features would take too large a matrix."""
+    if features * features > MAX_SQUARE:
+        raise SourceError(
+            "too-big",
+            "flat features are joined or shifted one by one, which takes a matrix that is too large",
+            where=where,
+            needed=f"{features} x {features}",
+            limit=f"{MAX_SQUARE} entries",
+            hint="put a linear layer or convolution before it, or keep the features as channels",
+        )
+
+
 class _Adding:
     """Nodes of gates.py, which knows sources by name only."""
 
@@ -218,6 +244,8 @@ class _Adding:
 
     def names(self, value: Sum) -> list[str]:
         """Terms by a name each."""
+        if value.reduced:
+            raise refused_axes("forward", "sums over time are multiplied or pooled")
         found = []
         for term in value.terms:
             name = f"{term.node}\0{term.step}"
@@ -258,12 +286,18 @@ def _scaled(reader: Reader, event: Function, thing: Any, factor: Any) -> Sum:
     numbers = _numbers(factor)
     if numbers.size == 1 and (numbers == 1).all():
         return x
-    if reader.is_total(x):  # counts and means of the output: which of them is the largest does not change
-        if numbers.size != 1 or not (numbers > 0).all():
+    factor = float(numbers.reshape(-1)[0]) if numbers.size == 1 else 0.0
+    positive = bool(np.isfinite(factor)) and factor > 0
+    if x.reduced:
+        if not positive:
             raise refused_axes(where_of(event), "a sum over time is multiplied by more than a positive number")
-        return x
+        return replace(x, factor=x.factor * factor)
     shape = reader.features(event.result, x.axes)
-    return reader.add(name_of(event), nir.Scale(_broadcast(numbers, shape, event)), x, shape)
+    scaled = reader.add(name_of(event), nir.Scale(_broadcast(numbers, shape, event)), x, shape)
+    total = reader.totals.get(x, x if reader.looped(x) else None)
+    if total is not None and positive:
+        reader.totals[scaled] = replace(total, factor=total.factor * factor)
+    return scaled
 
 
 def _shifted(reader: Reader, event: Function, thing: Any, constant: Any, sign: float = 1.0) -> Sum:

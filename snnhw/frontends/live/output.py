@@ -26,7 +26,8 @@ def output_of(reader: Reader, results: list[Any]) -> tuple[Sum, Place]:
     """
     each = [_of_call(reader, result) for result in results]
     if len(each) == 1:
-        return each[0]
+        value, place = each[0]
+        return reader.totals.get(value, value), place
     return stacked([value for value, _ in each], "TN", "forward"), each[0][1]
 
 

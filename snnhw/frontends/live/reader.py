@@ -28,6 +28,7 @@ from snnhw.frontends.live.values import (
     Step,
     Sum,
     Term,
+    Unfilled,
     Value,
     refused_axes,
     stacked,
@@ -66,6 +67,8 @@ class Reader:
         self._values: dict[int, Value] = {}
         self._held: list[Tensor] = []
         self._parts: dict[int, dict[int, Sum]] = {}
+        self.totals: dict[Sum, Sum] = {}
+        """What is added up in a loop and scaled -> the sum over time that it is, should it be the output."""
         self.shapes: dict[str, Shape] = {}
         self._places: Counter[tuple[str, Step]] = Counter()
 
@@ -96,10 +99,17 @@ class Reader:
         if event.name in ZEROS and isinstance(event.result, Tensor):
             self.give(event.result, Sum((), ""))
             return
+        if event.name in EMPTIES and isinstance(event.result, Tensor):
+            self.give(event.result, Unfilled())
+            return
         parts = [*event.args, *event.kwargs.values()]
         inside = [t for part in parts for t in (part if isinstance(part, (list, tuple)) else [part])]
-        if all(self.value(part) is None for part in inside):
+        known = [part for part in inside if self.value(part) is not None]
+        if not known:
             return  # numbers made of numbers
+        if event.name != "__setitem__" and all(p is event.written and self.value(p) == Unfilled() for p in known):
+            self._filled(event)
+            return
         rule = rules.get(event.name)
         if rule is None:
             raise unknown_operation(event)
@@ -111,6 +121,13 @@ class Reader:
         for tensor, value in zip(_results(event.result), found if isinstance(found, list) else [found], strict=True):
             if value is not None:
                 self.give(tensor, value)
+
+    def _filled(self, event: Function) -> None:
+        """New memory was filled with numbers in place: zeros, or a constant."""
+        if event.name == "zero_":
+            self._values[id(event.written)] = Sum((), "")
+        else:
+            del self._values[id(event.written)]
 
     def _forget_views(self, written: Tensor) -> None:
         """Other tensors in the memory of one that was changed in place stand for nothing any more."""
@@ -161,6 +178,14 @@ class Reader:
 
     def _require_own_state(self, event: LeafCall, path: str, step: Step) -> None:
         """States are zero at first, then what the same leaf gave a step before."""
+        if event.call.handed and not event.call.states and step not in (0, WHOLE):
+            raise SourceError(
+                "foreign-state",
+                "a layer that keeps no state itself is called without it: it starts anew at every step",
+                where=path,
+                needed=f"step {step}",
+                hint="hand back the state that the layer returned",
+            )
         for tensor in event.call.states:
             value = self.value(tensor)
             before = step - 1 if isinstance(step, int) else None
@@ -209,23 +234,27 @@ class Reader:
         self.steps = steps
 
     def collect(self, target: Tensor, axis: int, step: int, value: Sum, where: str) -> None:
-        """target[step] = value: a value over time when the last step is there."""
-        parts = self._parts.setdefault(id(target), {})
+        """target[step] = value, into new memory: a value over time when the last step is there, unusable before."""
+        before = self.value(target)
+        if before == Unfilled() or (isinstance(before, Sum) and not before.terms):
+            self._parts[id(target)] = {}
+        elif before != Unfilled(axis):
+            raise refused_store(where)
+        parts = self._parts[id(target)]
         parts[step] = value
-        self._held.append(target)
+        self.give(target, Unfilled(axis))
         if len(parts) == target.shape[axis]:
             self.count_steps(len(parts), where)
             order = [parts[at] for at in range(len(parts))]
             self._values[id(target)] = stacked(order, "TN" if axis == 0 else "NT", where)
 
-    def is_total(self, value: Sum) -> bool:
-        """Whether a value is a sum over time: one made by `sum`, or by adding up all steps in a loop."""
+    def looped(self, value: Sum) -> bool:
+        """Whether a value holds all steps, as one added up in a loop: a sum over time if it is the output."""
         found: dict[tuple[str, str], set[Step]] = {}
         for term in value.terms:
             found.setdefault((term.node, term.port), set()).add(term.step)
         everything = set(range(self.recorded))
-        looped = self.recorded > 1 and bool(found) and all(at == everything for at in found.values())
-        return bool(value.reduced) or looped
+        return self.recorded > 1 and bool(found) and all(at == everything for at in found.values())
 
     def features(self, tensor: Tensor, axes: str) -> Shape:
         """Shape without batch and time."""
@@ -270,7 +299,12 @@ def same_node(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     pairs = ((vars(one)[key], vars(other).get(key)) for key in vars(one) if key not in _NOT_COMPARED)
-    return all(a is b or np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+    return all(a is b or _equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """NaN is NaN here: that a parameter is one is said by name later."""
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == other.dtype.kind == "f")
 
 
 _NOT_COMPARED = ("input_type", "output_type", "metadata")
@@ -278,6 +312,9 @@ _NOT_COMPARED = ("input_type", "output_type", "metadata")
 
 ZEROS = ("zeros", "zeros_like", "new_zeros")
 """Functions whose result is what a state or a spike train is before the first step."""
+
+EMPTIES = ("empty", "empty_like", "new_empty")
+"""Functions whose result steps are stored into."""
 
 
 def name_of(event: Function) -> str:
@@ -303,11 +340,23 @@ def unknown_operation(event: Function) -> SourceError:
     )
 
 
+def refused_store(where: str) -> SourceError:
+    """The refusal of x[t] = y that does not collect steps."""
+    return SourceError(
+        "not-all-steps",
+        "something is stored into a tensor that is not new, or is not one of its steps",
+        where=where,
+        limit="the steps of a tensor made by zeros or empty, one by one",
+        hint="collect the steps in a list and stack them",
+    )
+
+
 def not_readable(where: str, value: Value | None) -> SourceError:
     """The refusal of a tensor where something a node sends was expected."""
     what = {
         Inverted: "1 - a is used other than as a factor of spikes",
         Overwritten: "a tensor is used that was changed in place through another one",
+        Unfilled: "a tensor is used before all of its steps were stored",
         State: "the inner state of a layer is used as a value",
         type(None): "a tensor that does not come from the input is used as one",
     }[type(value)]

@@ -171,7 +171,20 @@ def _name(func: Any) -> str:
     return str(getattr(owner, "__name__", name)) if name == "__get__" else name
 
 
-_READS = {"__bool__", "item", "tolist", "numpy", "__float__", "__int__", "__index__", "__contains__"}
+_READS = {
+    *(
+        "__bool__",
+        "__float__",
+        "__int__",
+        "__index__",
+        "__complex__",
+        "__contains__",
+        "is_nonzero",
+        "equal",
+        "allclose",
+    ),
+    *("item", "tolist", "numpy", "__array__", "__dlpack__"),
+}
 """What makes forward depend on values: the run that was recorded would not be the only one."""
 
 

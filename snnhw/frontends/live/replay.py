@@ -23,8 +23,8 @@ class Replay:
         axes: how it takes its input (`runs.calls_of`).
         example: samples (B, T, ...) that it is known to take; it runs on as many at once.
         read: leaf -> OUT or MEMBRANE: what the network reads of it.
-        output: node -> where its values over time are in what forward returns, and their axes; for nodes that are no
-            leaves.
+        output: node -> where its values over time are in what forward returns, and their axes; '' where they were
+            summed up over time (or their mean was taken).
     """
 
     subject: Subject
@@ -38,7 +38,7 @@ class Replay:
         return np.broadcast_to(x[:, :1], x.shape) if self.axes == STATIC else x
 
     def __call__(self, x: Array) -> dict[str, Array]:
-        """What each leaf that is read sent, (B, T, ...), by its node's name; x (B, T, ...)."""
+        """What each leaf that is read sent, (B, T, ...), and the output (maybe B, ...), by node; x (B, T, ...)."""
         if self.axes == STATIC and (x != x[:, :1]).any():
             raise SourceError(
                 "static-input",
@@ -58,5 +58,5 @@ class Replay:
         for name, (place, axes) in self.output.items():
             values = taken(run.results, place)
             assert isinstance(values, Tensor)
-            found[name] = samples_first(values, axes, x.shape[1])
+            found[name] = samples_first(values, axes, x.shape[1]) if axes else values.detach().cpu().numpy()
         return {name: values[: len(x)] for name, values in found.items()}

@@ -15,7 +15,18 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnhw.frontends.live.adapter import OUT, Call, Cell, Shape, array, class_of, is_class, refused
+from snnhw.frontends.live.adapter import (
+    OUT,
+    Call,
+    Cell,
+    Shape,
+    array,
+    class_of,
+    given,
+    is_class,
+    refused,
+    require_own_code,
+)
 from snnhw.frontends.live.equations import Membrane, positive, silent, spiking
 from snnhw.network import Comparison, Reset, ResetTiming
 from snnhw.semantics import UNLIMITED
@@ -44,13 +55,14 @@ class RockpoolAdapter:
     def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
         """(N, T, C); states stay inside."""
         axes = "NT" if class_of(layer, PACKAGE) in (*SPIKING, "ExpSynTorch") else ""
-        return Call(args[0] if args else next(iter(kwargs.values())), result, axes)
+        return Call(given(layer, args, kwargs)[0], result, axes)
 
     def cell(self, layer: Any, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""
         kind = class_of(layer, PACKAGE)
         if kind not in (*SPIKING, "ExpSynTorch"):
             raise refused(layer, self.name, where, f"{kind} has no form on a core", "LIFTorch, LIFNeuronTorch", SPIKING)
+        require_own_code(layer, PACKAGE, self.name, where)
         if read != OUT:
             raise refused(
                 layer, self.name, where, "a membrane that resets is read", "read the spikes, or use ExpSynTorch"

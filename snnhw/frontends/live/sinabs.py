@@ -13,7 +13,18 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnhw.frontends.live.adapter import OUT, Call, Cell, Shape, array, class_of, is_class, refused
+from snnhw.frontends.live.adapter import (
+    OUT,
+    Call,
+    Cell,
+    Shape,
+    array,
+    class_of,
+    given,
+    is_class,
+    refused,
+    require_own_code,
+)
 from snnhw.frontends.live.equations import Membrane, positive, silent, spiking
 from snnhw.network import Array, Comparison, Reset, ResetTiming
 from snnhw.semantics import UNLIMITED
@@ -41,21 +52,23 @@ class SinabsAdapter:
 
     def call(self, layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
         """(N, T, ...), or both in one axis for the squeezed forms."""
-        given = args[0] if args else next(iter(kwargs.values()))
+        current = given(layer, args, kwargs)[0]
         if class_of(layer, PACKAGE) not in (*SPIKING, *READOUTS):
-            return Call(given, result, "")
+            return Call(current, result, "")
         if not is_class(layer, PACKAGE, "SqueezeMixin"):
-            return Call(given, result, "NT")
-        steps = layer.num_timesteps if layer.num_timesteps > 0 else len(given) // layer.batch_size
-        return Call(given, result, "(NT)", steps=steps)
+            return Call(current, result, "NT")
+        steps = layer.num_timesteps if layer.num_timesteps > 0 else len(current) // layer.batch_size
+        return Call(current, result, "(NT)", steps=steps)
 
     def cell(self, layer: Any, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equation; one step is dt."""
         if is_class(layer, PACKAGE, "SumPool2d"):
+            require_own_code(layer, PACKAGE, self.name, where)
             return Cell(_sum_pool(layer, where))
         kind = class_of(layer, PACKAGE)
         if kind not in (*SPIKING, *READOUTS):
             raise refused(layer, self.name, where, f"{kind} has no form on a core", "IAF, LIF or ExpLeak", SPIKING)
+        require_own_code(layer, PACKAGE, self.name, where)
         if read != OUT:
             raise refused(layer, self.name, where, "a membrane is read as an output", "read ExpLeak, or the spikes")
         equation = _equation(layer, shape, where)

@@ -17,9 +17,22 @@ from torch import nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.convert import LINEAR_CONVERTERS
-from snnhw.frontends.live.adapter import MEMBRANE, Call, Cell, Shape, array, class_of, is_class, refused, tensors
+from snnhw.frontends.live.adapter import (
+    MEMBRANE,
+    Call,
+    Cell,
+    Shape,
+    array,
+    class_of,
+    comparison_of,
+    given,
+    is_class,
+    refused,
+    require_own_code,
+    tensors,
+)
 from snnhw.frontends.live.equations import Membrane, silent, spiking
-from snnhw.network import Comparison, Reset, ResetTiming
+from snnhw.network import Reset, ResetTiming
 
 PACKAGE = "snntorch"
 TWICE = "reset_delay=False: no membrane above two thresholds (snnTorch doubles the threshold of the step after it)"
@@ -47,17 +60,18 @@ class SnnTorchAdapter:
 
     def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
         """(input, states...) -> spikes, or (spikes, states...), the membrane last."""
-        given = [*args, *kwargs.values()]
+        current, *handed = given(layer, args, kwargs)
         found = tensors(result)
-        states = tuple(tensors(given[1:]))
+        states = tuple(tensors(handed))
         membrane = found[-1] if len(found) > 1 else getattr(layer, "mem", None)
-        return Call(given[0], found[0], "N", states, membrane, tuple(found[1:-1]))
+        return Call(current, found[0], "N", states, membrane, tuple(found[1:-1]))
 
     def cell(self, layer: nn.Module, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""
         kind = class_of(layer, PACKAGE)
         if kind not in READ:
             raise refused(layer, self.name, where, f"{kind} has no form on a core", "Leaky or Synaptic", READ)
+        require_own_code(layer, PACKAGE, self.name, where)
         self._require_plain(layer, where)
         equation = _equation(layer, kind, shape, where)
         rule = str(layer.reset_mechanism)
@@ -99,7 +113,7 @@ class SnnTorchAdapter:
         return {
             "reset": reset,
             "reset_timing": timing,
-            "threshold": Comparison.GT,
+            "threshold": comparison_of(layer.spike_grad, layer, self.name, where),
             "multispike": 1,
             "v_min": None,
             "v_init": 0.0,

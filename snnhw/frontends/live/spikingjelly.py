@@ -14,7 +14,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnhw.frontends.live.adapter import MEMBRANE, Call, Cell, Shape, array, class_of, refused
+from snnhw.frontends.live.adapter import (
+    MEMBRANE,
+    Call,
+    Cell,
+    Shape,
+    array,
+    class_of,
+    comparison_of,
+    given,
+    refused,
+    require_own_code,
+)
 from snnhw.frontends.live.equations import Membrane, spiking
 from snnhw.network import Comparison, Reset, ResetTiming
 
@@ -38,14 +49,14 @@ class SpikingJellyAdapter:
 
     def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
         """Input -> spikes; the state stays inside."""
-        given = [*args, *kwargs.values()]
-        return Call(given[0], result, "TN" if self.keeps_time(layer) else "N")
+        return Call(given(layer, args, kwargs)[0], result, "TN" if self.keeps_time(layer) else "N")
 
     def cell(self, layer: nn.Module, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""
         kind = class_of(layer, PACKAGE)
         if kind not in READ:
             raise refused(layer, self.name, where, f"{kind} has no form on a core", "IFNode or LIFNode", READ)
+        require_own_code(layer, PACKAGE, self.name, where)
         if read == MEMBRANE:
             raise refused(layer, self.name, where, "a membrane that resets is read", "read the spikes")
         node: Any = layer
@@ -57,12 +68,32 @@ class SpikingJellyAdapter:
         semantics = {
             "reset": reset,
             "reset_timing": ResetTiming.SAME_STEP,
-            "threshold": Comparison.GE,
+            "threshold": self._comparison(layer, where),
             "multispike": 1,
             "v_min": None,
-            "v_init": 0.0 if soft else float(node.v_reset),
+            "v_init": self._start(node, 0.0 if soft else float(node.v_reset), where),
         }
         return Cell(nir_node, semantics, before=before)
+
+    def _comparison(self, layer: Any, where: str) -> Comparison:
+        """By the surrogate; 0.0.0.0.14 compares by >= in eval mode where it has a jit form, whatever the surrogate."""
+        found = comparison_of(layer.surrogate_function, layer, self.name, where)
+        if found is not Comparison.GE and any(name.startswith("jit_eval") for name in dir(type(layer))):
+            what = "the surrogate fires above the threshold only, but in eval mode the layer fires at it"
+            raise refused(layer, self.name, where, what, "a surrogate that gives 1 at 0")
+        return found
+
+    def _start(self, layer: Any, rest: float, where: str) -> float:
+        """The membrane that `reset` goes back to; a current starts at zero."""
+        first = dict(getattr(layer, "_memories_rv", {}))
+        value = first.pop("v", rest)
+        start = np.unique(array(value, tuple(np.shape(value)), where))
+        if start.size != 1:
+            raise refused(layer, self.name, where, "neurons start at different membranes", "one reset value of v")
+        for name, value in first.items():
+            if value is None or np.any(array(value, tuple(np.shape(value)), where)):
+                raise refused(layer, self.name, where, f"the state {name} does not start at zero", "a reset value of 0")
+        return float(start[0])
 
     def reset(self, layer: nn.Module) -> None:
         """As spikingjelly.activation_based.functional.reset_net does."""

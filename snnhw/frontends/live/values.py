@@ -40,11 +40,13 @@ class Sum:
     Args:
         axes: before the features, a key of LEAD; '' (zero): any.
         reduced: '' or how it was summed up over time: 'sum', 'mean'.
+        factor: > 0, of a sum over time; which output is the largest does not depend on it.
     """
 
     terms: tuple[Term, ...]
     axes: str
     reduced: str = ""
+    factor: float = 1.0
 
     @property
     def label(self) -> Step:
@@ -76,7 +78,18 @@ class Overwritten:
     """Memory that was changed through another tensor."""
 
 
-Value = Sum | Inverted | State | Overwritten
+@dataclass(frozen=True)
+class Unfilled:
+    """Memory whose steps are not all stored yet.
+
+    Args:
+        axis: over which steps are stored; None while nothing is.
+    """
+
+    axis: int | None = None
+
+
+Value = Sum | Inverted | State | Overwritten | Unfilled
 
 
 def added(left: Sum, right: Sum, where: str) -> Sum:
@@ -85,14 +98,18 @@ def added(left: Sum, right: Sum, where: str) -> Sum:
         raise refused_axes(where, "a sum over time is added to values of single steps")
     if left.axes and right.axes and left.axes != right.axes:
         raise refused_axes(where, f"values over {left.axes} and over {right.axes} are added")
-    return Sum(left.terms + right.terms, left.axes or right.axes, left.reduced)
+    if left.factor != right.factor:
+        raise refused_axes(where, "sums over time with different factors are added")
+    return Sum(left.terms + right.terms, left.axes or right.axes, left.reduced, left.factor)
 
 
 def stacked(parts: list[Sum], axes: str, where: str) -> Sum:
     """Values of single steps, one after another, as one value over time."""
     shapes = [Counter((term.node, term.port) for term in part.terms) for part in parts]
     as_is = all(
-        term.step in (t, STATIC) and part.axes in ("N", "") for t, part in enumerate(parts) for term in part.terms
+        term.step in (t, STATIC) and part.axes in ("N", "") and not part.reduced
+        for t, part in enumerate(parts)
+        for term in part.terms
     )
     if not parts or not as_is or any(shape != shapes[0] for shape in shapes):
         raise SourceError(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec
-from snnhw.frontends.netx.fields import bad, unsupported
+from snnhw.frontends.netx.fields import MAX_VALUES, bad, unsupported
 from snnhw.frontends.netx.layers import DECAY_ONE, Cuba, Layer
+from snnhw.limits import require_windows
 from snnhw.linear import conv_shape
 from snnhw.network import (
     Array,
@@ -143,6 +144,14 @@ class Builder:
         if self.last.kind is not Kind.NEURON or self.last.size % layer.size:
             where = f"{layer.where}/shape"
             raise bad("the average does not divide the layer before into groups", where, layer.size, self.last.size)
+        if layer.size * self.last.size > MAX_VALUES:
+            raise unsupported(
+                "the average joins more neurons than its matrix can hold",
+                f"{layer.where}/shape",
+                f"{layer.size} x {self.last.size} weights",
+                MAX_VALUES,
+                "put a pool, or a smaller layer, before it",
+            )
         group = np.ones((1, self.last.size // layer.size), np.int32)
         self.weights[layer.name] = np.kron(np.eye(layer.size, dtype=np.int32), group)
         self._connect(layer, Dense(layer.name))
@@ -178,6 +187,7 @@ class Builder:
             raise bad(
                 "the layer's shape is not what its window makes of the one before", layer.where, layer.shape, made
             )
+        require_windows(pre.shape, weight.shape[2:], layer.padding, made[1:], layer.where)
         self.weights[layer.name] = np.ascontiguousarray(weight)
         self._connect(layer, op)
 

@@ -15,7 +15,7 @@ from snnhw.frontends.hdf5 import require_plain
 from snnhw.frontends.netx.fields import HINT, Fields, bad, listed, unsupported
 from snnhw.network import Array, Shape
 
-MAX_BYTES = 1 << 28
+MAX_BYTES = 1 << 30
 MAX_NEURONS = 1 << 24
 MAX_STEPS = 1 << 20
 KINDS = ("input", "dense", "dense_rec", "conv", "pool", "flatten", "average")

@@ -14,6 +14,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.frontends.graph import flow, predecessors
 from snnhw.frontends.nir.rules import CLOSE, TABLE, Dialect, MisfitError, Step
 from snnhw.frontends.options import NIR_DIALECTS
 from snnhw.network import Array
@@ -62,6 +63,8 @@ def translate(graph: nir.NIRGraph, name: str, said: Mapping[str, Any], where: st
             limit=f"integrator {dialect.fields['integrator']}",
             hint="leave it out, or read the file literally: --dialect nir",
         )
+    if dialect.fields["reset_timing"] == "next_step":
+        _require_said_timing(graph, dialect, said)
     told = _told_dt(graph, dialect)
     dt, notes = _dt(graph, dialect, told, said, where)
     changes: dict[str, dict[str, Any]] = {}
@@ -76,9 +79,42 @@ def translate(graph: nir.NIRGraph, name: str, said: Mapping[str, Any], where: st
     fields = {**dialect.fields, **said, "dt": dt, "nodes": {key: row for key, row in changes.items() if row}}
     if fields["reset"] != "subtract" and "reset_timing" not in said:
         fields["reset_timing"] = "same_step"
-    if dialect.unsaid:
-        notes["unsaid"] = (dialect.unsaid, f"{name}'s default, which its files do not say")
+    silent = _unsaid(dialect, said)
+    if silent:
+        notes["unsaid"] = (silent, f"{name}'s default, which its files do not say")
     return Translated(nir.NIRGraph(nodes, list(graph.edges), metadata={}, type_check=False), fields, notes)
+
+
+def _unsaid(dialect: Dialect, said: Mapping[str, Any]) -> str:
+    """Defaults that nobody overruled, in words; a hard reset has no delay."""
+    overruled = {*said, "reset_timing"} if said.get("reset", "subtract") != "subtract" else set(said)
+    return ", ".join(words for words, name in dialect.unsaid if name not in overruled)
+
+
+def _require_said_timing(graph: nir.NIRGraph, dialect: Dialect, said: Mapping[str, Any]) -> None:
+    """snnTorch's zero with a delay loses the whole next step of Synaptic, RLeaky, RSynaptic, input included."""
+    rows = {name: {**said, **said.get("nodes", {}).get(name, {})} for name in graph.nodes}
+    hard = {
+        n: row for n, row in rows.items() if row.get("reset", "subtract") != "subtract" and "reset_timing" not in row
+    }
+    loops = _loops(graph) if hard else set()
+    for name, row in hard.items():
+        node = graph.nodes[name]
+        if isinstance(node, nir.CubaLIF) or (isinstance(node, nir.LIF) and name in loops):
+            raise SourceError(
+                "dialect-contradicts",
+                f"{dialect.name}'s reset to zero with its delay drops the input of the step after a spike",
+                where=name,
+                needed=f"reset {row['reset']}, reset_timing not said",
+                limit="a synaptic current or a recurrent layer needs reset_delay=False",
+                hint='where it was trained so, say it: --semantics FILE.json with {"reset_timing": "same_step", ...}',
+            )
+
+
+def _loops(graph: nir.NIRGraph) -> set[str]:
+    """Nodes of loops."""
+    before = predecessors(graph)
+    return {name for group in flow(graph).groups for name in group if len(group) > 1 or name in before[name]}
 
 
 def fitting(graph: nir.NIRGraph) -> list[str]:

@@ -31,6 +31,9 @@ QUESTIONS = {
 }
 """Field -> what is asked, for a file that says nothing of it."""
 
+_OF_ALL = ("dt", "time_layout", "nodes")
+"""Fields that a user says of the whole network only."""
+
 IRRELEVANT: dict[str, Any] = {
     "dt": 1.0,
     "reset": "zero",
@@ -78,9 +81,34 @@ def known_fields(content: Any, where: str) -> dict[str, Any]:
     nodes = found.get("nodes", {})
     if not isinstance(nodes, Mapping):
         raise _not_an_object("nodes", nodes, where)
+    for name, value in found.items():
+        _require_meaning({**IRRELEVANT, "reset": "subtract"} | ({} if name == "nodes" else {name: value}), where)
     if "nodes" in found:
-        found["nodes"] = {str(node): _renamed(row, f"{where}: nodes.{node}") for node, row in nodes.items()}
+        found["nodes"] = {str(node): _of_node(row, f"{where}: nodes.{node}") for node, row in nodes.items()}
     return found
+
+
+def _of_node(content: Any, where: str) -> dict[str, Any]:
+    found = _renamed(content, where)
+    common = sorted(set(found) & set(_OF_ALL))
+    if common:
+        raise SourceError(
+            "bad-semantics",
+            "no node has a field of the whole network of its own",
+            where=where,
+            needed=", ".join(common),
+            limit=", ".join(name for name in NAMES if name not in _OF_ALL),
+        )
+    return found
+
+
+def _require_meaning(said: dict[str, Any], where: str) -> None:
+    """Raise for a value that its field cannot have."""
+    try:
+        Semantics(**said)
+    except SourceError as error:
+        error.where = where
+        raise
 
 
 def _renamed(content: Any, where: str) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from typing import Any
 import nir
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import outputs, readout_of, validate
+from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, validate
 from snnhw.frontends.nir.dialects import fitting, translate
 from snnhw.frontends.nir.fields import IRRELEVANT, QUESTIONS, known_fields, merged, open_questions
 from snnhw.frontends.nir.graph import tidy_graph
 from snnhw.frontends.nir.read import read_graph
-from snnhw.frontends.nir.shapes import is_whole, with_shapes
+from snnhw.frontends.nir.shapes import is_whole, shapes, with_shapes
 from snnhw.frontends.options import NIR_DIALECTS, SourceOptions, checked, refuse_unused
 from snnhw.frontends.source import Source
 from snnhw.limits import MAX_BYTES
@@ -94,6 +94,7 @@ def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], 
         semantics = merged({**vars(semantics)}, said, where)
         rows["semantics"] = {"value": dict(said), "from": "flag"}
     _require_nodes(semantics, graph, where)
+    shapes(graph)  # bounded, and they fit
     changes = {
         name: checked(name, options.said(name), "flag")
         for name in ("steps", "encoding")
@@ -148,6 +149,16 @@ def _require_nodes(semantics: Semantics, graph: nir.NIRGraph, where: str) -> Non
     if strangers:
         raise SourceError(
             "bad-semantics", "the semantics speak of nodes that do not exist", where=where, needed=strangers[0]
+        )
+    stateless = sorted(n for n in semantics.nodes if not isinstance(graph.nodes[n], (*NEURONS, *READOUTS)))
+    if stateless:
+        raise SourceError(
+            "bad-semantics",
+            "the semantics speak of a node without a membrane",
+            where=where,
+            needed=f"{stateless[0]}: {type(graph.nodes[stateless[0]]).__name__}",
+            limit=", ".join(kind.__name__ for kind in (*NEURONS, *READOUTS)),
+            hint="name the neuron behind it",
         )
 
 

@@ -51,7 +51,8 @@ class Dialect:
         nodes: node type -> fields that differ there.
         single_way: the exporter traces calls of modules and loses every sum of branches: several inputs, or several
             edges into an output, are such losses.
-        unsaid: what the exporter leaves out and the framework's default answers, in words.
+        unsaid: what the exporter leaves out and the framework's default answers: (in words, the field of Semantics by
+            which a user says otherwise, or "").
     """
 
     name: str
@@ -61,7 +62,7 @@ class Dialect:
     fields: Mapping[str, Any]
     nodes: Mapping[type[nir.NIRNode], Mapping[str, Any]] = field(default_factory=dict)
     single_way: bool = True
-    unsaid: str = ""
+    unsaid: tuple[tuple[str, str], ...] = ()
 
 
 def _f(value: Any) -> Array:
@@ -269,7 +270,7 @@ TABLE: dict[str, Dialect] = {
             _snn_dt,
             {nir.LIF: _snn_lif, nir.CubaLIF: _snn_cuba},
             {**_HARD, "reset": "subtract", "reset_timing": "next_step", "v_init": 0.0},
-            unsaid="reset_mechanism='subtract', reset_delay=True",
+            unsaid=(("reset_mechanism='subtract'", "reset"), ("reset_delay=True", "reset_timing")),
         ),
         Dialect(
             "spikingjelly",
@@ -285,7 +286,12 @@ TABLE: dict[str, Dialect] = {
             _nothing,
             {nir.IF: _unit_if, nir.LIF: _sinabs_lif, nir.LI: _sinabs_leak},
             _MANY,
-            unsaid="norm_input=True (LIF), False (ExpLeak), tau_syn=None, min_v_mem=None, MultiSpike, MembraneSubtract",
+            unsaid=(
+                ("norm_input=True (LIF), False (ExpLeak), tau_syn=None", ""),
+                ("min_v_mem=None", "v_min"),
+                ("MultiSpike", "multispike"),
+                ("MembraneSubtract", "reset"),
+            ),
         ),
         Dialect(
             "norse",
@@ -294,7 +300,7 @@ TABLE: dict[str, Dialect] = {
             {nir.IF: _unit_if, nir.LIF: _norse_leak, nir.LI: _norse_leak, nir.CubaLIF: _norse_cuba},
             {**_HARD, "v_init": "v_leak"},
             {nir.IF: {"v_init": "v_reset"}},
-            unsaid="v_reset = 0, reset to v_reset",
+            unsaid=(("v_reset = 0", ""), ("reset to v_reset", "reset")),
         ),
         Dialect(
             "rockpool",
@@ -302,9 +308,17 @@ TABLE: dict[str, Dialect] = {
             _rock_dt,
             {nir.LIF: _rock_lif, nir.CubaLIF: _rock_cuba, nir.LI: _rock_syn},
             {**_MANY, "multispike": 1 << 16},
-            unsaid="bias = 0, no recurrent weights, max_spikes_per_dt = 65536",
+            unsaid=(("bias = 0, no recurrent weights", ""), ("max_spikes_per_dt = 65536", "multispike")),
         ),
-        Dialect("nir", None, _nothing, {}, {**_HARD, "v_init": 0.0}, single_way=False, unsaid="the state starts at 0"),
+        Dialect(
+            "nir",
+            None,
+            _nothing,
+            {},
+            {**_HARD, "v_init": 0.0},
+            single_way=False,
+            unsaid=(("the state starts at 0", "v_init"),),
+        ),
     )
 }
 """Name -> dialect. `nir` takes the numbers as they are (Pedersen et al. 2024): its rules are empty."""

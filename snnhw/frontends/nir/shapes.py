@@ -11,6 +11,7 @@ import torch
 
 from snnhw.frontends.graph import LINEAR, flow, predecessors
 from snnhw.frontends.simulate import linear, sum_of
+from snnhw.limits import require_sample, require_windows
 
 Shape = tuple[int, ...]
 
@@ -34,6 +35,7 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[Shape, Shape]]:
 
     Raises:
         SourceError: 'bad-shape' for a node that does not take its input.
+        SnnhwError: 'too-big' for one that would have more values than are held in memory.
     """
     before, order, way_back = predecessors(graph), flow(graph).order, flow(graph).feedback
     found: dict[str, tuple[Shape, Shape]] = {}
@@ -42,6 +44,7 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[Shape, Shape]]:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
             shape = tuple(int(n) for n in np.ravel(node.input_type["input"]))
+            require_sample(1, shape, name)
             found[name] = (shape, shape)
             continue
         parts = [
@@ -53,9 +56,32 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[Shape, Shape]]:
             waiting.append(name)
             continue
         x = sum_of(name, parts)
+        _require_room(name, node, tuple(x.shape[1:]))
         y = linear(node, x, name) if isinstance(node, LINEAR) else x
         found[name] = (tuple(x.shape[1:]), tuple(y.shape[1:]))
     return found
+
+
+def _require_room(name: str, node: Any, shape: Shape) -> None:
+    """Refuse what memory does not hold before it is asked for; what does not fit together is `linear`'s to say."""
+    match node:
+        case nir.Conv1d() | nir.Conv2d() if len(shape) == np.ndim(node.weight) - 1:
+            padding = 0 if isinstance(node.padding, str) else node.padding
+            _require_windows(name, shape, node.weight.shape[2:], node.stride, padding, node.dilation)
+        case nir.AvgPool2d() | nir.SumPool2d() if len(shape) == 3:
+            _require_windows(name, shape, node.kernel_size, node.stride, node.padding, 1)
+        case nir.Affine() | nir.Linear() if shape:
+            require_sample(1, (*shape[:-1], len(node.weight)), name)
+
+
+def _require_windows(name: str, shape: Shape, *window: Any) -> None:
+    """Of kernel, stride, padding and dilation, each a number or one per axis."""
+    axes = len(shape) - 1
+    k, s, p, d = ([int(n) for n in np.broadcast_to(np.ravel(value), axes)] for value in window)
+    if min(k + s + d) < 1 or min(p) < 0:
+        return
+    made = [max(0, (n + 2 * p[i] - d[i] * (k[i] - 1) - 1) // s[i] + 1) for i, n in enumerate(shape[1:])]
+    require_windows(shape, k, p, made, name)
 
 
 def with_shapes(graph: nir.NIRGraph) -> nir.NIRGraph:

@@ -18,4 +18,13 @@ def test_unknown_engine() -> None:
         integer_engine("quick")
     first, last = str(caught.value).splitlines()
     assert first == "unknown-engine: no engine named 'quick'"
-    assert last.startswith("  limit: fast, reference, lava, onnx")
+    assert last == "  limit: fast, reference, lava, onnx"
+
+
+def test_float_is_no_engine_of_artifacts() -> None:
+    with pytest.raises(EngineError) as caught:
+        integer_engine("float")
+    assert str(caught.value) == (
+        "unknown-engine: the engine 'float' runs sources, not artifacts\n  limit: fast, reference, lava, onnx\n"
+        "  hint: snnhw.run_float(source, x) runs the source"
+    )

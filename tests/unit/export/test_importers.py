@@ -44,7 +44,7 @@ WORKS = {
 def source(framework: str, case: str, folder: Path) -> tuple[Source, np.ndarray]:
     """A stored network; snnTorch's with a reset that others know."""
     path, x, _ = unpacked(framework, case, folder)
-    said = {"reset": "zero"} if framework == "snntorch" else None
+    said = {"reset": "zero", "reset_timing": "same_step"} if framework == "snntorch" else None
     return load_nir(path, SourceOptions(dialect=framework, steps=x.shape[1], semantics=said)), x
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from snnhw.evaluate import fire, undecided
-from snnhw.frontends.decisions import NEAR, close, compare_decisions, near
+from snnhw.frontends.decisions import NEAR, close, compare_decisions, near, tied
 from snnhw.network import Array, Comparison, FloatNeuron, Reset
 
 NEURON = FloatNeuron(v_keep=0.5, threshold=np.asarray(1.0), bias=np.zeros(()), comparison=Comparison.GE)
@@ -40,6 +40,29 @@ def test_a_decision_at_the_threshold_is_excepted_with_what_follows_in_its_sample
     found = compare_decisions(want, have, ["n"], lambda name: (NEURON, v))
     assert (found.different, found.excepted) == (0, 1)
     assert found.compared == 2 * 3 + 4 * 3
+
+
+def test_an_exact_tie_must_agree_where_no_number_was_rounded() -> None:
+    """Whole weights and thresholds are the same numbers in float32 and float64: the comparison is another one."""
+    whole = replace(NEURON, v_keep=1.0, threshold=np.asarray(2.0))
+    x = np.ones((2, 4, 3))
+    have, v = sides(x, whole)
+    want = {"n": fire(replace(whole, comparison=Comparison.GT), x)}
+    assert tied(whole, v, 0, 1).all()
+    found = compare_decisions(want, have, ["n"], lambda name: (whole, v))
+    assert (found.excepted, found.compared, found.total, found.node) == (0, 24, 24, "n")
+    assert found.different == (want["n"] != have["n"]).sum()
+
+
+def test_a_tie_that_was_rounded_on_its_way_is_excepted() -> None:
+    whole = replace(NEURON, v_keep=1.0)
+    x = np.array([[[0.1], [0.9], [0.0]], [[0.0], [0.0], [0.0]]])
+    have, v = sides(x, whole)
+    assert v[0, 1, 0] == 1.0
+    assert not tied(whole, v, 0, 1).any()
+    want = {"n": fire(replace(whole, comparison=Comparison.GT), x)}
+    found = compare_decisions(want, have, ["n"], lambda name: (whole, v))
+    assert (found.different, found.excepted, found.compared, found.total, found.cut) == (0, 1, 5, 6, (0,))
 
 
 def test_others_differ_and_the_first_is_named() -> None:

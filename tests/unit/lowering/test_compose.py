@@ -156,3 +156,21 @@ def test_too_many_synapses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_size_of_a_matrix() -> None:
     assert prod(composed([flatten(), dense(18, 4)], (2, 3, 3)).arrays[""].shape) == 72
+
+
+def test_a_matrix_of_too_many_synapses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NONZERO", 100)
+    with pytest.raises(LoweringError) as caught:
+        composed([dense(11, 1), dense(1, 11)], (11,))
+    assert str(caught.value).startswith("too-many-synapses: ")
+    assert "  where: n0 -> n1\n  needed: 121\n  limit: 100\n" in str(caught.value)
+
+
+def test_kernels_that_are_too_large_to_write_out_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stride of a million puts the taps of the next kernel a million pixels apart."""
+    monkeypatch.setattr(module, "MAX_KERNEL", 1 << 10)
+    assert isinstance(composed([pool(2), conv(2, 3, 2)], (2, 6, 6)).kind, Conv)
+    monkeypatch.setattr(module, "MAX_KERNEL", 7)
+    assert isinstance(composed([pool(2), conv(2, 3, 2)], (2, 6, 6)).kind, Sparse)
+    monkeypatch.setattr(module, "MAX_KERNEL", 8)
+    assert isinstance(composed([pool(2), conv(2, 3, 2)], (2, 6, 6)).kind, Sparse)

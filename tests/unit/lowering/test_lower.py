@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnhw.errors import LoweringError
+from snnhw.errors import LoweringError, SourceError
 from snnhw.evaluate import evaluate
 from snnhw.frontends.check import Check, compared, require_equal, run_module
 from snnhw.frontends.simulate import run
@@ -267,3 +268,61 @@ def test_a_conv1d_of_groups_and_strides() -> None:
         v = np.where(v > 2, 0.0, v)
     np.testing.assert_array_equal(dict(evaluate(network, {"input": x}))["n"], np.stack(spikes, 1))
     np.testing.assert_array_equal(run(made, semantics(), x)["n"], np.stack(spikes, 1))
+
+
+def diamonds(layers: int) -> nir.NIRGraph:
+    """Every layer of scales doubles the ways."""
+    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([3])}), "neuron": lif(3)}
+    edges, before = [("neuron", "output")], ["input"]
+    for i in range(layers):
+        for side in "ab":
+            nodes[f"{side}{i}"] = nir.Scale(np.full(3, 0.5))
+            edges += [(pre, f"{side}{i}") for pre in before]
+        before = [f"a{i}", f"b{i}"]
+    nodes["output"] = nir.Output({"output": np.array([3])})
+    return nir.NIRGraph(nodes, [*edges, *((pre, "neuron") for pre in before)], type_check=False)
+
+
+def test_too_many_ways() -> None:
+    lower(diamonds(4), semantics(), deployment(), 63)
+    with pytest.raises(LoweringError) as caught:
+        lower(diamonds(20), semantics(), deployment(), 63)
+    assert str(caught.value).startswith("too-many-ways: too many ways lead through linear layers into one node\n")
+
+
+def test_a_long_chain_of_linear_nodes() -> None:
+    names = [f"s{i:04d}" for i in range(1500)]
+    nodes = {name: nir.Scale(np.ones(3)) for name in names}
+    nodes |= {"input": nir.Input({"input": np.array([3])}), "neuron": lif(3)}
+    nodes["output"] = nir.Output({"output": np.array([3])})
+    edges = list(itertools.pairwise(["input", *names, "neuron", "output"]))
+    network = lower(nir.NIRGraph(nodes, edges, type_check=False), semantics(), deployment(), 63)
+    assert len(network.into("neuron")) == 1
+
+
+def test_a_scale_of_more_axes_than_its_input() -> None:
+    wide = graph({"fc": nir.Scale(np.ones((3, 3))), "neuron": lif(3)})
+    with pytest.raises(SourceError) as caught:
+        lower(wide, semantics(), deployment(), 63)
+    assert str(caught.value).startswith(
+        "bad-shape: the node does not take its input: its scale has the shape (3, 3)\n  where: fc\n"
+    )
+
+
+def test_numbers_that_overflow_in_one_step() -> None:
+    huge = graph({"neuron": lif(r=1e308, tau=1e-12)})
+    with pytest.raises(SourceError) as caught:
+        lower(huge, semantics(dt=1e3), deployment(), 63)
+    assert str(caught.value) == (
+        "bad-parameter: dt and the parameters of a neuron give numbers that are not finite\n"
+        "  needed: inf\n  limit: finite gains and decays\n  hint: check dt, tau, r and w_in"
+    )
+
+
+def test_a_floor_above_the_threshold() -> None:
+    with pytest.raises(SourceError) as caught:
+        lower(graph(), semantics(v_min=5.0), deployment(), 63)
+    assert str(caught.value) == (
+        "bad-semantics: the lower clip of the membrane is above a threshold\n"
+        "  needed: v_min = 5\n  limit: threshold 1\n  hint: such a neuron fires for ever: v_min is a floor"
+    )

@@ -217,3 +217,51 @@ def test_a_delay_says_which_of_two_ways_feeds_back() -> None:
     network = lower(made.graph, made.semantics, made.deployment)
     assert {(q.pre, q.post): q.lag for q in network.projections}[("b", "a")] == 1
     assert check_lowering(made, network, bits(5, 4, STEPS, 3)).different == 0
+
+
+def test_biases_and_delays_on_ways_that_meet_at_a_matrix() -> None:
+    """The loop is entered at a matrix; its way back has a bias, and a second way back comes late."""
+    nodes: Nodes = {
+        "mix": nir.Linear(weight=np.array([[2.0, 0], [-1, 2]])),
+        "n": integrator(2, 3.0),
+        "back": nir.Affine(weight=BACK, bias=np.array([1.0, 0.5])),
+        "far": nir.Affine(weight=np.eye(2), bias=np.array([0.5, 1.0])),
+        "late": delay(2, 2),
+    }
+    edges: Edges = [
+        *chained("input", "mix", "n", "output"),
+        *chained("n", "back", "mix"),
+        *chained("n", "far", "late", "mix"),
+    ]
+    made, x = source(nodes, edges, 2, 2, STEPS), bits(6, 5, STEPS, 2)
+    mix = nodes["mix"].weight  # type: ignore[attr-defined]
+    v, s, far, want = np.zeros((5, 2)), np.zeros((5, 2)), [], np.zeros((5, STEPS, 2))
+    for t in range(STEPS):
+        back = s @ BACK.T + np.array([1.0, 0.5])
+        v = v + (x[:, t] + back + (far[t - 2] if t >= 2 else 0.0)) @ mix.T
+        s = want[:, t] = (v > 3).astype(float)
+        v = np.where(v > 3, 0.0, v)
+        far.append(s + np.array([0.5, 1.0]))
+    network = lower(made.graph, made.semantics, made.deployment)
+    np.testing.assert_array_equal(dict(evaluate(network, {"input": x}))["n"], want)
+    assert check_lowering(made, network, x).different == 0
+    integers = made_for(made, "loihi2", x)
+    assert integers.differences() == []
+    assert (integers.run_fast()["spikes/n"] != want).mean() < 0.05
+
+
+def test_a_constant_that_comes_late_and_goes_back() -> None:
+    """n -> m -> n, and n -> far (bias) -> Delay(2) -> m: through the way back the constant is three steps late."""
+    nodes: Nodes = {
+        "w": nir.Linear(weight=W),
+        "n": integrator(2, 3.0),
+        "m": nir.Linear(weight=BACK),
+        "far": nir.Affine(weight=np.eye(2), bias=np.array([0.5, 1.0])),
+        "late": delay(2, 2),
+    }
+    edges: Edges = [*chained("input", "w", "n", "output"), *chained("n", "m", "n"), *chained("n", "far", "late", "m")]
+    made, x = source(nodes, edges, 3, 2, STEPS), bits(7, 5, STEPS, 3)
+    network = lower(made.graph, made.semantics, made.deployment)
+    assert check_lowering(made, network, x).different == 0
+    integers = made_for(made, "loihi2", x)
+    assert integers.differences() == []

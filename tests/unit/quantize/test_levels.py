@@ -145,3 +145,11 @@ def test_lists_of_different_neurons_survive_calibration(rng: np.random.Generator
     cells = tuple(replace(p, neuron=changed) if p.name == "n" else p for p in result.network.populations)
     other = spikes(replace(result, network=replace(result.network, populations=cells)), x)["spikes/n"]
     assert (want != other).mean() > 0.02
+
+
+@pytest.mark.parametrize("changes", [{"v_min": -1e308}, {"v_init": -1e9}])
+def test_levels_beyond_24_bit(rng: np.random.Generator, changes: dict[str, float]) -> None:
+    with pytest.raises(QuantizeError) as caught:
+        quantized(four(rng, keep=0.9, **changes), "loihi2")
+    name = next(iter(changes))
+    assert str(caught.value).startswith(f"level-range: {name} does not fit 24 bit beside the weights and thresholds\n")

@@ -379,3 +379,34 @@ def test_the_example_is_calibration_data_unless_it_is_all_zeros() -> None:
     with pytest.raises(snnhw.SnnhwError, match="the range of the analog input is not known") as caught:
         snnhw.compile(net, torch.zeros(8, 4), target="loihi2", steps=T)
     assert caught.value.code == "needs-calibration"
+
+
+def times(by: float) -> Callable[[Any, Tensor], Any]:
+    return lambda m, x: by * summed(m, x)
+
+
+def some(m: Any, x: Tensor) -> Tensor:
+    return summed(m, x) * torch.tensor([0.0, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("forward", "later", "equal"),
+    [
+        (summed, times(3.0), True),
+        (summed, times(-1.0), False),
+        (summed, some, False),
+        (by_batch, by_batch, True),
+        (by_batch, lambda m, x: by_batch(m, x).flip(1), False),
+    ],
+)
+def test_what_forward_returns_is_compared(
+    forward: Callable[[Any, Tensor], Any], later: Callable[[Any, Tensor], Any], equal: bool
+) -> None:
+    """Also where it is a leaf's spikes, and where it is their sum over time, up to a positive factor."""
+    net = Net(forward, a=nn.Linear(4, 6), n1=Cellule("h"))
+    example = torch.rand(N, T, 4) * 3
+    source = load_module(net, example if forward is by_batch else example.transpose(0, 1))
+    net.run = later
+    found = check_import(source, example.double().numpy())
+    assert (found.samples, found.different == 0) == (N, equal), found
+    assert equal or found.detail.startswith("output")

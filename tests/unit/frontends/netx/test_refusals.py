@@ -366,3 +366,22 @@ def test_every_flipped_byte_is_an_error_or_a_network(tmp_path: Path) -> None:
             load_net(path)
         except SnnhwError:
             continue
+
+
+def test_an_average_of_too_many_neurons(tmp_path: Path) -> None:
+    big = conv(np.full((1, 1, 1, 1), 2), (1, 256, 256), **WINDOW)
+    layers = [layer("input", (1, 256, 256)), big, layer("average", (32768, 1, 1), **neuron())]
+    error = refused(written(tmp_path / "m.net", *layers))
+    assert str(error) == (
+        "unsupported-net: the average joins more neurons than its matrix can hold\n"
+        "  where: m.net: layer/2/shape\n  needed: 32768 x 65536 weights\n  limit: 67108864\n"
+        "  hint: put a pool, or a smaller layer, before it"
+    )
+
+
+def test_padding_that_no_memory_holds(tmp_path: Path) -> None:
+    far = {**WINDOW, "padding": 1 << 22, "stride": 1 << 22}
+    error = refused(written(tmp_path / "m.net", IMG, conv(np.full((3, 2, 3, 3), 2), (3, 3, 3), **far)))
+    assert error.code == "too-big"
+    assert error.message == "the windows of a convolution or pool hold too many values"
+    assert error.where == "m.net: layer/1"

@@ -232,3 +232,42 @@ def test_norse_starts_its_neurons_as_it_does() -> None:
     found = translate(graph({"neuron": nir.IF(np.ones(2), np.ones(2))}), "norse", {}, "net.nir")
     assert found.fields["nodes"] == {"neuron": {"v_init": "v_reset"}}
     assert found.fields["v_init"] == "v_leak"
+
+
+def recurrent_lif() -> dict[str, Any]:
+    way_back = nir.Linear(np.full((2, 2), 0.1))
+    edges = [("input", "fc"), ("fc", "neuron"), ("neuron", "back"), ("back", "neuron"), ("neuron", "output")]
+    return {"changes": {"back": way_back}, "edges": edges}
+
+
+@pytest.mark.parametrize("parts", [{"changes": {"neuron": cuba()}}, recurrent_lif()], ids=["CubaLIF", "loop"])
+def test_snntorchs_zero_with_a_delay_is_no_hard_reset(parts: dict[str, Any], tmp_path: Path) -> None:
+    """It loses the whole step after a spike; only reset_delay=False is a reset at once, and has to be said."""
+    path = written(tmp_path, **parts)
+    text = (
+        "dialect-contradicts: snntorch's reset to zero with its delay drops the input of the step after a spike\n"
+        "  where: neuron\n  needed: reset zero, reset_timing not said\n"
+        "  limit: a synaptic current or a recurrent layer needs reset_delay=False\n"
+    )
+    assert refused(path, "snntorch", semantics={"reset": "zero"}).startswith(text)
+    assert refused(path, "snntorch", semantics={"nodes": {"neuron": {"reset": "zero"}}}).startswith(text)
+    said = {"reset": "zero", "reset_timing": "same_step"}
+    for semantics in (said, {"nodes": {"neuron": said}}):
+        source = load_nir(path, SourceOptions(dialect="snntorch", steps=4, semantics=semantics))
+        rule = source.semantics.at("neuron")
+        assert (rule.reset, rule.reset_timing) == ("zero", "same_step")
+
+
+def test_defaults_that_the_user_overruled_are_not_said(tmp_path: Path) -> None:
+    def unsaid(dialect: str, **semantics: Any) -> Any:
+        options = SourceOptions(dialect=dialect, steps=4, semantics=semantics or None)
+        return load_nir(path, options).origin["flags"].get("unsaid", {}).get("value")
+
+    path = written(tmp_path)
+    assert unsaid("snntorch") == "reset_mechanism='subtract', reset_delay=True"
+    assert unsaid("snntorch", reset_timing="same_step") == "reset_mechanism='subtract'"
+    assert unsaid("snntorch", reset="zero") is None
+    path = written(tmp_path, changes={"neuron": nir.IF(np.ones(2), np.ones(2))})
+    assert unsaid("sinabs", multispike=1) == (
+        "norm_input=True (LIF), False (ExpLeak), tau_syn=None, min_v_mem=None, MembraneSubtract"
+    )

@@ -125,8 +125,18 @@ def test_single_fields_over_our_own_metadata(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "text"),
     [
-        ({"threshold": "maybe"}, "bad-semantics: threshold has a value it cannot have\n  where: net.nir\n"),
-        ({"dt": -1}, "bad-semantics: dt has a value it cannot have\n  where: net.nir\n  needed: -1\n"),
+        ({"threshold": "maybe"}, "bad-semantics: threshold has a value it cannot have\n  where: --semantics\n"),
+        ({"dt": -1}, "bad-semantics: dt has a value it cannot have\n  where: --semantics\n  needed: -1\n"),
+        ({"dt": "1ms"}, "bad-semantics: dt has a value it cannot have\n  where: --semantics\n  needed: '1ms'\n"),
+        (
+            {"nodes": {"fc": {"reset": "zero"}}},
+            "bad-semantics: the semantics speak of a node without a membrane\n  where: net.nir\n  needed: fc: ",
+        ),
+        (
+            {"nodes": {"neuron": {"dt": 0.5}}},
+            "bad-semantics: no node has a field of the whole network of its own\n"
+            "  where: --semantics: nodes.neuron\n  needed: dt\n",
+        ),
         ({"leak": 1}, "bad-semantics: the semantics have a field that does not exist\n  where: --semantics\n"),
         (
             {"nodes": {"ghost": {"reset": "zero"}}},

@@ -16,11 +16,12 @@ from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends import load_source
 from snnhw.frontends.nir import file as nir_file
 from snnhw.frontends.nir.file import load_nir, write_nir
+from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.simulate import run
 from snnhw.lowering.lower import lower
 from snnhw.network_text import format_network
 from snnhw.semantics import METADATA_KEY
-from tests.unit.frontends.graphs import graph
+from tests.unit.frontends.graphs import graph, lif
 from tests.unit.frontends.modules import imported, random_module, values
 
 
@@ -258,3 +259,16 @@ def test_other_kinds_of_files(name: str, text: str, tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "net.nir") == f"no-such-file: there is no such file\n  where: {tmp_path / 'net.nir'}"
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_an_input_that_no_memory_holds(ours: bool, tmp_path: Path) -> None:
+    changes = {"input": nir.Input({"input": np.array([1 << 40])}), "fc": nir.Scale(np.ones(1)), "neuron": lif(1)}
+    path = written(tmp_path, changes=changes, **({} if ours else {"metadata": {}}))
+    options = SourceOptions() if ours else SourceOptions(dialect="nir", steps=5, semantics={"dt": 1e-4})
+    with pytest.raises(SnnhwError) as caught:
+        load_nir(path, options)
+    assert str(caught.value) == (
+        "too-big: one sample has too many values\n  where: input\n"
+        "  needed: 1 steps of 1099511627776 values\n  limit: 268435456 values"
+    )

@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 
-from snnhw.errors import SourceError
+from snnhw.errors import SnnhwError
 from snnhw.frontends.nir.graph import dissolved, flattened, sample_shape, tidy_graph, with_ends
 from snnhw.frontends.nir.shapes import is_whole, shapes, with_shapes
 from tests.unit.frontends.graphs import EDGES, graph, lif, nodes
@@ -33,7 +33,7 @@ def nested(inner: nir.NIRGraph) -> nir.NIRGraph:
 
 
 def refused(call: Any, *args: Any) -> str:
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(SnnhwError) as caught:
         call(*args)
     return str(caught.value)
 
@@ -178,3 +178,54 @@ def test_shapes_of_our_own_files_are_kept() -> None:
     parts = {**nodes(), "input": nir.Input({"input": np.array([2, 3])})}
     assert tidy_graph(made(parts, EDGES), exact=True).nodes["input"].input_type["input"].tolist() == [2, 3]
     assert tidy_graph(made(parts, EDGES)).nodes["input"].input_type["input"].tolist() == [3]
+
+
+def test_a_matrix_that_makes_too_much_of_its_input() -> None:
+    parts = {**nodes(), "input": nir.Input({"input": np.array([1 << 20, 1])}), "fc": nir.Linear(np.ones((512, 1)))}
+    assert refused(shapes, made(parts, EDGES)) == (
+        "too-big: one sample has too many values\n  where: fc\n"
+        "  needed: 1 steps of 1048576 x 512 values\n  limit: 268435456 values"
+    )
+
+
+def conv2d(**changes: Any) -> nir.NIRNode:
+    parts = {"weight": np.ones((2, 1, 3, 3)), "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    return nir.Conv2d(input_shape=None, bias=np.zeros(2), **{**parts, **changes})
+
+
+def pool2d(kernel: int, stride: int, padding: int) -> nir.NIRNode:
+    return nir.AvgPool2d(*(np.array([n, n]) for n in (kernel, stride, padding)))
+
+
+@pytest.mark.parametrize(
+    ("node", "needed"),
+    [
+        (conv2d(padding=(10**6, 10**6)), "kernel (3, 3), padding (1000000, 1000000) on 1 x 8 x 8 values"),
+        (conv2d(padding=(2**62, 0)), f"kernel (3, 3), padding ({2**62}, 0) on 1 x 8 x 8 values"),
+        (conv2d(padding=10**5, stride=10**5), "kernel (3, 3), padding (100000, 100000) on 1 x 8 x 8 values"),
+        (conv2d(padding=10**5, dilation=10**5), "kernel (3, 3), padding (100000, 100000) on 1 x 8 x 8 values"),
+        (
+            pool2d(10**9, 2, 5 * 10**8),
+            f"kernel ({10**9}, {10**9}), padding ({5 * 10**8}, {5 * 10**8}) on 1 x 8 x 8 values",
+        ),
+    ],
+)
+def test_windows_that_no_memory_holds(node: nir.NIRNode, needed: str) -> None:
+    parts = {**nodes(), "input": nir.Input({"input": np.array([1, 8, 8])}), "fc": node}
+    assert refused(shapes, made(parts, EDGES)) == (
+        "too-big: the windows of a convolution or pool hold too many values\n  where: fc\n"
+        f"  needed: {needed}\n  limit: 268435456 values"
+    )
+
+
+def test_a_long_window_of_one_axis() -> None:
+    node = nir.Conv1d(None, np.ones((2, 1, 3)), 1, 10**9, 1, 1, np.zeros(2))
+    parts = {**nodes(), "input": nir.Input({"input": np.array([1, 8])}), "fc": node}
+    assert refused(shapes, made(parts, EDGES)).startswith("too-big: the windows of a convolution or pool hold too many")
+
+
+def test_windows_that_fit() -> None:
+    parts = {**nodes(), "input": nir.Input({"input": np.array([1, 8, 8])}), "fc": conv2d(padding=2, stride=(2, 1))}
+    assert shapes(made(parts, EDGES))["fc"] == ((1, 8, 8), (2, 5, 10))
+    parts["fc"] = pool2d(3, 2, 1)
+    assert shapes(made(parts, EDGES))["fc"] == ((1, 8, 8), (1, 4, 4))

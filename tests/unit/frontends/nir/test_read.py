@@ -297,3 +297,29 @@ def test_two_inputs(tmp_path: Path) -> None:
     source = load_nir(tmp_path / "net.nir", said)
     assert (source.deployment.input_shape, source.deployment.steps) == ((5,), 7)
     assert refusal(tmp_path / "net.nir", dialect="snntorch", steps=7).startswith("lost-edge: ")
+
+
+def scale_of(count: int) -> Change:
+    def change(file: h5py.Group) -> None:
+        del file[FC]
+        file[f"{FC}/type"] = "Scale"
+        file[FC].create_dataset("scale", (count,), "i1", chunks=(1 << 20,), compression="gzip")
+
+    return change
+
+
+def test_small_numbers_count_as_what_they_become(tmp_path: Path) -> None:
+    """2 GiB of int8 are 16 GiB of float64."""
+    text = refusal(written(tmp_path, scale_of(1 << 31)))
+    assert text.startswith("too-big: the file's arrays are too large\n  where: net.nir\n  needed: 1717986")
+    assert text.endswith(" bytes\n  limit: 4294967296 bytes")
+
+
+def test_arrays_of_far_more_than_the_file_holds(tmp_path: Path) -> None:
+    path = written(tmp_path, scale_of(1 << 26))
+    text = refusal(path)
+    assert text.startswith("too-big: the file's arrays are too large\n  where: net.nir\n  needed: 536871")
+    assert text.endswith(
+        f" bytes\n  limit: 300 times the file's {path.stat().st_size} bytes\n"
+        "  hint: if they are what they say, write them without compression"
+    )
