@@ -77,7 +77,16 @@ def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str,
         source = _ours(tidy, options, said, where)
     else:
         source = _foreign(tidy, options, said, where)
-    return replace(source, origin={**origin, **source.origin})
+    own: dict[str, Any] = {**origin, **source.origin}
+    ends = sorted(name for name in tidy.nodes.keys() - graph.nodes.keys() if _is_end(tidy.nodes[name]))
+    if ends:
+        note = "the file has no such Input or Output node: roots and leaves of the graph are read as such"
+        own["flags"] = {**own.get("flags", {}), "ends": {"value": ", ".join(ends), "from": "assumed", "note": note}}
+    return replace(source, origin=own)
+
+
+def _is_end(node: nir.NIRNode) -> bool:
+    return isinstance(node, (nir.Input, nir.Output))
 
 
 def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], where: str) -> Source:

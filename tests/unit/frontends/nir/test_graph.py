@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from snnhw.errors import SnnhwError
+from snnhw.frontends.nir.file import from_graph
 from snnhw.frontends.nir.graph import dissolved, flattened, sample_shape, tidy_graph, with_ends
 from snnhw.frontends.nir.shapes import is_whole, shapes, with_shapes
+from snnhw.frontends.options import SourceOptions
 from tests.unit.frontends.graphs import EDGES, graph, lif, nodes
 
 
@@ -229,3 +231,13 @@ def test_windows_that_fit() -> None:
     assert shapes(made(parts, EDGES))["fc"] == ((1, 8, 8), (2, 5, 10))
     parts["fc"] = pool2d(3, 2, 1)
     assert shapes(made(parts, EDGES))["fc"] == ((1, 8, 8), (1, 4, 4))
+
+
+def test_added_ends_are_said() -> None:
+    parts = {name: node for name, node in nodes().items() if name not in ("input", "output")}
+    bare = nir.NIRGraph(parts, [("fc", "neuron")], type_check=False)
+    source = from_graph(bare, SourceOptions(dialect="nir", semantics={"dt": 1e-4}, steps=3), {"file": "net.nir"})
+    row = source.origin["flags"]["ends"]
+    assert row["from"] == "assumed"
+    assert set(row["value"].split(", ")) == set(source.graph.nodes) - set(parts)
+    assert "no such Input or Output node" in row["note"]
