@@ -16,8 +16,7 @@ import numpy as np
 from snnhw.errors import DataError
 from snnhw.linear import apply
 from snnhw.network import Array, LinearOp, Network, Part, Shape
-
-ENCODINGS = ("direct", "bernoulli", "latency", "spikes")
+from snnhw.semantics import ENCODINGS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from snnhw.encoding import ENCODINGS
 from snnhw.errors import SourceError
+from snnhw.semantics import ENCODINGS, READOUTS
 
 ARCHITECTURES = ("sew_resnet", "spiking_resnet", "plain_net")
 """Families whose files can have the same keys."""
@@ -16,7 +16,6 @@ ARCHITECTURES = ("sew_resnet", "spiking_resnet", "plain_net")
 CONNECTS = ("ADD", "AND", "IAND")
 DIALECTS = ("forward", "init")
 NEURONS = ("if", "lif", "plif")
-READOUTS = ("rate", "first", "mean", "membrane")
 NIR_DIALECTS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool", "nir")
 
 _NO_FLAGS = ("trust_pickle", "remembered", "data")
