@@ -51,7 +51,7 @@ def spiking(
 
 def positive(threshold: Array, where: str) -> Array:
     """A threshold that is subtracted, or that membranes are divided by."""
-    if not (threshold > 0).all():
+    if (threshold <= 0).any():  # NaN is named by `validate`
         raise SourceError(
             "bad-parameter",
             "a threshold that is subtracted is not positive",

@@ -151,6 +151,12 @@ def test_a_threshold_that_is_subtracted_is_positive() -> None:
     assert (caught.value.code, caught.value.where) == ("bad-parameter", "net.1")
 
 
+def test_a_threshold_that_is_no_number_goes_on_to_be_named() -> None:
+    """`graph.validate` says not-finite, with the node's field."""
+    cell = sinabs.ADAPTER.cell(sinabs_lif(spike_threshold=torch.tensor(float("nan"))), (N,), OUT, DT, "net.1")
+    assert np.isnan(cell.node.v_threshold).all()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("most", [1, UNLIMITED])
 def test_gates_take_single_spikes(most: int) -> None:
     nodes = {
