@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from snnhw.network import Array
 from snnhw.zoo import checkpoint
 from snnhw.zoo.datasets import dataset_of
 from snnhw.zoo.registry import RECIPES, family_of
+from tests.golden import integers
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SHIPPED = sorted(path.stem for path in EXAMPLES.glob("*.pt"))
@@ -79,3 +81,8 @@ def test_on_loihi1(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_lava_gives_the_same_bits(name: str, target: str) -> None:
     require_same(compiled(name, target), data(name)[0][:1], "lava")
+
+
+@pytest.mark.slow
+def test_integers_are_those_of_before() -> None:
+    assert integers.changed(integers.pinned(), json.loads(integers.FILE.read_text(encoding="utf-8"))) == []
