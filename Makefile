@@ -13,8 +13,14 @@ MODEL ?= stbp_scnn
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+# The rules, the passes, the mapper and the engines on small networks; whole shipped networks and Lava are left out.
+FAST := tests/test_imports.py tests/test_errors_are_tested.py tests/unit/test_*.py \
+  $(addprefix tests/unit/,quantize mapping chip engines lowering comparison) \
+  tests/property/test_fixed_properties.py tests/property/test_bounds_properties.py \
+  $(addprefix --ignore=tests/unit/,lowering/test_depth.py lowering/test_lag.py engines/test_onnx_examples.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow frontends netx demo bench systems lint train clean
+.PHONY: help setup test test-fast test-slow shape frontends netx demo bench systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +38,9 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 
 test: setup ## the tests, without the slow ones (ARGS="-k word" passes options on)
 	$(PYTEST) -m "not slow" $(ARGS)
+
+test-fast: setup ## what to run after every edit: rules, passes, mapper and engines, a minute on two cores
+	$(PYTEST) -m "not slow and not lava" $(FAST) $(ARGS)
 
 test-slow: setup ## the slow tests
 	$(PYTEST) -m slow $(ARGS)
@@ -55,6 +64,9 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+shape: ## what each file knows of, the longest files and functions, and how much code there is
+	@$(PYTHON) -m tests.shape
 
 train: setup ## train a shipped model again (MODEL=stbp_scnn; see snnhw train --list)
 	$(BIN)/snnhw train $(MODEL) $(ARGS)
