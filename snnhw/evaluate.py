@@ -148,7 +148,7 @@ def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Popu
     batch, steps = pre.shape[:2]
     static = steps > 1 and pre.strides[1] == 0  # direct encoding: the same at every step, once is enough
     folded = pre[:, 0] if static else pre.reshape(batch * steps, *pre.shape[2:])
-    x = torch.tensor(folded)
+    x = torch.tensor(folded, device="cpu")
     weight = weight_tensor(op, network.weights, x[0].numel(), x.dtype)
     y = product(op, weight, x, post.shape).numpy()
     if static:

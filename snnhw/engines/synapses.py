@@ -55,7 +55,8 @@ class Synapses:
         batch, steps = spikes.shape[:2]
         if self.weight is None:  # injected by the host
             return np.asarray(fixed.shifted(np.asarray(spikes, np.int64), self.projection.weight_exp))
-        x = torch.tensor(np.ascontiguousarray(spikes.reshape(batch * steps, *spikes.shape[2:])), dtype=self.dtype)
+        flat = np.ascontiguousarray(spikes.reshape(batch * steps, *spikes.shape[2:]))
+        x = torch.tensor(flat, dtype=self.dtype, device="cpu")
         # Winograd kernels would round; oneDNN's direct ones do not, NNPACK may choose them
         with torch.backends.nnpack.flags(enabled=False):
             y = product(self.projection.op, self.weight, x, post.shape).reshape(batch, steps, *post.shape)
@@ -93,8 +94,7 @@ def _exact_type(
     magnitudes = {**network.weights, op.weight: np.abs(np.asarray(network.weights[op.weight], np.int64))}
     _, top = reach(op, magnitudes, 0, largest, network[projection.pre].shape, post.shape)
     bound = int(top.max(initial=0))
-    # a user's torch.set_float32_matmul_precision("medium") would let torch multiply in bfloat16
-    if bound < FLOAT32_EXACT and torch.get_float32_matmul_precision() == "highest":
+    if bound < FLOAT32_EXACT:
         return torch.float32
     if bound < FLOAT64_EXACT:
         return torch.float64

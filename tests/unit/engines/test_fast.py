@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -122,15 +124,77 @@ def test_sums_at_the_limit_are_exact(size: int) -> None:
     np.testing.assert_array_equal(*states(network, stream))
 
 
-def test_reduced_matmul_precision_of_the_user_is_not_used() -> None:
-    network = joined([((2,), (0, 1))], Dense("w"), {"w": np.array([[1, 1]])}, (1,))
-    before = torch.get_float32_matmul_precision()
+@contextmanager
+def lent(place: Any, value: str) -> Iterator[None]:
+    """A precision flag of torch, as a user sets it; its value after the body is the user's still."""
+    before = place.fp32_precision
+    place.fp32_precision = value
     try:
-        torch.set_float32_matmul_precision("medium")
-        assert dtype_of(network) == torch.float64
+        yield
+        assert place.fp32_precision == value
+    finally:
+        place.fp32_precision = "none" if before == "ieee" else before
+
+
+@contextmanager
+def legacy(value: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(value)
+    try:
+        yield
+        assert torch.get_float32_matmul_precision() == value
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, value)
+        yield
+
+
+FLAGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "conv bf16": lambda: lent(torch.backends.mkldnn.conv, "bf16"),
+    "conv tf32": lambda: lent(torch.backends.mkldnn.conv, "tf32"),
+    "matmul bf16": lambda: lent(torch.backends.mkldnn.matmul, "bf16"),
+    "mkldnn bf16": lambda: lent(torch.backends.mkldnn, "bf16"),
+    "all backends bf16": lambda: lent(torch.backends, "bf16"),
+    "all backends tf32": lambda: lent(torch.backends, "tf32"),
+    "matmul medium": lambda: legacy("medium"),
+    "matmul high": lambda: legacy("high"),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "oneDNN": lambda: variable("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"),
+}
+
+
+@pytest.mark.parametrize("flag", list(FLAGS))
+@pytest.mark.parametrize("op", [Conv("w", (1, 1), (1, 1)), Dense("w")], ids=["conv", "dense"])
+def test_reduced_precision_of_the_user_reaches_no_product(
+    flag: str, op: LinearOp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Payloads and weights that bfloat16 cannot hold; autocast rounds on every CPU, the others on some."""
+    rng = np.random.default_rng(0)
+    shape, post = ((2, 4, 4), (2, 4, 4)) if isinstance(op, Conv) else ((32,), (8,))
+    weights = rng.integers(-300, 300, (2, 2, 3, 3) if isinstance(op, Conv) else (8, 32))
+    network = joined([(shape, (0, 999))], op, {"w": weights}, post)
+    stream = {"in0": rng.integers(0, 1000, (2, 2, *shape))}
+    wide: list[bool] = []
+    asked = torch.Tensor.double
+
+    def double(x: torch.Tensor) -> torch.Tensor:
+        wide.append(True)
+        return asked(x)
+
     assert dtype_of(network) == torch.float32
+    monkeypatch.setattr(torch.Tensor, "double", double)
+    with FLAGS[flag]():
+        fast, reference = states(network, stream)
+    np.testing.assert_array_equal(fast, reference)
+    assert wide
+    wide.clear()
+    states(network, stream)
+    assert not wide, "float32 is as fast as it was where nobody asks for less"
 
 
 def test_reversed_and_empty_batches() -> None:
