@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +13,23 @@ from torch import Tensor, nn
 from snnhw.artifact import Artifact, load
 from snnhw.comparison.build import compare as compare_runs
 from snnhw.comparison.tree import Comparison
-from snnhw.encoding import data_hash, encode, real_steps
+from snnhw.encoding import encode
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
-from snnhw.engines.observe import Predictions, Recorder
-from snnhw.engines.replayed import check_replay
-from snnhw.errors import DataError, SourceError
-from snnhw.frontends import load_model
-from snnhw.frontends.check import Check, check_import, require_equal, run_graph
+from snnhw.engines.observe import Recorder
+from snnhw.errors import DataError
 from snnhw.frontends.checkpoint import DEFAULT
-from snnhw.frontends.graph import validate
-from snnhw.frontends.live_module import load_module
-from snnhw.frontends.options import SourceOptions, refuse_unused
+from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import samples_at_once
-from snnhw.lowering.check import check_lowering
-from snnhw.lowering.lower import SUMS, lower, lower_for
+from snnhw.lowering.lower import SUMS, lower
 from snnhw.lowering.sums import Sums
-from snnhw.mapping.place import place
 from snnhw.network import Array, FloatNeuron, Network
-from snnhw.quantize.activity import CALIBRATION_SAMPLES, calibration_samples
+from snnhw.pipeline import CHUNK, Options, Pipeline, Stage
 from snnhw.quantize.bounds import arriving_range, bound
-from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.spikes import require_lossless
-from snnhw.quantize.verbatim import lowered, verbatim
 from snnhw.semantics import Deployment, Semantics
-from snnhw.target import Target, load_target
-
-CHECK_SAMPLES = 2
-"""Samples on which stages are compared; every layer, neuron and step of each is."""
-
-CHECK_VALUES = 1 << 25
-"""Spiking decisions (neurons x steps) a sample from which on stages are compared on one sample only."""
-
-AGREEMENT_VALUES = 1 << 31
-"""Neuron updates spent on comparing predictions of the float and the integer network on calibration samples."""
-
-CHUNK = 32
-"""Samples in memory at once."""
-
-Stage = Callable[[str], None]
-"""Told the name of each stage of a compilation as it begins."""
+from snnhw.target import Target
 
 
 def compile(
@@ -90,155 +66,18 @@ def compile(
     Raises:
         SnnhwError: with code, place, need, limit and hint.
     """
-    chip = load_target(target) if isinstance(target, str) else target
-    stage("import")
-    imported = _imported(source, example_input, steps, deployment, semantics, options, calibrate)
-    if isinstance(imported, IntegerSource):
-        return _verbatim(imported, chip, calibrate, {"--weight-bits": weight_bits, "--hard-reset": hard_reset}, stage)
-    validate(imported.graph)
-    stage("lower")
-    network = lower_for(imported, chip, sums)
-    samples = calibrate if calibrate is not None else imported.calibration
-    real = None if samples is None else real_input(samples, imported.deployment)
-    stage("check")
-    checks = stage_checks(imported, network, real)
-    stage("quantise")
-    quantized = quantize(network, chip, imported.deployment, real, weight_bits, hard_reset)
-    if samples is not None:
-        checks.append(_integer_check(quantized, imported.deployment, samples))
-    stage("map")
-    return _artifact(imported, chip, quantized, checks, samples)
-
-
-def _verbatim(
-    imported: IntegerSource, chip: Target, samples: Array | None, flags: Mapping[str, Any], stage: Stage
-) -> Artifact:
-    """An artifact of integers that are there already: nothing is quantised."""
-    idle = [name for name, value in flags.items() if value]
-    if idle:
-        raise SourceError(
-            "unused-flag",
-            "the network is integers already: they are taken as they are",
-            where=str(imported.origin["file"]),
-            needed=", ".join(idle),
-            hint="leave it out",
-        )
-    stage("lower")
-    network = lowered(imported, chip)
-    stage("quantise")
-    quantized = verbatim(imported, network, chip)
-    stage("check")
-    checks = [require_equal(check_replay(imported, quantized, samples))]
-    if samples is not None:
-        checks.append(_integer_check(quantized, imported.deployment, samples))
-    stage("map")
-    return _artifact(imported, chip, quantized, checks, samples)
-
-
-def _lowered(imported: Source | IntegerSource, chip: Target, sums: str) -> Network[FloatNeuron]:
-    """The float network of any source, as a target can hold it."""
-    return lowered(imported, chip) if isinstance(imported, IntegerSource) else lower_for(imported, chip, sums)
-
-
-def _artifact(
-    imported: Source | IntegerSource, chip: Target, quantized: Quantized, checks: list[Check], samples: Array | None
-) -> Artifact:
-    """The placed network with everything that is known of it."""
-    mapping = place(quantized.network, chip)
-    calibration: dict[str, Any] | None = None
-    if samples is not None:
-        used, wanted = calibration_samples(quantized.reference), min(len(samples), CALIBRATION_SAMPLES)
-        calibration = {"sha256": data_hash(samples), "samples": len(samples)}
-        calibration |= {"used": used} if used < wanted else {}
-    return Artifact(
-        source=dict(imported.origin),
-        target=chip,
-        network=quantized.network,
-        reference=quantized.reference,
-        deployment=imported.deployment,
-        inputs=quantized.inputs,
-        mapping=mapping,
-        rationale=quantized.rationale,
-        bounds=tuple(b.to_dict() for b in quantized.bounds),
-        checks=tuple(c.to_dict() for c in checks),
-        calibration=calibration,
-        semantics=asdict(imported.semantics),
+    asked = Options(
+        calibrate=calibrate,
+        weight_bits=weight_bits,
+        hard_reset=hard_reset,
+        sums=sums,
+        source=options,
+        example=example_input,
+        steps=steps,
+        deployment=deployment,
+        semantics=semantics,
     )
-
-
-def _imported(
-    source: Any,
-    example: Any,
-    steps: int | None,
-    deployment: Deployment | None,
-    semantics: Semantics,
-    options: SourceOptions | None,
-    samples: Array | None,
-) -> Source | IntegerSource:
-    if not isinstance(source, nn.Module):
-        return _read(source, options, samples)
-    refuse_unused(set(options.given if options else ()), type(source).__name__, "nothing: a module says itself")
-    return load_module(source, example, steps=steps, deployment=deployment, semantics=semantics)
-
-
-def _read(
-    source: Source | IntegerSource | str | Path, options: SourceOptions | None, samples: Array | None = None
-) -> Source | IntegerSource:
-    """A file with its options; what is imported already takes none."""
-    if not isinstance(source, (Source, IntegerSource)):
-        return load_model(source, options, samples)
-    refuse_unused(set(options.given if options else ()), "an imported source", "nothing: it was read already")
-    return source
-
-
-def real_input(samples: Array, deployment: Deployment) -> Array:
-    """Samples as the float network reads them, (B, T, *input shape)."""
-    return real_steps(samples, deployment.input_shape, deployment.encoding, deployment.steps, deployment.seed)
-
-
-def stage_checks(source: Source, network: Network[FloatNeuron], real: Array | None) -> list[Check]:
-    """Source = NIR = lowered, spike for spike, on calibration samples or, without any, on random input."""
-    if real is None:
-        shape = (CHECK_SAMPLES, source.deployment.steps, *source.deployment.input_shape)
-        real = np.random.default_rng(0).random(shape)
-        if source.deployment.encoding != "direct":
-            real = (real < 0.3).astype(np.float64)
-        if source.replay is not None:
-            real = np.concatenate([source.replay.example[:1], source.replay.like(real)])
-    decisions = source.deployment.steps * sum(p.size for p in network.computed)
-    x = real[: 1 if decisions > CHECK_VALUES else CHECK_SAMPLES]
-    graph = run_graph(source, x)
-    imported = require_equal(check_import(source, x, graph), source)
-    checks = (imported, check_lowering(source, network, x, graph))
-    large = f"one sample only: {decisions:,} neurons x steps" if decisions > CHECK_VALUES else ""
-    return [_noted(require_equal(check), large) for check in checks]
-
-
-def _noted(check: Check, note: str) -> Check:
-    return replace(check, detail="; ".join(part for part in (check.detail, note) if part)) if check.samples else check
-
-
-def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array) -> Check:
-    """Prediction agreement of the integer network with the float one on calibration samples; never a refusal."""
-    network = quantized.network
-    values = network.steps * sum(p.size for p in network.computed)
-    part = samples[: max(1, min(2 * CHUNK, AGREEMENT_VALUES // values))]
-    said, floats = Predictions(network), FloatEngine(quantized.reference, deployment, "float32")
-    at_once = samples_at_once(network.steps * max(p.size for p in network.populations), len(part))
-    chunks = [part[first : first + at_once] for first in range(0, len(part), at_once)]
-    integers = (encode(chunk, quantized.inputs, network.steps) for chunk in chunks)
-    integer_engine("fast").run(_Bare(network), integers, [said])  # type: ignore[arg-type]
-    expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
-    agree = int((expected == said.predictions).sum())
-    detail = f"{agree} of {len(part)} calibration predictions agree"
-    return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True)
-
-
-class _Bare:
-    """Just enough of an artifact for an engine."""
-
-    def __init__(self, network: Any) -> None:
-        self.network = network
+    return Pipeline(source, target, asked, stage).mapped
 
 
 def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed: int | None) -> Artifact:
@@ -315,9 +154,9 @@ def run_float(
     options: SourceOptions | None = None,
 ) -> dict[str, Array]:
     """Run a source's lowered float network in float64; keys are those of `run`, arguments those of `compile`."""
-    if isinstance(source, nn.Module):
-        source = load_module(source, example_input, steps=steps, deployment=deployment)
-    imported = _read(source, replace(options or SourceOptions(), data=x.shape))
+    said = options if isinstance(source, nn.Module) else replace(options or SourceOptions(), data=x.shape)
+    asked = Options(source=said, example=example_input, steps=steps, deployment=deployment)
+    imported = Pipeline(source, options=asked).imported
     if isinstance(imported, IntegerSource):
         network = imported.reference
     else:
@@ -346,10 +185,11 @@ def compare(
         DataError: the artifact was compiled from another network than the source.
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    imported = _read(source, replace(options or SourceOptions(), data=x.shape).remembering(compiled.source))
-    deployment = replace(compiled.deployment, input_shape=imported.deployment.input_shape)
-    network = _lowered(imported, compiled.target, compiled.reference.notes.get(SUMS, Sums.CHEAPEST))
-    network = replace(network, steps=compiled.steps)
+    said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
+    sums = compiled.reference.notes.get(SUMS, Sums.CHEAPEST)
+    pipeline = Pipeline(source, compiled.target, Options(source=said, sums=sums))
+    network = replace(pipeline.lowered, steps=compiled.steps)
+    deployment = replace(compiled.deployment, input_shape=pipeline.imported.deployment.input_shape)
     odd = _odd_parts(compiled.reference, network)
     if odd:
         raise DataError(

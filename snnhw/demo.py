@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Outcome:
         return self.difference is None and not self.silent
 
 
-def demonstrate(name: str, target: str, folder: Path, lava_samples: int, stage: api.Stage) -> Outcome:
+def demonstrate(name: str, target: str, folder: Path, lava_samples: int, stage: Callable[[str], None]) -> Outcome:
     """Compile, compare on the shipped test images, and run `lava_samples` of them in `fast` and in Lava.
 
     Raises:

@@ -44,7 +44,7 @@ SHARED = {
     "data",
     "limits",
 }
-SURFACE = {"", "api", "cli", "commands", "doctor", "demo", "__main__"}
+SURFACE = {"", "api", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""
 
 

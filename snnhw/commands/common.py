@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snnhw.errors import DataError
+
+if TYPE_CHECKING:
+    from snnhw.frontends.options import SourceOptions
+    from snnhw.pipeline import Pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,18 +98,56 @@ def stages() -> Iterator[Callable[[str], None]]:
         yield lambda name: status.update(f"{name} …")
 
 
-def integer_options(function: F) -> F:
-    """--sums and --hard-reset: how the integers are made, for compile and check."""
-    sums = click.option(
-        "--sums",
-        type=click.Choice(["cheapest", "summands", "relays"]),
-        default="cheapest",
-        show_default=True,
-        help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
-    )
-    hard_reset = click.option(
-        "--hard-reset",
-        is_flag=True,
-        help="Reset to zero where the target cannot subtract the threshold (approximate: compare shows the loss).",
-    )
-    return sums(hard_reset(function))
+_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset")
+
+
+def making_options(function: F) -> F:
+    """How integers are made of a source; handed over as one argument `making`, for `pipeline_of`."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **given: Any) -> Any:
+        return function(*args, making={name: given.pop(name) for name in _MAKING}, **given)
+
+    wrapped: Any = called
+    for option in (
+        click.option(
+            "--hard-reset",
+            is_flag=True,
+            help="Reset to zero where the target cannot subtract the threshold (approximate: compare shows the loss).",
+        ),
+        click.option(
+            "--sums",
+            type=click.Choice(["cheapest", "summands", "relays"]),
+            default="cheapest",
+            show_default=True,
+            help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
+        ),
+        click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included."),
+        click.option(
+            "--calibrate",
+            type=click.Path(path_type=Path),
+            default=None,
+            help="Training samples (.npz) for the scale search.",
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def refuse_making(making: Mapping[str, Any]) -> None:
+    """The integers of an artifact are made: wrong use."""
+    said = [name for name in _MAKING if making[name] not in (None, False, "cheapest")]
+    if said:
+        flags = ", ".join("--" + name.replace("_", "-") for name in said)
+        raise click.UsageError(f"{flags}: for a source, not for an artifact")
+
+
+def pipeline_of(
+    source: Path, target: str | None, making: Mapping[str, Any], options: SourceOptions, stage: Callable[[str], None]
+) -> Pipeline:
+    """The stages that every command reads its networks from."""
+    from snnhw.data import load_samples
+    from snnhw.pipeline import Options, Pipeline
+
+    samples = None if making["calibrate"] is None else load_samples(making["calibrate"]).x
+    return Pipeline(source, target, Options(**{**making, "calibrate": samples}, source=options), stage)

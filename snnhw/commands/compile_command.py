@@ -8,36 +8,44 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import emit, integer_options, json_option, require_outputs, stages, writing
+from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages, writing
 from snnhw.commands.source_options import source_options
+from snnhw.stages import STAGES
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
 
 
+def _list_stages(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        for name, what in STAGES.items():
+            click.echo(f"{name:<10} {what}")
+        ctx.exit()
+
+
 @click.command("compile")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--target", required=True, help="Name of a shipped target (see snnhw targets) or a .toml file.")
+@click.option("--target", default=None, help="Name of a shipped target (see snnhw targets) or a .toml file.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=None, help="Artifact to write [SOURCE's name].snnhw."
 )
-@click.option(
-    "--calibrate", type=click.Path(path_type=Path), default=None, help="Training samples (.npz) for the scale search."
-)
-@click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included.")
-@integer_options
+@making_options
 @click.option("--emit-nir", type=click.Path(path_type=Path), default=None, help="Also save the NIR graph.")
+@click.option("--stages", is_flag=True, is_eager=True, expose_value=False, callback=_list_stages, help="List stages.")
+@click.option(
+    "--stop-after", type=click.Choice(list(STAGES)), default="mapped", help="Go so far only, without an artifact."
+)
+@click.option("--dump", type=click.Path(path_type=Path), default=None, help="Folder: each stage as text and arrays.")
 @source_options()
 @json_option
 def command(
     source: Path,
-    target: str,
+    target: str | None,
     output: Path | None,
-    calibrate: Path | None,
-    weight_bits: int | None,
-    sums: str,
-    hard_reset: bool,
+    making: dict[str, Any],
     emit_nir: Path | None,
+    stop_after: str,
+    dump: Path | None,
     options: SourceOptions,
     machine: bool,
 ) -> None:
@@ -50,33 +58,34 @@ def command(
       snnhw compile net.nir --dialect snntorch --target loihi2 --calibrate spikes.npz
       snnhw compile ann.onnx --target loihi2 --calibrate images.npz --steps 32 --emit-nir converted.nir
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
+      snnhw compile net.nir --target loihi2 --stop-after lowered --dump stages
     """
-    from snnhw import api
     from snnhw.artifact import save
-    from snnhw.data import load_samples
-    from snnhw.frontends import load_model
     from snnhw.frontends.nir.file import write_nir
 
+    if target is None and stop_after != "imported":
+        raise click.UsageError("--target is needed for all stages but the first, imported")
+    if output is not None and stop_after != "mapped":
+        raise click.UsageError(f"--output is for the artifact, which is not made with --stop-after {stop_after}")
     path = output if output is not None else Path(source.with_suffix(".snnhw").name)
-    require_outputs((path, emit_nir), (source, calibrate, Path(target)))
-    samples = None if calibrate is None else load_samples(calibrate).x
+    written = (path if stop_after == "mapped" else None, emit_nir)
+    require_outputs(written, (source, making["calibrate"], Path(target) if target else None))
+    files: list[str] = []
     with stages() as stage:
-        stage("read")
-        imported = load_model(source, options, samples)
-        artifact = api.compile(
-            imported,
-            target=target,
-            calibrate=samples,
-            weight_bits=weight_bits,
-            sums=sums,
-            hard_reset=hard_reset,
-            stage=stage,
-        )
+        pipeline = pipeline_of(source, target, making, options, stage)
+        for name in STAGES:
+            made = pipeline.at(name)
+            if dump is not None:
+                files += map(str, pipeline.dump(name, dump))
+            if name == stop_after:
+                break
         if emit_nir is not None:
-            write_nir(imported.nir_graph(), emit_nir)
-        with writing(path):
-            save(artifact, path)
-    summary = summarize(artifact, str(path))
+            write_nir(pipeline.imported.nir_graph(), emit_nir)
+        if stop_after == "mapped":
+            with writing(path):
+                save(made, path)
+    summary = summarize(made, str(path)) if stop_after == "mapped" else {"stage": stop_after}
+    summary |= {"dump": files} if dump is not None else {}
     if machine:
         emit(summary)
         return

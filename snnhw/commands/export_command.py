@@ -64,9 +64,9 @@ def _written(model: Path, form: str, output: Path, framework: str | None, option
 
     if form == "nir":
         from snnhw.export.nir import write_graph
-        from snnhw.frontends import load_source
+        from snnhw.pipeline import Options, Pipeline
 
-        network = load(model) if model.suffix == ".snnhw" else load_source(model, options)
+        network = load(model) if model.suffix == ".snnhw" else Pipeline(model, options=Options(source=options)).imported
         return write_graph(network, output, framework)
     artifact = load(model)
     if form == "onnx":

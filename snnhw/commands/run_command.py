@@ -104,9 +104,9 @@ def _floats(
     model: Path, x: np.ndarray[Any, Any], record: str | None, options: SourceOptions, seed: int | None
 ) -> dict[str, Any]:
     from snnhw import api
-    from snnhw.frontends import load_model
+    from snnhw.pipeline import Options, Pipeline
 
-    source = load_model(model, replace(options, data=x.shape))
+    source = Pipeline(model, options=Options(source=replace(options, data=x.shape))).imported
     if seed is not None:
         source = replace(source, deployment=replace(source.deployment, seed=seed))
     return api.run_float(source, x, record=record is not None)

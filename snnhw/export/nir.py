@@ -9,10 +9,12 @@ from snnhw.artifact import Artifact
 from snnhw.export.importers import for_importer
 from snnhw.export.quantized import quantized_source
 from snnhw.frontends.nir.file import write_nir
-from snnhw.frontends.source import Source
+from snnhw.frontends.source import IntegerSource, Source
 
 
-def write_graph(network: Source | Artifact, path: str | Path, framework: str | None = None) -> dict[str, Any]:
+def write_graph(
+    network: Source | IntegerSource | Artifact, path: str | Path, framework: str | None = None
+) -> dict[str, Any]:
     """Write a NIR file, whole or not at all; it carries our metadata and reads back to the same network.
 
     Args:
@@ -23,8 +25,11 @@ def write_graph(network: Source | Artifact, path: str | Path, framework: str | N
         What was written, for people: nodes, edges, steps.
 
     Raises:
+        SourceError: 'no-graph', for a source of integers.
         SourceError, ArtifactError: 'cannot-say', with the node, where NIR or the importer has no words for it.
     """
+    if isinstance(network, IntegerSource):
+        network.nir_graph()
     source = quantized_source(network) if isinstance(network, Artifact) else network
     written = source if framework is None else for_importer(source, framework)
     write_nir(written.graph, path)

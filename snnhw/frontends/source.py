@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import nir
 from torch import nn
@@ -84,7 +84,7 @@ class IntegerSource:
     origin: Mapping[str, Any] = field(default_factory=dict)
     calibration: Array | None = None
 
-    def nir_graph(self) -> nir.NIRGraph:
+    def nir_graph(self) -> NoReturn:
         """Refused: bias currents, decays in 1/4096 and delays are not written as NIR."""
         raise SourceError(
             "no-graph",

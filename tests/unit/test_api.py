@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import snnhw
-from snnhw import api, limits
+from snnhw import api, limits, pipeline
 from snnhw.artifact import Artifact
 from snnhw.errors import DataError, EngineError, LoweringError, SnnhwError, SourceError
 from snnhw.evaluate import evaluate
@@ -278,10 +278,10 @@ def test_silent_populations_are_named_in_the_check() -> None:
 
 
 def test_large_networks_are_checked_on_one_sample_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "CHECK_VALUES", 5 * 8)
+    monkeypatch.setattr(pipeline, "CHECK_VALUES", 5 * 8)
     compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
     assert [check["samples"] for check in compiled.checks] == [2, 2]
-    monkeypatch.setattr(api, "CHECK_VALUES", 5 * 8 - 1)
+    monkeypatch.setattr(pipeline, "CHECK_VALUES", 5 * 8 - 1)
     compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
     assert [check["samples"] for check in compiled.checks] == [1, 1]
     assert all("one sample only: 40 neurons x steps" in check["detail"] for check in compiled.checks)
@@ -305,7 +305,7 @@ def test_batches_of_large_networks_are_smaller_and_change_nothing(
     part = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).calibration
     assert part is not None
     assert (part["samples"], part["used"]) == (9, 2)
-    monkeypatch.setattr(api, "AGREEMENT_VALUES", 3 * 40)
+    monkeypatch.setattr(pipeline, "AGREEMENT_VALUES", 3 * 40)
     fewer = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
     assert fewer["samples"] == 3
 

@@ -117,6 +117,10 @@ def test_a_network_that_does_not_fit(stbp: Room, tmp_path: Path) -> None:
     assert_refused(done, "does-not-fit", "no slice of ", "too many in-axons", "limit: 4 in-axons per core")
     checked = snnhw("check", stbp / "net.pt", "--target", tmp_path / "tiny.toml", "--json")
     assert (checked.code, checked.json["fits"]) == (1, False)
+    assert checked.json["refusal"]["code"] == "does-not-fit"
+    assert done.err in snnhw("check", stbp / "net.pt", "--target", tmp_path / "tiny.toml").err.replace(
+        "compile says", "error"
+    )
     assert os.listdir(tmp_path) == ["tiny.toml"]
 
 

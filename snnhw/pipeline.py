@@ -1,0 +1,370 @@
+"""What a compilation consists of: imported -> lowered -> quantised -> mapped, each made when it is first asked for.
+
+Every command and `snnhw.api` read their networks from here, so that all refuse the same things with the same words. A
+stage is made once for each pipeline and checked as it is made: structure (`verify`) always, numbers before the next
+stage begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from snnhw.artifact import Artifact, save
+from snnhw.encoding import data_hash, encode, real_steps
+from snnhw.engines.choose import integer_engine
+from snnhw.engines.floating import FloatEngine
+from snnhw.engines.observe import Predictions
+from snnhw.engines.replayed import check_replay
+from snnhw.errors import DataError, SourceError, TargetError
+from snnhw.frontends import load_model
+from snnhw.frontends.check import Check, check_import, require_equal, run_graph
+from snnhw.frontends.checkpoint import DEFAULT
+from snnhw.frontends.graph import validate
+from snnhw.frontends.live_module import load_module
+from snnhw.frontends.nir.file import write_nir
+from snnhw.frontends.options import SourceOptions, refuse_unused
+from snnhw.frontends.source import IntegerSource, Source
+from snnhw.limits import samples_at_once
+from snnhw.lowering.check import check_lowering
+from snnhw.lowering.lower import lower_for
+from snnhw.lowering.sums import Sums
+from snnhw.mapping.place import place, utilization
+from snnhw.network import Array, FloatNeuron, Network
+from snnhw.network_text import format_network
+from snnhw.quantize.activity import CALIBRATION_SAMPLES, calibration_samples
+from snnhw.quantize.quantize import Quantized, quantize
+from snnhw.quantize.verbatim import lowered as lowered_integers
+from snnhw.quantize.verbatim import verbatim
+from snnhw.semantics import Deployment, Semantics
+from snnhw.target import Target, load_target
+
+CHECK_SAMPLES = 2
+"""Samples on which stages are compared; every layer, neuron and step of each is."""
+
+CHECK_VALUES = 1 << 25
+"""Spiking decisions (neurons x steps) a sample from which on stages are compared on one sample only."""
+
+AGREEMENT_VALUES = 1 << 31
+"""Neuron updates spent on comparing predictions of the float and the integer network on calibration samples."""
+
+CHUNK = 32
+"""Samples in memory at once."""
+
+Stage = Callable[[str], None]
+"""Told the name of each piece of work as it begins: import, lower, check, quantise, map."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of a compilation besides its source and target.
+
+    Args:
+        calibrate: training samples (B, ...) for the scale search; without them those inside the source are used, and
+            without any the scales come from the weights alone.
+        weight_bits: bits of a weight, sign included; the target's own number if None.
+        hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
+        sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'.
+        source: of a file: what it does not say itself.
+        example: of a live module: what its forward takes for one run.
+        steps: of a live module that takes one step a call: T.
+        deployment: of a live module: T, encoding and readout.
+        semantics: of a live module of snnhw's own neurons.
+    """
+
+    calibrate: Array | None = None
+    weight_bits: int | None = None
+    hard_reset: bool = False
+    sums: str = Sums.CHEAPEST
+    source: SourceOptions | None = None
+    example: Any = None
+    steps: int | None = None
+    deployment: Deployment | None = None
+    semantics: Semantics = DEFAULT
+
+
+class Pipeline:
+    """The stages of one source for one target; each is an attribute that is made on first use and kept.
+
+    Attributes:
+        checks: numeric checks made so far, in order.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Source | IntegerSource | nn.Module,
+        target: str | Target | None = None,
+        options: Options | None = None,
+        progress: Stage = lambda name: None,
+    ) -> None:
+        """Nothing is read yet but the target.
+
+        Args:
+            target: a shipped target's name, a path to a .toml file, or a Target; None for the first stage alone.
+            progress: told the name of each piece of work as it begins.
+
+        Raises:
+            TargetError: there is no such target, or its file is wrong.
+        """
+        self.source, self.options, self.progress = source, options or Options(), progress
+        self.target = load_target(target) if isinstance(target, str) else target
+        self.checks: list[Check] = []
+
+    def at(self, stage: str) -> Any:
+        """What a stage of STAGES makes; whatever `snnhw compile` refuses up to there is refused."""
+        return self._checked if stage == "lowered" else getattr(self, stage)
+
+    @cached_property
+    def imported(self) -> Source | IntegerSource:
+        """First stage. Raises SourceError: what cannot be read, or an option that says nothing of this source."""
+        self.progress("import")
+        found = self._read()
+        if isinstance(found, IntegerSource):
+            self._refuse_idle(found)
+        else:
+            validate(found.graph)
+        return found
+
+    def _read(self) -> Source | IntegerSource:
+        """A module with its example, a file with its options; what is imported already takes neither."""
+        said, given = self.options, set(self.options.source.given if self.options.source else ())
+        if isinstance(self.source, nn.Module):
+            refuse_unused(given, type(self.source).__name__, "nothing: a module says itself")
+            return load_module(
+                self.source, said.example, steps=said.steps, deployment=said.deployment, semantics=said.semantics
+            )
+        arguments = {"example_input": said.example, "steps": said.steps, "deployment": said.deployment}
+        idle = [name for name, value in arguments.items() if value is not None]
+        if idle:
+            raise SourceError(
+                "unused-argument",
+                "an argument says something that only a live module asks",
+                where=str(getattr(self.source, "origin", {}).get("file", self.source)),
+                needed=", ".join(idle),
+                hint="leave it out; what a file does not say itself are its options=",
+            )
+        if isinstance(self.source, (Source, IntegerSource)):
+            refuse_unused(given, "an imported source", "nothing: it was read already")
+            return self.source
+        return load_model(self.source, said.source, said.calibrate)
+
+    def _refuse_idle(self, source: IntegerSource) -> None:
+        """How floats become integers is no question where there are integers."""
+        said = {
+            "--weight-bits": self.options.weight_bits is not None,
+            "--hard-reset": self.options.hard_reset,
+            "--sums": self.options.sums != Sums.CHEAPEST,
+        }
+        if any(said.values()):
+            raise SourceError(
+                "unused-flag",
+                "the network is integers already: they are taken as they are",
+                where=str(source.origin["file"]),
+                needed=", ".join(name for name, given in said.items() if given),
+                hint="leave it out",
+            )
+
+    @property
+    def chip(self) -> Target:
+        """The target; raises TargetError 'needs-target' where none was named."""
+        if self.target is None:
+            raise TargetError(
+                "needs-target",
+                "no target is named, and delays and sums depend on it",
+                where="lowered",
+                hint="name a target: see snnhw targets",
+            )
+        return self.target
+
+    @cached_property
+    def samples(self) -> Array | None:
+        """Calibration samples (B, ...) as the user has them: given ones, else those inside the source, else None."""
+        return self.imported.calibration if self.options.calibrate is None else self.options.calibrate
+
+    @cached_property
+    def _real(self) -> Array | None:
+        return None if self.samples is None else real_input(self.samples, self.imported.deployment)
+
+    @cached_property
+    def lowered(self) -> Network[FloatNeuron]:
+        """Second stage, its numbers not compared yet. Raises LoweringError: what the target cannot express."""
+        source, chip = self.imported, self.chip
+        self.progress("lower")
+        if isinstance(source, IntegerSource):
+            return lowered_integers(source, chip)
+        return lower_for(source, chip, self.options.sums)
+
+    @cached_property
+    def _checked(self) -> Network[FloatNeuron]:
+        """The second stage, source = NIR = lowered. (Integers are compared with their file as integers.)"""
+        source, network = self.imported, self.lowered
+        if isinstance(source, Source):
+            self.progress("check")
+            self.checks += stage_checks(source, network, self._real)
+        return network
+
+    @cached_property
+    def quantised(self) -> Quantized:
+        """Third stage. Raises QuantizeError: what the target's formats cannot hold; LoweringError: unequal stages."""
+        source, network = self.imported, self._checked
+        self.progress("quantise")
+        if isinstance(source, Source):
+            said = self.options
+            return quantize(network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
+        found = verbatim(source, network, self.chip)
+        self.progress("check")
+        self.checks.append(require_equal(check_replay(source, found, self.samples)))
+        return found
+
+    @cached_property
+    def mapped(self) -> Artifact:
+        """Last stage: the placed network. Raises MappingError: it does not fit."""
+        source, quantised, samples = self.imported, self.quantised, self.samples
+        self.progress("map")
+        mapping = place(quantised.network, self.chip)
+        checks = list(self.checks)
+        if samples is not None:
+            self.progress("check")
+            checks.append(_integer_check(quantised, source.deployment, samples))
+        calibration: dict[str, Any] | None = None
+        if samples is not None:
+            used, wanted = calibration_samples(quantised.reference), min(len(samples), CALIBRATION_SAMPLES)
+            calibration = {"sha256": data_hash(samples), "samples": len(samples)}
+            calibration |= {"used": used} if used < wanted else {}
+        return Artifact(
+            source=dict(source.origin),
+            target=self.chip,
+            network=quantised.network,
+            reference=quantised.reference,
+            deployment=source.deployment,
+            inputs=quantised.inputs,
+            mapping=mapping,
+            rationale=quantised.rationale,
+            bounds=tuple(b.to_dict() for b in quantised.bounds),
+            checks=tuple(c.to_dict() for c in checks),
+            calibration=calibration,
+            semantics=asdict(source.semantics),
+        )
+
+    def dump(self, stage: str, folder: str | Path) -> tuple[Path, ...]:
+        """Write what a stage makes: STAGE.txt to read, and its arrays.
+
+        Returns:
+            Paths: beside the text STAGE.npz (`weights/NAME`, `POPULATION/PARAMETER`), of the first stage imported.nir
+            where the source is a graph, of the last mapped.snnhw.
+
+        Raises:
+            DataError 'cannot-write': the folder cannot be made or written.
+        """
+        made, folder = self.at(stage), Path(folder)
+        text, arrays = folder / f"{stage}.txt", folder / f"{stage}.npz"
+        try:
+            folder.mkdir(exist_ok=True)
+            if isinstance(made, Source):
+                arrays = arrays.with_suffix(".nir")
+                text.write_text(_graph_text(made), encoding="utf-8")
+                write_nir(made.nir_graph(), arrays)
+            elif isinstance(made, Artifact):
+                arrays = arrays.with_suffix(".snnhw")
+                text.write_text(_cores_text(made), encoding="utf-8")
+                save(made, arrays)
+            else:
+                network = {"imported": "reference", "quantised": "network"}.get(stage)
+                found: Network[Any] = made if network is None else getattr(made, network)
+                text.write_text(format_network(found), encoding="utf-8")
+                np.savez(arrays, **_arrays(found))  # type: ignore[arg-type]
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError("cannot-write", f"the output cannot be written: {reason}", where=str(folder)) from None
+        return text, arrays
+
+
+def _graph_text(source: Source) -> str:
+    """Nodes with the shapes (or the one value) of their parameters, and edges."""
+    d = source.deployment
+    lines = [f"graph steps={d.steps} encoding={d.encoding} readout={d.readout}"]
+    for name, node in source.graph.nodes.items():
+        found = [(f.name, np.asarray(getattr(node, f.name))) for f in fields(node) if f.name not in _NO_PARAMETERS]
+        said = [f"{key}={_few(v)}" for key, v in found if v.dtype != object]
+        lines.append(f"  {type(node).__name__:<11} {' '.join([name, *said])}")
+    return "\n".join([*lines, *(f"  {pre} -> {post}" for pre, post in sorted(source.graph.edges))]) + "\n"
+
+
+_NO_PARAMETERS = ("input_type", "output_type", "metadata")
+
+
+def _few(values: Array) -> str:
+    return ",".join(map(str, values.ravel().tolist())) if values.size <= 4 else "x".join(map(str, values.shape))
+
+
+def _cores_text(artifact: Artifact) -> str:
+    lines = [f"mapping {artifact.target.name} cores={artifact.mapping.cores_used} chips={artifact.mapping.chips}"]
+    for row in utilization(artifact.mapping, artifact.target):
+        use = " ".join(f"{name}={r['used']}/{r['limit']}" for name, r in row["resources"].items())
+        lines.append(f"  core {row['core']} (chip {row['chip']}) {', '.join(row['populations'])} {use}")
+    return "\n".join(lines) + "\n"
+
+
+def _arrays(network: Network[Any]) -> dict[str, Array]:
+    """Weights and neuron parameters; names of rules (comparison, reset) are in the text."""
+    found = {f"weights/{name}": array for name, array in network.weights.items()}
+    for p in network.computed:
+        values = ((f.name, getattr(p.model, f.name)) for f in fields(p.model))
+        found |= {f"{p.name}/{name}": np.asarray(v) for name, v in values if not isinstance(v, str) and v is not None}
+    return found
+
+
+def real_input(samples: Array, deployment: Deployment) -> Array:
+    """Samples as the float network reads them, (B, T, *input shape)."""
+    return real_steps(samples, deployment.input_shape, deployment.encoding, deployment.steps, deployment.seed)
+
+
+def stage_checks(source: Source, network: Network[FloatNeuron], real: Array | None) -> list[Check]:
+    """Source = NIR = lowered, spike for spike, on calibration samples or, without any, on random input."""
+    if real is None:
+        shape = (CHECK_SAMPLES, source.deployment.steps, *source.deployment.input_shape)
+        real = np.random.default_rng(0).random(shape)
+        if source.deployment.encoding != "direct":
+            real = (real < 0.3).astype(np.float64)
+        if source.replay is not None:
+            real = np.concatenate([source.replay.example[:1], source.replay.like(real)])
+    decisions = source.deployment.steps * sum(p.size for p in network.computed)
+    x = real[: 1 if decisions > CHECK_VALUES else CHECK_SAMPLES]
+    graph = run_graph(source, x)
+    imported = require_equal(check_import(source, x, graph), source)
+    checks = (imported, check_lowering(source, network, x, graph))
+    large = f"one sample only: {decisions:,} neurons x steps" if decisions > CHECK_VALUES else ""
+    return [_noted(require_equal(check), large) for check in checks]
+
+
+def _noted(check: Check, note: str) -> Check:
+    return replace(check, detail="; ".join(part for part in (check.detail, note) if part)) if check.samples else check
+
+
+def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array) -> Check:
+    """Prediction agreement of the integer network with the float one on calibration samples; never a refusal."""
+    network = quantized.network
+    values = network.steps * sum(p.size for p in network.computed)
+    part = samples[: max(1, min(2 * CHUNK, AGREEMENT_VALUES // values))]
+    said, floats = Predictions(network), FloatEngine(quantized.reference, deployment, "float32")
+    at_once = samples_at_once(network.steps * max(p.size for p in network.populations), len(part))
+    chunks = [part[first : first + at_once] for first in range(0, len(part), at_once)]
+    integers = (encode(chunk, quantized.inputs, network.steps) for chunk in chunks)
+    integer_engine("fast").run(_Bare(network), integers, [said])  # type: ignore[arg-type]
+    expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
+    agree = int((expected == said.predictions).sum())
+    detail = f"{agree} of {len(part)} calibration predictions agree"
+    return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True)
+
+
+class _Bare:
+    """Just enough of an artifact for an engine."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
