@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from snnhw.frontends.ann import convert_source as convert
     from snnhw.frontends.live_module import load_module
     from snnhw.frontends.options import SourceOptions
+    from snnhw.machine import Machine, load_target
 
 __all__ = [
+    "Machine",
     "SnnhwError",
     "SourceOptions",
     "compare",
@@ -21,6 +23,7 @@ __all__ = [
     "convert",
     "load",
     "load_module",
+    "load_target",
     "run",
     "run_float",
     "save",
@@ -34,6 +37,8 @@ _HOME = {
     "run_float": "snnhw.api",
     "load": "snnhw.artifact",
     "load_module": "snnhw.frontends.live_module",
+    "load_target": "snnhw.machine",
+    "Machine": "snnhw.machine",
     "save": "snnhw.artifact",
     "SnnhwError": "snnhw.errors",
     "SourceOptions": "snnhw.frontends.options",

@@ -24,19 +24,20 @@ from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import samples_at_once
 from snnhw.lowering.lower import SUMS, lower
 from snnhw.lowering.sums import Sums
+from snnhw.machine import Machine
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.pipeline import CHUNK, Options, Pipeline, Stage
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.spikes import require_lossless
 from snnhw.semantics import Deployment, Semantics
-from snnhw.target import Target
 
 
 def compile(
     source: str | Path | Source | IntegerSource | nn.Module,
     example_input: Tensor | Array | None = None,
     *,
-    target: str | Target,
+    target: str | Machine,
+    set: Mapping[str, Any] | None = None,
     steps: int | None = None,
     calibrate: Array | None = None,
     weight_bits: int | None = None,
@@ -55,7 +56,8 @@ def compile(
             Norse, Rockpool or snnhw's own neurons. A ReLU module becomes a Source by `snnhw.convert`.
         example_input: for a live module: what its forward takes for one run; `load_module` says more.
         steps: for a live module that takes one step a call: T, where the example does not say it.
-        target: a shipped target's name, a path to a .toml file, or a Target.
+        target: a shipped target's name, a path to a .toml file, or a Machine.
+        set: other values of some of its numbers, {"core.neurons": 512}; the artifact records them.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint or the
             example are used, and without any the scales come from the weights alone.
         weight_bits: bits of a weight, sign included; the target's own number if None.
@@ -76,6 +78,7 @@ def compile(
         steps=steps,
         deployment=deployment,
         semantics=semantics,
+        settings=set or {},
     )
     return Pipeline(source, target, asked, stage).mapped
 

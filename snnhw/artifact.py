@@ -18,6 +18,7 @@ import numpy as np
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, SnnhwError
 from snnhw.limits import MAX_SAMPLE, is_file, require_sample, require_small
+from snnhw.machine import Machine, parse_target
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.network import (
     Array,
@@ -36,7 +37,6 @@ from snnhw.network import (
 )
 from snnhw.pack import pack, unpack
 from snnhw.semantics import Deployment
-from snnhw.target import Target, parse_target
 
 SCHEMA = 1
 
@@ -89,7 +89,7 @@ class Artifact:
     """
 
     source: MappingABC[str, Any]
-    target: Target
+    target: Machine
     network: Network[IntNeuron]
     reference: Network[FloatNeuron]
     deployment: Deployment

@@ -20,6 +20,7 @@ REQUIREMENTS = {
     "click": "click>=8.1,<9",
     "rich": "rich>=13,<16",
     "numba": "numba>=0.61,<1",
+    "pydantic": "pydantic>=2.10,<3",
     "scipy": "scipy>=1.13,<2",
     "h5py": "h5py>=3.11,<4",
     "matplotlib": "matplotlib>=3.9,<4",
@@ -115,9 +116,9 @@ def _clean_cache() -> str:
 
 
 def _targets() -> Finding:
-    from snnhw import target
+    from snnhw import machine
 
-    names = target.available()
+    names = machine.available()
     return Finding(
         "targets", bool(names), ", ".join(names) or "none found", "" if names else _pip("--force-reinstall", "snnhw")
     )

@@ -7,8 +7,8 @@ stage begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from snnhw.limits import samples_at_once
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower_for
 from snnhw.lowering.sums import Sums
+from snnhw.machine import Machine, load_target
 from snnhw.mapping.place import place, utilization
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.network_text import format_network
@@ -43,7 +44,6 @@ from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.verbatim import lowered as lowered_integers
 from snnhw.quantize.verbatim import verbatim
 from snnhw.semantics import Deployment, Semantics
-from snnhw.target import Target, load_target
 
 CHECK_SAMPLES = 2
 """Samples on which stages are compared; every layer, neuron and step of each is."""
@@ -76,6 +76,7 @@ class Options:
         steps: of a live module that takes one step a call: T.
         deployment: of a live module: T, encoding and readout.
         semantics: of a live module of snnhw's own neurons.
+        settings: other values of some numbers of the target, {"core.neurons": 512}.
     """
 
     calibrate: Array | None = None
@@ -87,6 +88,7 @@ class Options:
     steps: int | None = None
     deployment: Deployment | None = None
     semantics: Semantics = DEFAULT
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -99,21 +101,22 @@ class Pipeline:
     def __init__(
         self,
         source: str | Path | Source | IntegerSource | nn.Module,
-        target: str | Target | None = None,
+        target: str | Machine | None = None,
         options: Options | None = None,
         progress: Stage = lambda name: None,
     ) -> None:
         """Nothing is read yet but the target.
 
         Args:
-            target: a shipped target's name, a path to a .toml file, or a Target; None for the first stage alone.
+            target: a shipped target's name, a path to a .toml file, or a Machine; None for the first stage alone.
             progress: told the name of each piece of work as it begins.
 
         Raises:
             TargetError: there is no such target, or its file is wrong.
         """
         self.source, self.options, self.progress = source, options or Options(), progress
-        self.target = load_target(target) if isinstance(target, str) else target
+        chip = load_target(target) if isinstance(target, str) else target
+        self.target = chip and chip.changed(self.options.settings)
         self.checks: list[Check] = []
 
     def at(self, stage: str) -> Any:
@@ -171,7 +174,7 @@ class Pipeline:
             )
 
     @property
-    def chip(self) -> Target:
+    def chip(self) -> Machine:
         """The target; raises TargetError 'needs-target' where none was named."""
         if self.target is None:
             raise TargetError(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from snnhw.artifact import Artifact
+from snnhw.machine import load_target
 from snnhw.network import (
     Array,
     Comparison,
@@ -29,7 +30,6 @@ from snnhw.network import (
     ResetTiming,
     verify,
 )
-from snnhw.target import Target
 from tests.grow import (
     HIGHEST_RATE,
     LIF,
@@ -81,7 +81,7 @@ class Case:
 def artifact(network: Network[IntNeuron], profile: str) -> Artifact:
     """An artifact with nothing but a network and a profile, all that engines read."""
     none: Any = None
-    target = Target("test", "test", profile, {}, "")
+    target = load_target("loihi1" if profile == LIF else "loihi2")
     return Artifact(source={}, target=target, network=network, reference=none, deployment=none, inputs=(), mapping=none)
 
 

@@ -33,7 +33,7 @@ SHARED = {
     "linear",
     "evaluate",
     "encoding",
-    "target",
+    "machine",
     "network",
     "network_text",
     "semantics",

@@ -11,16 +11,15 @@ cores and no sender. Everything is in integer picoseconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from snnhw.chip.units import picoseconds
-from snnhw.errors import TargetError
+from snnhw.machine import Machine
 from snnhw.mapping.route import tile
 from snnhw.network import Array, Network
-from snnhw.target import Target
 
 
 @dataclass(frozen=True)
@@ -103,39 +102,32 @@ def step_times(loads: Array, sync: int) -> Array:
     return busiest + sync
 
 
-def tiles_in_use(cores: Array, target: Target) -> int:
+def tiles_in_use(cores: Array, target: Machine) -> int:
     """Distinct tiles (routers) that hold a core in use, over all chips."""
     return len(set(zip(*(axis.tolist() for axis in tile(cores, target)), strict=True)))
 
 
-def sync_keys(target: Target, tiles: int, chips: int) -> list[str]:
+def sync_keys(target: Machine, tiles: int, chips: int) -> list[str]:
     """Keys of the barrier's time: the largest published size that is not above what is in use, of tiles and of chips.
 
     A target without a figure for so few chips is charged the barrier of the tiles alone.
     """
-    tile_key = _largest(target, "sync.tiles_", tiles)
-    if tile_key is None:
-        where = f"{target.name}.toml, time.sync"
-        raise TargetError(
-            "missing-constant", f"target {target.name} has no barrier time for {tiles} tiles", where=where
-        )
-    chip_key = _largest(target, "sync_chips.chips_", chips) if chips > 1 else None
-    return [tile_key] if chip_key is None else [tile_key, chip_key]
+    found = [f"time.sync.{key}" for key in _largest(target.time.sync, tiles)]
+    return found + [f"time.sync_chips.{key}" for key in (_largest(target.time.sync_chips, chips) if chips > 1 else [])]
 
 
-def _largest(target: Target, prefix: str, used: int) -> str | None:
-    """Key 'time.<prefix>N' with the largest N up to `used`."""
-    sizes = [int(key.removeprefix(prefix)) for key in target.sections["time"] if key.startswith(prefix)]
-    fitting = [size for size in sizes if size <= used]
-    return f"time.{prefix}{max(fitting)}" if fitting else None
+def _largest(table: Mapping[str, int], used: int) -> list[str]:
+    """The key of the largest size up to `used`, where there is one."""
+    sizes = {int(key.rpartition("_")[2]): key for key in table}
+    return [sizes[max(fitting)]] if (fitting := [size for size in sizes if size <= used]) else []
 
 
-def sync_time(target: Target, tiles: int, chips: int) -> int:
+def sync_time(target: Machine, tiles: int, chips: int) -> int:
     """Barrier at the end of every chip step, picoseconds: the longer one of tiles and chips."""
-    return max(picoseconds(target, key) for key in sync_keys(target, tiles, chips))
+    return max(round(target.constant(key).si() * 10**12) for key in sync_keys(target, tiles, chips))
 
 
-def time_keys(target: Target, formats: set[str], tiles: int, chips: int) -> list[str]:
+def time_keys(target: Machine, formats: set[str], tiles: int, chips: int) -> list[str]:
     """Keys of the constants a time was made from."""
     plain = ("access", "update", "spike_out", "message_out", "message_in")
     synops = [f"time.synop.{f}" for f in sorted(formats)]

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from snnhw.artifact import Artifact
-from snnhw.chip.units import in_si
 from snnhw.chip.wiring import stored_synapses
 from snnhw.encoding import InputSpec
 from snnhw.linear import apply
 from snnhw.lowering.lower import ANN_MACS
+from snnhw.machine import Constant
 from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Projection
-from snnhw.target import Constant
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Convention:
 
     def joules(self, acs: float, macs: float) -> float:
         """Energy of some operations."""
-        return acs * float(in_si(self.ac, "J", "ac")) + macs * float(in_si(self.mac, "J", "mac"))
+        return acs * float(self.ac.si()) + macs * float(self.mac.si())
 
 
 @cache

@@ -11,8 +11,7 @@ from math import fsum
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times
 from snnhw.chip.tally import Tally
-from snnhw.chip.units import has, joules, watts, worst
-from snnhw.target import Target
+from snnhw.machine import Machine, worst
 
 EXCLUDED = "embedded x86 cores, host, off-chip links and loading of the network are excluded"
 
@@ -54,13 +53,11 @@ def energy(artifact: Artifact, total: Tally, times: Times, time_grade: str = "de
     """
     target, samples = artifact.target, total.samples
     counted = operations(total).items()
-    parts = {name: _part(target, key, count / samples, joules(target, key)) for name, (key, count) in counted}
+    parts = {name: _part(target, key, count / samples) for name, (key, count) in counted}
     seconds = times.period / samples / 1e12
     for name, units in (("static_core", artifact.mapping.cores_used), ("static_chip", artifact.mapping.chips)):
-        key = f"energy.{name}"
-        if has(target, key):
-            part = _part(target, key, units * seconds, watts(target, key))
-            parts[name] = replace(part, grade=worst((part.grade, time_grade)))
+        part = _part(target, f"energy.{name}", units * seconds)
+        parts[name] = replace(part, grade=worst((part.grade, time_grade)))
     used = [part.grade for part in parts.values() if part.count > 0]
     return Energy(fsum(part.joules for part in parts.values()), parts, worst(used))
 
@@ -79,6 +76,7 @@ def operations(total: Tally) -> dict[str, tuple[str, int]]:
     }
 
 
-def _part(target: Target, key: str, count: float, each: float) -> Part:
+def _part(target: Machine, key: str, count: float) -> Part:
     constant = target.constant(key)
+    each = float(constant.si())
     return Part(count * each, count, each, key, constant.grade, constant.source)

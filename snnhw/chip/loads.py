@@ -9,10 +9,9 @@ import numpy as np
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Work, no_times, sample_times, sync_time, tiles_in_use
-from snnhw.chip.units import picoseconds
 from snnhw.chip.wiring import Wiring
+from snnhw.machine import Machine
 from snnhw.network import Array
-from snnhw.target import Target
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class Loads:
         target, cores = artifact.target, len(wiring.cores)
         self.network = artifact.network
         self.costs = {p.name: cost_of(p.name, wiring, target) for p in self.network.populations}
-        self.update = picoseconds(target, "time.update")
+        self.update = target.time.update
         homes = np.concatenate([wiring.home[p.name] for p in self.network.computed])
-        self.idle = np.bincount(homes, minlength=cores) * picoseconds(target, "time.access")
+        self.idle = np.bincount(homes, minlength=cores) * target.time.access
         self.sync = sync_time(target, tiles_in_use(wiring.cores, target), artifact.mapping.chips)
         self.times = no_times(cores)
         self._work: Work = {}
@@ -67,19 +66,19 @@ class Loads:
             self._work = {}
 
 
-def cost_of(population: str, wiring: Wiring, target: Target) -> Cost:
+def cost_of(population: str, wiring: Wiring, target: Machine) -> Cost:
     """Per-event costs of a population, its neurons grouped into classes of equal cost."""
     home, touched = wiring.home[population], wiring.touched[population]
-    receive = touched * picoseconds(target, "time.message_in")
+    receive = touched * target.time.message_in
     for link in wiring.out_of(population):
         if link.format is not None:
-            receive = receive + link.by_core * picoseconds(target, f"time.synop.{link.format}")
+            receive = receive + link.by_core * getattr(target.time.synop, link.format)
     messages = np.diff(touched.indptr)
     labels, first = _classes(receive, home, messages)
     rows = np.asarray(receive[first].toarray(), np.float64)
     send = np.zeros_like(rows)
     on_chip = home[first] >= 0  # inputs are sent by the host, which is not the chip's time
-    each = picoseconds(target, "time.spike_out") + messages[first] * picoseconds(target, "time.message_out")
+    each = target.time.spike_out + messages[first] * target.time.message_out
     send[np.flatnonzero(on_chip), home[first][on_chip]] = each[on_chip]
     at = np.unique(home[home >= 0])
     return Cost(labels, send, rows, np.searchsorted(at, home).astype(np.int32), at)

@@ -34,15 +34,15 @@ def command(source: Path, target: str | None, making: dict[str, Any], options: S
       snnhw check examples/sew_resnet.pt --target loihi1
     """
     from snnhw.artifact import load
+    from snnhw.machine import load_target
     from snnhw.mapping.place import check_fit, place
-    from snnhw.target import load_target
 
     with stages() as stage:
         if source.suffix == ".snnhw":
             refuse_making(making)
             refuse_for_artifact(options)
             artifact = load(source)
-            chip = artifact.target if target is None else load_target(target)
+            chip = (artifact.target if target is None else load_target(target)).changed(making["settings"])
             network = artifact.network
         else:
             if target is None:

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -24,6 +25,29 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _settings(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> dict[str, Any]:
+    """KEY=VALUE words; a value as TOML writes it, or a bare word."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key in found:
+            raise click.BadParameter(f"{word!r} is " + ("named twice" if equals else "not KEY=VALUE"), ctx, param)
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except ValueError:
+            found[key] = value
+    return found
+
+
+set_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_settings,
+    help="Another value for a number of the target, as core.neurons=512 (repeatable); the artifact records it.",
+)
 json_option = click.option("--json", "machine", is_flag=True, help="Machine output on stdout, nothing else.")
 
 
@@ -98,7 +122,7 @@ def stages() -> Iterator[Callable[[str], None]]:
         yield lambda name: status.update(f"{name} …")
 
 
-_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset")
+_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset", "settings")
 
 
 def making_options(function: F) -> F:
@@ -129,14 +153,15 @@ def making_options(function: F) -> F:
             default=None,
             help="Training samples (.npz) for the scale search.",
         ),
+        set_option,
     ):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
 
 
 def refuse_making(making: Mapping[str, Any]) -> None:
-    """The integers of an artifact are made: wrong use."""
-    said = [name for name in _MAKING if making[name] not in (None, False, "cheapest")]
+    """The integers of an artifact are made: wrong use. Limits of a chip may still be other ones (--set)."""
+    said = [name for name in _MAKING if name != "settings" and making[name] not in (None, False, "cheapest")]
     if said:
         flags = ", ".join("--" + name.replace("_", "-") for name in said)
         raise click.UsageError(f"{flags}: for a source, not for an artifact")

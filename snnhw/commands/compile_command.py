@@ -65,6 +65,8 @@ def command(
 
     if target is None and stop_after != "imported":
         raise click.UsageError("--target is needed for all stages but the first, imported")
+    if target is None and making["settings"]:
+        raise click.UsageError("--set is for a target: name it with --target")
     if output is not None and stop_after != "mapped":
         raise click.UsageError(f"--output is for the artifact, which is not made with --stop-after {stop_after}")
     path = output if output is not None else Path(source.with_suffix(".snnhw").name)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from snnhw.commands.common import emit, json_option
+from snnhw.commands.common import emit, json_option, set_option
 
 
 @click.command("targets")
 @click.argument("name", required=False)
+@set_option
 @json_option
-def command(name: str | None, machine: bool) -> None:
-    """List the shipped targets, or show one: every number with unit, grade and source.
+def command(name: str | None, settings: dict[str, Any], machine: bool) -> None:
+    """List the shipped targets, or check and show one, or a .toml file: every number with unit, grade and source.
 
     \b
     Example:
       snnhw targets loihi2
+      snnhw targets my.toml --set core.neurons=512
     """
-    from snnhw.target import available, load_target
+    from snnhw.machine import RESERVED, available, load_target
 
     if name is None:
+        if settings:
+            raise click.UsageError("--set is for one target: name it")
         found = [load_target(entry) for entry in available()]
         if machine:
             emit([{"name": t.name, "title": t.title, "profile": t.profile} for t in found])
@@ -31,14 +37,18 @@ def command(name: str | None, machine: bool) -> None:
             for t in found:
                 click.echo(f"{t.name:<16} {t.profile:<13} {t.title}")
         return
-    target = load_target(name)
+    target = load_target(name, settings)
     if machine:
-        sections = {section: {key: asdict(c) for key, c in table.items()} for section, table in target.sections.items()}
-        emit({"name": target.name, "title": target.title, "profile": target.profile, **sections})
+        said: dict[str, Any] = {"name": target.name, "title": target.title, "profile": target.profile}
+        for key, constant in target.constants.items():
+            section, _, rest = key.partition(".")
+            said.setdefault(section, {})[rest] = asdict(constant)
+        emit({**said, "reserved": list(RESERVED)})
         return
     click.echo(f"{target.name}: {target.title} (profile {target.profile})")
     table = Table("key", "value", "unit", "grade", "source")
-    for section, constants in target.sections.items():
-        for key, c in constants.items():
-            table.add_row(f"{section}.{key}", str(c.value), c.unit, c.grade, c.source)
+    for key, c in target.constants.items():
+        shown = f"{key} (reserved)" if key in RESERVED else key
+        table.add_row(*map(Text, (shown, str(c.value), c.unit, c.grade, c.source)))
     Console().print(table)
+    click.echo("reserved for the time of single events, read by nothing yet: " + ", ".join(RESERVED))

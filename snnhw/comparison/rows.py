@@ -13,7 +13,6 @@ from snnhw.chip.convention import ann_macs, convention, float_operations, host_m
 from snnhw.chip.counts import Counts
 from snnhw.chip.energy import Energy, energy
 from snnhw.chip.tally import Tally
-from snnhw.chip.units import in_si, worst
 from snnhw.chip.wiring import Wiring
 from snnhw.comparison.drift import rate_distance
 from snnhw.comparison.notes import notes
@@ -35,6 +34,7 @@ from snnhw.comparison.tree import (
     Side,
     Throughput,
 )
+from snnhw.machine import worst
 from snnhw.mapping.route import tile
 from snnhw.network import Array, Kind
 
@@ -178,16 +178,16 @@ def _convention(m: Measured) -> Convention45nm:
         label=prices.label,
         float_snn=Arithmetic(float_ops.acs, float_ops.macs, prices.joules(float_ops.acs, float_ops.macs)),
         ann=Arithmetic(0.0, float(macs), prices.joules(0.0, macs)),
-        ac_pj=float(in_si(prices.ac, "J", "ac") * 10**12),
-        mac_pj=float(in_si(prices.mac, "J", "mac") * 10**12),
+        ac_pj=float(prices.ac.si() * 10**12),
+        mac_pj=float(prices.mac.si() * 10**12),
         grade=worst((prices.ac.grade, prices.mac.grade)),
         source=f"AC: {prices.ac.source}; MAC: {prices.mac.source}",
     )
 
 
 def _mesh(m: Measured) -> Mesh:
-    width, height = m.artifact.target["chip.mesh"]
-    return Mesh(int(width), int(height), int(m.artifact.target["chip.cores_per_tile"]))
+    chip = m.artifact.target.chip
+    return Mesh(*chip.mesh, chip.cores_per_tile)
 
 
 def _cores(m: Measured) -> tuple[CoreRow, ...]:
@@ -202,7 +202,7 @@ def _cores(m: Measured) -> tuple[CoreRow, ...]:
     for i, core in enumerate(m.wiring.cores.tolist()):
         x, y = (int(axis) for axis in tile(core, target))
         load = float(max(sent[i], received[i])) / busiest
-        chip, place = core // int(target["chip.cores"]), core % int(target["chip.cores_per_tile"])
+        chip, place = core // target.chip.cores, core % target.chip.cores_per_tile
         rows.append(CoreRow(core, chip, x, y, place, held[core], float(sent[i]), float(received[i]), load))
     return tuple(rows)
 

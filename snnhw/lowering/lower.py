@@ -22,6 +22,7 @@ from snnhw.lowering.pools import GlobalPool, worthwhile
 from snnhw.lowering.reader import Chain, Reader, Term
 from snnhw.lowering.schedule import schedule
 from snnhw.lowering.sums import FORMS, Sums, share_sums
+from snnhw.machine import Machine
 from snnhw.network import (
     Array,
     Dense,
@@ -35,7 +36,6 @@ from snnhw.network import (
     verify,
 )
 from snnhw.semantics import Deployment, Semantics
-from snnhw.target import Target
 
 _ALWAYS = FloatNeuron(v_keep=0.0, threshold=np.asarray(0.5), bias=np.ones(()))
 """A neuron that fires at every step."""
@@ -104,14 +104,14 @@ def lower(
     return network
 
 
-def lower_for(source: Source, target: Target, sums: str = Sums.CHEAPEST) -> Network[FloatNeuron]:
+def lower_for(source: Source, target: Machine, sums: str = Sums.CHEAPEST) -> Network[FloatNeuron]:
     """The float network of a source as a target can hold it: its longest delay and its graded spikes."""
     if sums not in list(Sums):
         raise LoweringError(
             "bad-sums", "no such form of sums", where="sums", needed=repr(sums), limit=", ".join(Sums), hint="pick one"
         )
-    payload = (1 << int(target["numeric.payload_bits"])) - 1 if target["numeric.multi_spike"] else 1
-    delay = int(target["numeric.delay_max"])
+    payload = (1 << target.numeric.payload_bits) - 1 if target.numeric.multi_spike else 1
+    delay = target.numeric.delay_max
     return lower(source.graph, source.semantics, source.deployment, delay, payload, Sums(sums))
 
 

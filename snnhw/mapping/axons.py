@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from snnhw.linear import matrix_of
+from snnhw.machine import Machine
 from snnhw.mapping.geometry import Ints, axis_counts, labels, sizes
 from snnhw.network import Conv, Dense, Diagonal, Inject, Kind, Network, Projection, Sparse
-from snnhw.target import Target
 
 
-def sharing(network: Network[Any], projection: Projection, target: Target) -> int:
+def sharing(network: Network[Any], projection: Projection, target: Machine) -> int:
     """Most sources that may share one axon: neurons of a dense source, channels of one pixel of a convolution.
 
     The host injects discrete spikes, so inputs never share; neither do one-to-one and sparse projections, whose
@@ -24,11 +24,11 @@ def sharing(network: Network[Any], projection: Projection, target: Target) -> in
     """
     if network[projection.pre].kind is Kind.INPUT or not isinstance(projection.op, Dense | Conv):
         return 1
-    return int(target.get("core.axon_sources", 1))
+    return target.core.axon_sources
 
 
 def axons(
-    projection: Projection, network: Network[Any], target: Target, sources: Ints, destinations: Ints
+    projection: Projection, network: Network[Any], target: Machine, sources: Ints, destinations: Ints
 ) -> tuple[Ints, Ints]:
     """Axon table entries of one projection.
 
@@ -39,7 +39,7 @@ def axons(
         (in-axons of every destination, out-axon slots of every source). A shared axon takes
         `core.shared_axon_slots` slots at its source, a discrete one a single slot.
     """
-    share, slots = sharing(network, projection, target), int(target.get("core.shared_axon_slots", 1))
+    share, slots = sharing(network, projection, target), target.core.shared_axon_slots
     match projection.op:
         case Inject():
             return np.zeros(len(destinations), np.int64), np.zeros(len(sources), np.int64)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from snnhw.errors import MappingError
+from snnhw.machine import Machine, available, load_target
 from snnhw.mapping.pack import pack
 from snnhw.mapping.partition import Failure, Partition, partition
 from snnhw.mapping.resources import limits
 from snnhw.mapping.route import snake
 from snnhw.mapping.types import Slice
 from snnhw.network import Conv, IntNeuron, Network
-from snnhw.target import Target, available, load_target
 
 WORDS = {
     "neurons": "neurons",
@@ -25,12 +25,12 @@ WORDS = {
 }
 
 
-def cores_available(target: Target) -> int:
+def cores_available(target: Machine) -> int:
     """Cores the target may use: usable cores of a chip times chips."""
-    return len(snake(target)) * int(target["chip.chips"])
+    return len(snake(target)) * target.chip.chips
 
 
-def check_fit(network: Network[IntNeuron], target: Target) -> list[dict[str, Any]]:
+def check_fit(network: Network[IntNeuron], target: Machine) -> list[dict[str, Any]]:
     """What every population needs, without raising.
 
     Returns:
@@ -71,7 +71,7 @@ def require(cut: Partition, packed: Sequence[Slice]) -> None:
             f"the network needs more cores than {cut.target.name} has",
             where=f"{largest} (largest: {len(cut.boxes[largest])} of {len(packed)} slices)",
             needed=f"{cores} cores ({-(-cores // per_chip)} chips)",
-            limit=f"{limit} cores ({cut.target['chip.chips']} chips of {per_chip} usable cores)",
+            limit=f"{limit} cores ({cut.target.chip.chips} chips of {per_chip} usable cores)",
             hint=_advice(f"make {largest} smaller", cut.network, cut.target),
         )
 
@@ -116,7 +116,7 @@ def _fan_in(network: Network[Any], name: str) -> int:
     return network[projection.pre].size
 
 
-def _advice(change: str, network: Network[IntNeuron], target: Target) -> str:
+def _advice(change: str, network: Network[IntNeuron], target: Machine) -> str:
     """The change, and the shipped targets that have the resources for the network as it is.
 
     A programmable target runs whatever a `lava-lif` target runs, not the other way round.
@@ -127,5 +127,5 @@ def _advice(change: str, network: Network[IntNeuron], target: Target) -> str:
     return change + (f", or use target {' or '.join(others)}" if others else "")
 
 
-def _takes(network: Network[IntNeuron], target: Target) -> bool:
+def _takes(network: Network[IntNeuron], target: Machine) -> bool:
     return all(row["fits"] for row in check_fit(network, target))

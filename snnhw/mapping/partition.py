@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from snnhw.machine import Machine
 from snnhw.mapping.geometry import Ints, grid, whole
 from snnhw.mapping.resources import limits, uses
 from snnhw.network import IntNeuron, Network, Population, Shape
-from snnhw.target import Target
 
 SPATIAL = (1, 0, 2)
 """Order in which a (C, H, W) population is cut: rows (low fan-out), then channels, then columns."""
@@ -32,7 +32,7 @@ class Partition:
     """Boxes of every population, cut finer until they fit."""
 
     network: Network[IntNeuron]
-    target: Target
+    target: Machine
     parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     boxes: dict[str, Ints] = field(default_factory=dict)
     needs: dict[str, dict[str, Ints]] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def axes(shape: Shape) -> tuple[int, ...]:
     return SPATIAL if len(shape) == 3 else tuple(range(len(shape)))
 
 
-def partition(network: Network[IntNeuron], target: Target) -> Partition:
+def partition(network: Network[IntNeuron], target: Machine) -> Partition:
     """Cut consumers before producers (out-axons follow from the consumers' slices), until nothing changes.
 
     A feed-forward network settles in the first round unless cutting producers breaks shared in-axons; recurrent

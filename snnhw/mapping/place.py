@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from snnhw.machine import Machine
 from snnhw.mapping.fit import check_fit, require
 from snnhw.mapping.pack import combined, pack
 from snnhw.mapping.partition import partition
@@ -14,12 +15,11 @@ from snnhw.mapping.resources import limits
 from snnhw.mapping.route import snake
 from snnhw.mapping.types import Mapping
 from snnhw.network import IntNeuron, Network
-from snnhw.target import Target
 
 __all__ = ["check_fit", "place", "utilization"]
 
 
-def place(network: Network[IntNeuron], target: Target) -> Mapping:
+def place(network: Network[IntNeuron], target: Machine) -> Mapping:
     """Put every computed population on cores (inputs live on the host).
 
     Populations are taken in topological order, their slices row by row; a slice joins the last core when it still
@@ -31,14 +31,14 @@ def place(network: Network[IntNeuron], target: Target) -> Mapping:
     cut = partition(network, target)
     packed = pack(cut)
     require(cut, packed)
-    order, per_chip = snake(target), int(target["chip.cores"])
+    order, per_chip = snake(target), target.chip.cores
     numbers = np.array([part.core for part in packed])
     cores = numbers // len(order) * per_chip + order[numbers % len(order)]
     slices = tuple(replace(part, core=int(core)) for part, core in zip(packed, cores, strict=True))
     return Mapping(slices, chips=int(numbers.max()) // len(order) + 1)
 
 
-def utilization(mapping: Mapping, target: Target) -> list[dict[str, Any]]:
+def utilization(mapping: Mapping, target: Machine) -> list[dict[str, Any]]:
     """One row a core in use: chip, core, populations, and of each resource what is used of what limit.
 
     A resource without limit in the target file has the limit None.
@@ -51,7 +51,7 @@ def utilization(mapping: Mapping, target: Target) -> list[dict[str, Any]]:
             names[part.core].append(part.population)
     return [
         {
-            "chip": core // int(target["chip.cores"]),
+            "chip": core // target.chip.cores,
             "core": core,
             "populations": names[core],
             "resources": {key: {"used": used, "limit": allowed.get(key)} for key, used in held[core].items()},

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from snnhw.machine import Machine
 from snnhw.mapping.axons import axons
 from snnhw.mapping.geometry import Boxes, Ints, sizes
 from snnhw.mapping.synapses import synaptic_words
 from snnhw.network import IntNeuron, Network
-from snnhw.target import Target
 
 RESOURCES = ("neurons", "in_axons", "out_axons", "syn_words", "words_per_axon", "delay_slots")
-"""Names in `[core]` of a target file; a resource the file does not name is not limited."""
+"""Names in `[core]` of a target file; a resource that is `unlimited` there is not checked."""
 
 SHARED = "words_per_axon"
 """The one resource that slices on a core do not add up: it limits each list by itself."""
 
 
-def limits(target: Target) -> dict[str, int]:
-    """Limit of each resource that the target file names."""
-    found = {name: target.get(f"core.{name}", None) for name in RESOURCES}
-    return {name: int(value) for name, value in found.items() if value is not None}
+def limits(target: Machine) -> dict[str, int]:
+    """Limit of each resource that has one."""
+    found = {name: getattr(target.core, name) for name in RESOURCES}
+    return {name: limit for name, limit in found.items() if limit is not None}
 
 
-def uses(population: str, network: Network[IntNeuron], target: Target, boxes: Boxes) -> dict[str, Ints]:
+def uses(population: str, network: Network[IntNeuron], target: Machine, boxes: Boxes) -> dict[str, Ints]:
     """Resources of every slice of a population.
 
     Args:
@@ -51,7 +51,7 @@ def uses(population: str, network: Network[IntNeuron], target: Target, boxes: Bo
     return {name: found[name] for name in limits(target)}
 
 
-def _slots(population: str, network: Network[IntNeuron], target: Target) -> int:
+def _slots(population: str, network: Network[IntNeuron], target: Machine) -> int:
     """Accumulator slots of one neuron: the power of two that holds its longest delay, at least the default."""
     longest = max((projection.delay for projection in network.into(population)), default=1)
-    return max(int(target.get("core.delay_slots_default", 1)), 1 << longest.bit_length())
+    return max(target.core.delay_slots_default, 1 << longest.bit_length())

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from snnhw.linear import matrix_of
+from snnhw.machine import Machine
 from snnhw.mapping.geometry import Ints, intervals, labels, sizes, touched
 from snnhw.network import Conv, Dense, Diagonal, Inject, Network, Projection, Sparse
-from snnhw.target import Target
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Format:
     shared: bool
 
     @staticmethod
-    def of(target: Target) -> Format:
+    def of(target: Machine) -> Format:
         """The format a target file describes."""
         return Format(
-            word=target["core.syn_word_bits"],
-            weight=target["numeric.weight_bits"],
-            entry=target["core.entry_synapses"],
-            prefix=target["core.entry_prefix_bits"],
-            tail=target["core.list_end_bits"],
-            shared=target["core.conv_shared"],
+            word=target.core.syn_word_bits,
+            weight=target.numeric.weight_bits,
+            entry=target.core.entry_synapses,
+            prefix=target.core.entry_prefix_bits,
+            tail=target.core.list_end_bits,
+            shared=target.core.conv_shared,
         )
 
     def words(self, synapses: Ints, delay: int) -> Ints:
@@ -45,7 +45,7 @@ class Format:
         return np.where(synapses > 0, (bits + self.tail) // self.word + 1, 0)
 
 
-def synaptic_words(population: str, network: Network[Any], target: Target, boxes: Ints) -> tuple[Ints, Ints]:
+def synaptic_words(population: str, network: Network[Any], target: Machine, boxes: Ints) -> tuple[Ints, Ints]:
     """(words of each slice, words of its longest list).
 
     Where the target shares lists, projections with the same weights and delay are stored once in a slice.

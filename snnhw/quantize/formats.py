@@ -8,8 +8,8 @@ import numpy as np
 
 from snnhw.errors import QuantizeError
 from snnhw.fixed import STATE_MAX
+from snnhw.machine import Machine
 from snnhw.network import Array
-from snnhw.target import Target
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Formats:
         return self.profile == "lava-lif"
 
 
-def formats_of(target: Target, weight_bits: int | None) -> Formats:
+def formats_of(target: Machine, weight_bits: int | None) -> Formats:
     """Formats of a target at a number of weight bits (sign included); raises QuantizeError outside its range."""
-    most = int(target["numeric.weight_bits"])
+    most = target.numeric.weight_bits
     bits = most if weight_bits is None else weight_bits
     if not 2 <= bits <= most:
         raise QuantizeError(
@@ -65,20 +65,20 @@ def formats_of(target: Target, weight_bits: int | None) -> Formats:
     stock = target.profile == "lava-lif"
     unit = (2 if stock else 1) << (most - bits if stock else 0)
     largest = unit * ((1 << (bits - 1)) - 1)
-    low, high = int(target["numeric.act_shift_min"]), int(target["numeric.act_shift_max"])
+    low, high = target.numeric.act_shift_min, target.numeric.act_shift_max
     return Formats(
         profile=target.profile,
         step=unit,
         largest=largest,
         per_neuron_threshold=not stock,
         act_shifts=tuple(range(high, low - 1, -1)),
-        threshold_step=1 << int(target["numeric.vth_shift"]),
-        threshold_max=min(((1 << int(target["numeric.vth_bits"])) - 1) << int(target["numeric.vth_shift"]), STATE_MAX),
-        bias_bits=int(target["numeric.bias_mant_bits"]),
-        bias_exponents=1 << int(target["numeric.bias_exp_bits"]),
-        payload=(1 << int(target["numeric.payload_bits"])) - 1,
-        exponent_max=max(int(target["numeric.weight_exp_max"]), 0),
-        bias_exponent_min=int(target.get("numeric.bias_exp_min", 0)),
+        threshold_step=1 << target.numeric.vth_shift,
+        threshold_max=min(((1 << target.numeric.vth_bits) - 1) << target.numeric.vth_shift, STATE_MAX),
+        bias_bits=target.numeric.bias_mant_bits,
+        bias_exponents=1 << target.numeric.bias_exp_bits,
+        payload=(1 << target.numeric.payload_bits) - 1,
+        exponent_max=max(target.numeric.weight_exp_max, 0),
+        bias_exponent_min=target.numeric.bias_exp_min,
     )
 
 

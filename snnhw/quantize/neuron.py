@@ -9,10 +9,10 @@ import numpy as np
 
 from snnhw.errors import QuantizeError
 from snnhw.fixed import DECAY_ONE, STATE_MAX
+from snnhw.machine import Machine
 from snnhw.network import Array, Comparison, FloatNeuron, IntLevel, IntNeuron, Kind, Level, Population, Reset
 from snnhw.quantize.formats import Formats
 from snnhw.semantics import UNLIMITED
-from snnhw.target import Target
 
 STOCK_DECAY_MAX = 4095
 """Lava's LIF keeps dv in 12 bit; 4095 forgets all but 1/4096, which rounds to 0 below 4096."""
@@ -39,21 +39,21 @@ class Made:
     rows: tuple[dict[str, Any], ...]
 
 
-def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> None:
+def refuse_unsupported(population: Population[FloatNeuron], target: Machine) -> None:
     """Everything a target's neuron cannot do raises here, with the nearest alternative."""
     n = population.model
     wishes = (
-        ("reset", str(n.reset), list(target["numeric.resets"])),
-        ("reset timing", str(n.reset_timing), list(target["numeric.reset_timings"])),
+        ("reset", str(n.reset), list(target.numeric.resets)),
+        ("reset timing", str(n.reset_timing), list(target.numeric.reset_timings)),
     )
     for what, needed, offered in wishes:
         if population.kind is Kind.NEURON and needed not in offered:
             hint = HARD_RESET if n.reset is Reset.SUBTRACT else OTHERWISE
             raise _unsupported(population.name, what, needed, ", ".join(offered), target, hint)
-    if n.max_spikes > 1 and not target["numeric.multi_spike"]:
+    if n.max_spikes > 1 and not target.numeric.multi_spike:
         needed = "unlimited" if n.max_spikes >= UNLIMITED else str(n.max_spikes)
         raise _unsupported(population.name, "spikes per step", needed, 1, target)
-    if n.v_min is not None and not target["numeric.v_min"]:
+    if n.v_min is not None and not target.numeric.v_min:
         raise _unsupported(population.name, "lower clip of v", _text(n.v_min), "none", target)
     if np.any(n.v_init) and target.profile == "lava-lif":
         raise _unsupported(population.name, "initial v", _text(n.v_init), 0, target)
@@ -69,19 +69,20 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Target) -> N
     _refuse_per_neuron(population, target)
 
 
-def _refuse_per_neuron(population: Population[FloatNeuron], target: Target) -> None:
+def _refuse_per_neuron(population: Population[FloatNeuron], target: Machine) -> None:
     """Parameters that differ inside a population, where the target has one for all of it."""
     n = population.model
-    levels: tuple[tuple[str, str, Level | None], ...] = (
-        ("numeric.vth_per_neuron", "threshold", n.threshold),
-        ("numeric.decay_per_neuron", "membrane decay", n.v_keep),
-        ("numeric.decay_per_neuron", "current decay", n.u_keep),
-        ("numeric.levels_per_neuron", "initial v", n.v_init),
-        ("numeric.levels_per_neuron", "reset potential", n.v_reset if n.reset is Reset.V_RESET else None),
-        ("numeric.levels_per_neuron", "lower clip of v", n.v_min),
+    numeric = target.numeric
+    levels: tuple[tuple[bool, str, Level | None], ...] = (
+        (numeric.vth_per_neuron, "threshold", n.threshold),
+        (numeric.decay_per_neuron, "membrane decay", n.v_keep),
+        (numeric.decay_per_neuron, "current decay", n.u_keep),
+        (numeric.levels_per_neuron, "initial v", n.v_init),
+        (numeric.levels_per_neuron, "reset potential", n.v_reset if n.reset is Reset.V_RESET else None),
+        (numeric.levels_per_neuron, "lower clip of v", n.v_min),
     )
-    for key, what, level in levels:
-        if level is not None and np.ndim(level) and np.ptp(level) and not target[key]:
+    for differing, what, level in levels:
+        if level is not None and np.ndim(level) and np.ptp(level) and not differing:
             raise _unsupported(population.name, what, "one per neuron", "one per population", target)
 
 
@@ -90,7 +91,7 @@ def _unsupported(
     what: str,
     needed: Any,
     limit: Any,
-    target: Target,
+    target: Machine,
     hint: str = OTHERWISE,
 ) -> QuantizeError:
     return QuantizeError(

@@ -15,6 +15,7 @@ from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
 from snnhw.lowering.relay import RELAY_WEIGHT
 from snnhw.lowering.sums import FORMS
+from snnhw.machine import Machine
 from snnhw.network import (
     Array,
     Conv,
@@ -50,7 +51,6 @@ from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts, whole_scale
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.semantics import Deployment
-from snnhw.target import Target
 
 NOTHING = 1e-6
 """Mean currents below this part of a weight unit are left as they are: exact weights keep their bias."""
@@ -84,7 +84,7 @@ class Quantized:
 
 def quantize(
     network: Network[FloatNeuron],
-    target: Target,
+    target: Machine,
     deployment: Deployment,
     samples: Array | None,
     weight_bits: int | None = None,

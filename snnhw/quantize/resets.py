@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from snnhw.machine import Machine
 from snnhw.network import FloatNeuron, Kind, Network, Population, Reset, ResetTiming
 from snnhw.quantize.neuron import said
-from snnhw.target import Target
 
 
-def without_soft_reset(network: Network[FloatNeuron], target: Target) -> Network[FloatNeuron]:
+def without_soft_reset(network: Network[FloatNeuron], target: Machine) -> Network[FloatNeuron]:
     """The network with neurons that reset to zero, and start there, where they subtract and the target cannot."""
-    if str(Reset.SUBTRACT) in target["numeric.resets"]:
+    if str(Reset.SUBTRACT) in target.numeric.resets:
         return network
     return replace(network, populations=tuple(map(_hard, network.populations)))
 

@@ -13,6 +13,7 @@ from snnhw.encoding import InputSpec
 from snnhw.errors import QuantizeError
 from snnhw.frontends.source import IntegerSource
 from snnhw.lowering.schedule import schedule
+from snnhw.machine import Machine
 from snnhw.network import (
     Array,
     FloatNeuron,
@@ -28,19 +29,18 @@ from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of
 from snnhw.quantize.inputs import current_max, input_row
 from snnhw.quantize.quantize import Quantized
-from snnhw.target import Target
 
 OTHERWISE = "use --target loihi2, or train with what the target has"
 
 
-def lowered(source: IntegerSource, target: Target) -> Network[FloatNeuron]:
+def lowered(source: IntegerSource, target: Machine) -> Network[FloatNeuron]:
     """The reference network with start steps and delays."""
-    network = schedule(source.reference, int(target["numeric.delay_max"]))
+    network = schedule(source.reference, target.numeric.delay_max)
     verify(network)
     return network
 
 
-def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Target) -> Quantized:
+def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Machine) -> Quantized:
     """The source's integers in a target's formats.
 
     Args:
@@ -80,7 +80,7 @@ def _population(
     population: Population[FloatNeuron],
     neurons: Mapping[str, IntNeuron],
     hosts: Mapping[str, InputSpec],
-    target: Target,
+    target: Machine,
     formats: Formats,
 ) -> Population[IntNeuron]:
     name = population.name
@@ -98,12 +98,12 @@ def _population(
     return Population(name, population.shape, population.kind, neuron, population.start)
 
 
-def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Target, formats: Formats) -> None:
+def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Machine, formats: Formats) -> None:
     """Refuse what the target's neuron does not have."""
-    if n.comparison not in target["numeric.comparisons"]:
-        offered = ", ".join(target["numeric.comparisons"])
+    if n.comparison not in target.numeric.comparisons:
+        offered = ", ".join(target.numeric.comparisons)
         raise _refused(f"target {target.name} has no such comparison", name, str(n.comparison), offered)
-    if formats.stock and kind is Kind.NEURON and n.dv == 1 << int(target["numeric.decay_bits"]):
+    if formats.stock and kind is Kind.NEURON and n.dv == 1 << target.numeric.decay_bits:
         raise _refused(f"target {target.name} has no membrane without memory", name, f"dv {n.dv}", f"dv {n.dv - 1}")
     vth = int(np.max(n.vth))
     if kind is Kind.NEURON and (vth > formats.threshold_max or vth % formats.threshold_step):
@@ -134,7 +134,7 @@ def _projection(
     hosts: Mapping[str, InputSpec],
     weights: dict[str, Array],
     rows: list[dict[str, Any]],
-    target: Target,
+    target: Machine,
 ) -> Projection:
     """The projection over integer weights that the target can store, or the host's currents in its place."""
     if projection.pre in hosts:
@@ -159,14 +159,14 @@ def _projection(
 _PARTS = ("/indices", "/indptr")
 
 
-def fitted(weights: Array, target: Target, where: str) -> tuple[Array, int]:
+def fitted(weights: Array, target: Machine, where: str) -> tuple[Array, int]:
     """Stored weights and exponent with stored * 2**exponent = weights, the exponent nearest to 0.
 
     Raises:
         QuantizeError 'weight-range': no exponent of the target makes them fit.
     """
-    low, high, step = (int(target[f"numeric.weight_{end}"]) for end in ("min", "max", "step"))
-    exponents = range(int(target["numeric.weight_exp_min"]), int(target["numeric.weight_exp_max"]) + 1)
+    low, high, step = target.numeric.weight_min, target.numeric.weight_max, target.numeric.weight_step
+    exponents = range(target.numeric.weight_exp_min, target.numeric.weight_exp_max + 1)
     for exponent in sorted(exponents, key=lambda e: (abs(e), -e)):
         stored = weights >> exponent if exponent >= 0 else weights << -exponent
         whole = exponent <= 0 or bool(((stored << exponent) == weights).all())

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from snnhw import fixed
 from snnhw.engines.reference import ReferenceEngine
+from snnhw.machine import load_target
 from snnhw.network import Array, Comparison, Dense, IntNeuron, Kind, Network, Population, Projection, Readout, Reset
 from snnhw.network import ResetTiming as Timing
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import formats_of
-from snnhw.target import load_target
 from tests.generate import OVERFLOWING, PROGRAMMABLE, artifact, random_case
 from tests.unit.quantize.nets import float_spikes, layer, neuron, quantized, spikes
 

@@ -15,9 +15,9 @@ from snnhw.frontends.simulate import run
 from snnhw.frontends.source import Source
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
+from snnhw.machine import load_target
 from snnhw.network import Array
 from snnhw.semantics import Deployment, Semantics, to_metadata
-from snnhw.target import load_target
 from tests.unit.frontends.graphs import semantics
 from tests.unit.lowering.runs import made_for
 from tests.unit.lowering.timing import alone_equals_stream, bits

@@ -10,7 +10,7 @@ import pytest
 from snnhw import limits
 from snnhw.data import load_recording
 from snnhw.errors import SnnhwError
-from snnhw.target import load_target
+from snnhw.machine import load_target
 
 
 def refusal(error: pytest.ExceptionInfo[SnnhwError]) -> str:

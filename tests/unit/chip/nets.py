@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import numpy as np
 
 from snnhw.artifact import Artifact
 from snnhw.encoding import InputSpec
+from snnhw.machine import KEYS, Machine, load_target, parse_target, written
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.network import Conv, Dense, Diagonal, IntNeuron, Kind, Network, Population, Projection, Readout, Sparse
 from snnhw.semantics import Deployment
-from snnhw.target import Target, parse_target
 
 CONSTANTS: dict[str, dict[str, Any]] = {
     "chip": {"chips": 4, "cores": 8, "cores_usable": 8, "mesh": [2, 2], "cores_per_tile": 2},
     "core": {"neurons": 1024},
-    "numeric": {"weight_bits": 8},
     "time": {
         "access": (6.0, "ns"),
         "update": (3.7, "ns"),
@@ -51,18 +51,20 @@ GRADES = {"energy.synop.sparse": "assumed", "energy.update": "inherited", "time.
 
 
 def toy_text() -> str:
-    """A target file with made-up limits."""
-    lines = ['title = "Toy"', 'profile = "programmable"']
+    """loihi2 with made-up limits and constants."""
+    data = tomllib.loads(load_target("loihi2").text)
+    data["time"]["sync"], data["time"]["sync_chips"] = {}, {}
     for section, table in CONSTANTS.items():
-        lines.append(f"[{section}]")
         for key, entry in table.items():
-            value, unit = entry if isinstance(entry, tuple) else (entry, "count")
+            value, unit = entry if isinstance(entry, tuple) else (entry, KEYS[f"{section}.{key}"])
             grade = GRADES.get(f"{section}.{key}", "measured-fit")
-            lines.append(f'{key} = {{ value = {value}, unit = "{unit}", grade = "{grade}", source = "toy {key}" }}')
-    return "\n".join(lines)
+            *path, last = key.split(".")
+            inner = data[section][path[0]] if path else data[section]
+            inner[last] = {"value": value, "unit": unit, "grade": grade, "source": f"toy {key}"}
+    return written(data)
 
 
-def toy() -> Target:
+def toy() -> Machine:
     """The toy target: 2 x 2 tiles of 2 cores a chip."""
     return parse_target("toy", toy_text())
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from snnhw.chip.analytic import sync_keys, sync_time, tiles_in_use
 from snnhw.chip.counts import ChipObserver
 from snnhw.engines.reference import ReferenceEngine
-from snnhw.errors import TargetError
-from snnhw.target import parse_target
 from tests.unit.chip.brute import Brute, Kept
-from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input, toy, toy_text
+from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input, toy
 
 SYNC = 1_000_000
 
@@ -71,9 +68,3 @@ def test_tiles_and_barrier() -> None:
     assert sync_keys(target, 7, 2) == ["time.sync.tiles_2"]
     assert sync_keys(target, 7, 4) == ["time.sync.tiles_2", "time.sync_chips.chips_3"]
     assert sync_time(target, 7, 4) == 14_300_000
-
-
-def test_no_barrier_time() -> None:
-    text = "\n".join(line for line in toy_text().splitlines() if not line.startswith("sync.tiles_1"))
-    with pytest.raises(TargetError, match="missing-constant: target toy has no barrier time for 1 tiles"):
-        sync_keys(parse_target("toy", text), 1, 1)

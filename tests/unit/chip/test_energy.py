@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +13,11 @@ from snnhw.chip.convention import ann_macs, convention, float_operations, host_m
 from snnhw.chip.counts import ChipObserver
 from snnhw.chip.energy import Energy, energy
 from snnhw.chip.tally import tally
-from snnhw.chip.units import in_si, picoseconds, worst
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.engines.reference import ReferenceEngine
-from snnhw.errors import TargetError
 from snnhw.frontends.source import Source
+from snnhw.machine import Constant, worst
 from snnhw.network import Conv, Dense, Diagonal, Kind, Network, Population, Projection, Readout
-from snnhw.target import Constant
 from tests.unit.chip.nets import CHAIN_INPUT, chain, integrator, mapped, residual, residual_input, toy
 from tests.unit.lowering.runs import small_sew
 
@@ -151,25 +147,8 @@ def test_convention_constants() -> None:
 
 
 def test_units() -> None:
-    assert picoseconds(toy(), "time.message_out") == 5100
-    assert picoseconds(toy(), "time.sync.tiles_2") == 1_000_000
-    assert float(in_si(Constant(0.815, "mW", "assumed", ""), "W", "here")) == 0.815e-3
+    assert toy().time.message_out == 5100
+    assert toy().time.sync["tiles_2"] == 1_000_000
+    assert float(Constant(0.815, "mW", "assumed", "").si()) == 0.815e-3 == toy().energy.static_core
     assert worst(["published", "scaled", "measured-fit"]) == "scaled"
     assert worst([]) == "definition"
-
-
-def test_wrong_unit_is_refused() -> None:
-    with pytest.raises(TargetError, match="bad-unit: the unit 'fortnight' is no multiple of s"):
-        in_si(Constant(1, "fortnight", "assumed", ""), "s", "toy.toml, time.access")
-
-
-def test_keys_called_informative_are_those_no_code_reads() -> None:
-    root = Path(__file__).resolve().parents[3]
-    text = (root / "docs" / "targets.md").read_text(encoding="utf-8")
-    source = "\n".join(path.read_text(encoding="utf-8") for path in (root / "snnhw").rglob("*.py"))
-    listed = set(re.findall(r"`(\w+\.\w+)`", text.partition("- Informative")[2].partition("The ranges")[0]))
-    documented = re.findall(r"^\| `(\w+)\.(\w+)` \|", text, re.MULTILINE)
-    assert {f"{s}.{k}" for s, k in documented if s == "numeric" and f'"numeric.{k}"' not in source} == {
-        key for key in listed if key.startswith("numeric.")
-    }
-    assert not [key for key in listed if f'"{key}"' in source]

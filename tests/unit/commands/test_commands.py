@@ -15,11 +15,11 @@ from snnhw.artifact import load
 from snnhw.cli import COMMANDS
 from snnhw.frontends.checkpoint import import_module
 from snnhw.frontends.nir.file import write_nir
+from snnhw.machine import Machine
 from snnhw.mapping import place
 from snnhw.network import IntNeuron, Network
 from snnhw.network_text import format_network
 from snnhw.semantics import Deployment
-from snnhw.target import Target
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.commands.line import Room, snnhw
@@ -187,7 +187,7 @@ def test_check_asks_about_the_network_that_compile_builds(
 ) -> None:
     asked: list[Network[IntNeuron]] = []
 
-    def spy(network: Network[IntNeuron], chip: Target) -> list[dict[str, object]]:
+    def spy(network: Network[IntNeuron], chip: Machine) -> list[dict[str, object]]:
         asked.append(network)
         return []
 

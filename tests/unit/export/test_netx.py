@@ -15,9 +15,9 @@ from snnhw.artifact import Artifact
 from snnhw.errors import ArtifactError
 from snnhw.export.netx import input_currents, write_net
 from snnhw.export.netx_layers import layers_of
+from snnhw.machine import available, load_target
 from snnhw.network import Comparison, Dense, Diagonal, IntNeuron, Network, Projection, Reset, ResetTiming, Sparse
 from snnhw.quantize.verbatim import fitted
-from snnhw.target import available, load_target
 from tests.unit.frontends.netx.files import NETWORKS, dense, layer, matrix, written
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -78,10 +78,8 @@ def test_a_trained_network_goes_out_and_comes_back(tmp_path: Path) -> None:
 
 def test_a_variant_is_its_base_with_other_numbers() -> None:
     base, variant = load_target("loihi1"), load_target("loihi1-netx")
-    assert (variant.name, variant["numeric.bias_exp_min"], variant.profile) == ("loihi1-netx", 6, base.profile)
-    changed_keys = set(variant.sections["numeric"]) - set(base.sections["numeric"])
-    assert changed_keys == {"bias_exp_min"}
-    assert all(variant[f"numeric.{key}"] == base[f"numeric.{key}"] for key in base.sections["numeric"])
+    assert (variant.name, variant.numeric.bias_exp_min, variant.profile) == ("loihi1-netx", 6, base.profile)
+    assert variant.constants == {**base.constants, "numeric.bias_exp_min": variant.constant("numeric.bias_exp_min")}
     assert "loihi1-netx" not in available()
 
 

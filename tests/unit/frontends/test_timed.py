@@ -20,10 +20,10 @@ from snnhw.frontends.nir.file import load_nir, write_nir
 from snnhw.frontends.simulate import run as run_graph
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower_for
+from snnhw.machine import load_target
 from snnhw.network import Array, Kind, Reset, ResetTiming
 from snnhw.network_text import format_network
 from snnhw.semantics import Deployment, Semantics
-from snnhw.target import load_target
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.timed import Delayed, FirstSpike
 from tests.unit.frontends.modules import Flow

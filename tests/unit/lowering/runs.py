@@ -22,10 +22,10 @@ from snnhw.frontends.source import Source
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.lowering.sums import Sums
+from snnhw.machine import load_target
 from snnhw.network import Array, IntNeuron, Network
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.semantics import Deployment
-from snnhw.target import load_target
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF, Neuron
 from snnhw.zoo.registry import build

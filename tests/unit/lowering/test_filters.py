@@ -9,8 +9,8 @@ import pytest
 from snnhw.errors import SnnhwError
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower, lower_for
+from snnhw.machine import load_target
 from snnhw.network import Array
-from snnhw.target import load_target
 from tests.unit.lowering.runs import TARGETS, made_for
 from tests.unit.lowering.timing import (
     DT,

@@ -16,9 +16,9 @@ from snnhw.frontends.checkpoint import DEFAULT, import_module
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.lowering.sums import FORMS, Sums
+from snnhw.machine import load_target
 from snnhw.network import Conv, Dense, Kind, Reset
 from snnhw.semantics import Deployment
-from snnhw.target import load_target
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.modules import Flow, conv

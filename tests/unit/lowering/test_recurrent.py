@@ -11,8 +11,8 @@ from snnhw.evaluate import evaluate
 from snnhw.frontends.source import Source
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
+from snnhw.machine import load_target
 from snnhw.network import Array, Kind
-from snnhw.target import load_target
 from tests.unit.lowering.runs import TARGETS, made_for
 from tests.unit.lowering.timing import (
     DT,

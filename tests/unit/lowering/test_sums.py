@@ -14,8 +14,8 @@ from snnhw.errors import LoweringError
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.lowering.sums import FORMS, Sums
+from snnhw.machine import load_target
 from snnhw.network import FloatNeuron, Kind, Network
-from snnhw.target import load_target
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.modules import conv, random_neuron

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from snnhw.errors import MappingError
+from snnhw.machine import Machine, load_target
 from snnhw.mapping.place import place
 from snnhw.network import Network
-from snnhw.target import Target, load_target
 from tests.unit.mapping.nets import chain
 from tests.unit.mapping.toys import one_core, toy
 
 
-def refusal(network: Network[Any], target: Target) -> str:
+def refusal(network: Network[Any], target: Machine) -> str:
     with pytest.raises(MappingError) as caught:
         place(network, target)
     assert caught.value.code == "does-not-fit"

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from snnhw.errors import MappingError
+from snnhw.machine import Machine, available, load_target
 from snnhw.mapping.pack import combined
 from snnhw.mapping.place import check_fit, place, utilization
 from snnhw.mapping.resources import limits
 from snnhw.mapping.route import hops, snake
 from snnhw.mapping.types import Mapping
 from snnhw.network import Dense, Kind, Network, Projection, verify
-from snnhw.target import Target, available, load_target
 from tests.recurrent import FORMS, recurrent_case
 from tests.unit.mapping.nets import Builder, chain, sew, stbp
 from tests.unit.mapping.toys import one_core, toy
@@ -24,7 +24,7 @@ from tests.unit.mapping.toys import one_core, toy
 NETS = {"sew": sew, "stbp": stbp}
 
 
-def assert_sound(network: Network[Any], target: Target, mapping: Mapping) -> None:
+def assert_sound(network: Network[Any], target: Machine, mapping: Mapping) -> None:
     """Every neuron once, every core inside its limits, cores and chips inside the target."""
     for population in network.computed:
         times = np.zeros(population.shape, np.int64)
@@ -40,8 +40,8 @@ def assert_sound(network: Network[Any], target: Target, mapping: Mapping) -> Non
     for core, use in held.items():
         for key, limit in limits(target).items():
             assert use[key] <= limit, (core, key)
-        assert core % target["chip.cores"] in usable
-    assert max(held) // target["chip.cores"] + 1 == mapping.chips <= target["chip.chips"]
+        assert core % target.chip.cores in usable
+    assert max(held) // target.chip.cores + 1 == mapping.chips <= target.chip.chips
 
 
 def random_net(seed: int) -> Network[Any]:

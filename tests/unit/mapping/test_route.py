@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snnhw.machine import available, load_target
 from snnhw.mapping.route import hops, hops_between, snake, tile
-from snnhw.target import available, load_target
 from tests.unit.mapping.toys import one_core
 
 
@@ -37,7 +37,7 @@ def test_arrays_give_the_same_hops() -> None:
 def test_the_snake_visits_every_usable_core_once_in_single_hops(name: str) -> None:
     chip = load_target(name)
     order = snake(chip)
-    assert len(set(order.tolist())) == len(order) == chip["chip.cores_usable"]
+    assert len(set(order.tolist())) == len(order) == chip.chip.cores_usable
     x, y = tile(order, chip)
     assert (np.abs(np.diff(x)) + np.abs(np.diff(y))).max() == 1
     assert x.max() < 8

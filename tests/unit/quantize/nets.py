@@ -10,6 +10,7 @@ from snnhw.encoding import encode, real_steps
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.evaluate import evaluate
+from snnhw.machine import load_target
 from snnhw.network import (
     Array,
     Comparison,
@@ -25,7 +26,6 @@ from snnhw.network import (
 )
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.semantics import Deployment
-from snnhw.target import load_target
 from tests.generate import artifact
 
 

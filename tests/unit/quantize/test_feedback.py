@@ -12,6 +12,7 @@ from snnhw.encoding import encode
 from snnhw.engines.fast import FastEngine
 from snnhw.engines.observe import Recorder
 from snnhw.errors import QuantizeError
+from snnhw.machine import load_target, parse_target
 from snnhw.network import (
     Array,
     Comparison,
@@ -28,7 +29,6 @@ from snnhw.quantize.activity import Activity, calibration_samples
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.spikes import LOOP_SPIKES
 from snnhw.semantics import UNLIMITED
-from snnhw.target import load_target, parse_target
 from tests.generate import artifact
 from tests.unit.quantize.nets import deployment, float_spikes, layer, neuron, quantized, spikes
 

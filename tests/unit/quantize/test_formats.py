@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from snnhw.errors import QuantizeError
+from snnhw.machine import load_target
 from snnhw.quantize.formats import formats_of, round_weights
-from snnhw.target import load_target
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 
 from snnhw.artifact import Artifact, load, save
 from snnhw.errors import QuantizeError
+from snnhw.machine import load_target
 from snnhw.mapping.place import place
 from snnhw.network import Array, Comparison, FloatNeuron, IntNeuron, Network, Reset
 from snnhw.network_text import format_network
 from snnhw.quantize.neuron import decay
-from snnhw.target import load_target
 from tests.unit.quantize.nets import deployment, float_spikes, layer, neuron, quantized, spikes
 
 KEEPS = np.array([0.0, 0.5, 0.9, 1.0])
@@ -115,8 +115,8 @@ def test_stock_neurons_have_one_decay(rng: np.random.Generator, more: dict[str, 
 )
 def test_a_target_that_has_one_level_for_all(field: str, what: str, rng: np.random.Generator) -> None:
     """Loihi 1 has none of them at all; a target of one's own may have one for a population."""
+    from snnhw.machine import parse_target
     from snnhw.quantize.quantize import quantize
-    from snnhw.target import parse_target
 
     text = load_target("loihi2").text.replace(
         "levels_per_neuron = { value = true", "levels_per_neuron = { value = false"

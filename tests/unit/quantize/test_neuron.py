@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snnhw.machine import load_target
 from snnhw.network import Comparison, IntNeuron, Kind, Population, Reset
 from snnhw.quantize.formats import formats_of
 from snnhw.quantize.neuron import decay, make_neuron
-from snnhw.target import load_target
 from tests.unit.quantize.nets import float_spikes, layer, neuron, quantized, spikes
 
 

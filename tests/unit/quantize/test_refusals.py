@@ -76,9 +76,9 @@ def test_multi_spike_needs_a_threshold_of_one_at_least() -> None:
 
 def test_bias_that_no_format_holds() -> None:
     """The scale gives way to a large bias, so only a bias out of all proportion is refused; see test_neuron."""
+    from snnhw.machine import load_target
     from snnhw.quantize.formats import formats_of
     from snnhw.quantize.neuron import make_neuron
-    from snnhw.target import load_target
 
     network = layer(ONE, neuron(bias=1e4, comparison=Comparison.GT))
     formats = formats_of(load_target("loihi1"), None)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from snnhw.machine import load_target
 from snnhw.network import Conv, Dense, Kind, Population, Projection
 from snnhw.quantize.formats import formats_of, round_weights
 from snnhw.quantize.moments import COLUMNS, Moments, moments_into
 from snnhw.quantize.rounding import compensated
-from snnhw.target import load_target
 from tests.unit.quantize.nets import layer, neuron
 
 EIGHT = formats_of(load_target("loihi2"), 8)
