@@ -22,7 +22,7 @@ from snnhw.frontends.checkpoint import DEFAULT
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import samples_at_once
-from snnhw.lowering.lower import SUMS, lower
+from snnhw.lowering.lower import lower
 from snnhw.lowering.sums import Sums
 from snnhw.machine import Machine
 from snnhw.network import Array, FloatNeuron, Network
@@ -189,8 +189,7 @@ def compare(
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
-    sums = compiled.reference.notes.get(SUMS, Sums.CHEAPEST)
-    pipeline = Pipeline(source, compiled.target, Options(source=said, sums=sums))
+    pipeline = Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
     network = replace(pipeline.lowered, steps=compiled.steps)
     deployment = replace(compiled.deployment, input_shape=pipeline.imported.deployment.input_shape)
     odd = _odd_parts(compiled.reference, network)

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec
-from snnhw.errors import ArtifactError, SnnhwError
+from snnhw.errors import ArtifactError, MappingError, SnnhwError
 from snnhw.limits import MAX_SAMPLE, is_file, require_sample, require_small
 from snnhw.machine import Machine, parse_target
 from snnhw.mapping.types import Mapping, Slice
+from snnhw.mapping.verify import verify_mapping
 from snnhw.network import (
     Array,
     Conv,
@@ -29,6 +30,7 @@ from snnhw.network import (
     Inject,
     IntNeuron,
     Network,
+    Notes,
     Population,
     Projection,
     Readout,
@@ -36,9 +38,10 @@ from snnhw.network import (
     verify,
 )
 from snnhw.pack import pack, unpack
+from snnhw.rationale import Reason
 from snnhw.semantics import Deployment
 
-SCHEMA = 1
+SCHEMA = 2
 
 STORED = 4 << 20
 """Real-valued arrays of so many bytes are not deflated: their mantissas are noise, and trying takes minutes."""
@@ -61,6 +64,8 @@ _CLASSES: dict[str, type] = {
         FloatNeuron,
         IntNeuron,
         Network,
+        Notes,
+        Reason,
         Population,
         Projection,
         Readout,
@@ -81,7 +86,7 @@ class Artifact:
         deployment: T, encoding, preprocessing and readout of the source.
         inputs: how data become values of the input populations.
         mapping: slices on cores.
-        rationale: one row per integer parameter: population, parameter, integer, stands for, why.
+        rationale: one reason per integer parameter.
         bounds: per population: interval bounds of u and v, whether they prove that nothing overflows.
         checks: numeric checks between stages with their results.
         calibration: hash and number of the samples used, or None.
@@ -95,7 +100,7 @@ class Artifact:
     deployment: Deployment
     inputs: tuple[InputSpec, ...]
     mapping: Mapping
-    rationale: tuple[MappingABC[str, Any], ...] = ()
+    rationale: tuple[Reason, ...] = ()
     bounds: tuple[MappingABC[str, Any], ...] = ()
     checks: tuple[MappingABC[str, Any], ...] = ()
     calibration: MappingABC[str, Any] | None = None
@@ -225,7 +230,7 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     _check_numbers(artifact.network, where)
     verify(artifact.network)
     verify(artifact.reference)
-    _check_mapping(artifact.mapping, artifact.network, where)
+    _check_mapping(artifact, where)
     return artifact
 
 
@@ -284,28 +289,23 @@ def _require(value: Any, limits: tuple[int, int], shape: tuple[int, ...], where:
     )
 
 
-def _check_mapping(mapping: Mapping, network: Network[IntNeuron], where: str) -> None:
-    """Every neuron of every computed population sits on exactly one core."""
-    placed = {p.name: np.zeros(p.shape, np.int32) for p in network.computed}
-    for part in mapping.slices:
-        count = placed.get(part.population)
-        if count is None:
-            raise _misplaced("a slice of a population that is not there", where, part.population)
-        inside = len(part.box) == count.ndim and all(
-            0 <= start < stop <= size for (start, stop), size in zip(part.box, count.shape, strict=True)
-        )
-        if not inside or part.core < 0:
-            raise _misplaced("a slice lies outside its population or the chip", where, part.population)
-        count[part.where] += 1
-    for name, count in placed.items():
-        if (count != 1).any():
-            raise _misplaced("not every neuron sits on exactly one core", where, name)
+def _check_mapping(artifact: Artifact, where: str) -> None:
+    """The placement holds, so far as what its slices say is true; reasons are of populations that are there."""
+    try:
+        verify_mapping(artifact.mapping, artifact.target, artifact.network, recount=False)
+    except MappingError as error:
+        raise _misplaced(error.message, where, str(error.where), error.needed, error.limit) from None
+    for reason in artifact.rationale:
+        if not isinstance(reason, Reason) or reason.population not in artifact.network.by_name:
+            raise _misplaced("a reason of no population", where, str(getattr(reason, "population", reason)))
 
 
-def _misplaced(what: str, where: str, population: str) -> ArtifactError:
+def _misplaced(what: str, where: str, place: str, needed: object = None, limit: object = None) -> ArtifactError:
     return ArtifactError(
         "bad-artifact",
         f"the artifact does not fit together: {what}",
-        where=f"{where}: {population}",
+        where=f"{where}: {place}",
+        needed=needed,
+        limit=limit,
         hint="compile the source again",
     )

@@ -25,8 +25,12 @@ class HostOp:
 
     value = clip((op(q) + bias) >> shift) with the pixels q; `weight` and `bias` already carry 2**shift and half of
     it for rounding, so no float decides a bit.
+
+    Args:
+        reads: input population of the float network whose values it takes.
     """
 
+    reads: str
     op: LinearOp
     weights: Mapping[str, Array]
     bias: Array
@@ -63,6 +67,11 @@ class InputSpec:
     exact: bool = True
     host: HostOp | None = None
     part: Part | None = None
+
+    @property
+    def reads(self) -> str:
+        """Input population of the float network: its own, or the one that the host's layer reads."""
+        return self.population if self.host is None else self.host.reads
 
     @property
     def sample_shape(self) -> Shape:

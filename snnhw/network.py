@@ -7,7 +7,7 @@ lowering makes, `Network[IntNeuron]` is the same graph after quantisation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import LoweringError
+from snnhw.rationale import Reason
 
 Shape = tuple[int, ...]
 Part = tuple[int, int, int]
@@ -225,6 +226,21 @@ class Readout:
 
 
 @dataclass(frozen=True)
+class Notes:
+    """What lowering knows of a network beside its structure.
+
+    Args:
+        ann_macs: what its layers cost as an ANN, counted before pools are composed away; None where nobody did.
+        sums: the form of sums that was asked for.
+        reasons: what was chosen for sums and pools.
+    """
+
+    ann_macs: int | None = None
+    sums: str = "cheapest"
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
 class Network(Generic[N]):
     """Populations in topological order, projections, and the weight arrays both kinds of sharing refer to."""
 
@@ -233,7 +249,7 @@ class Network(Generic[N]):
     weights: Mapping[str, Array]
     steps: int
     readout: Readout
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: Notes = Notes()
 
     @cached_property
     def by_name(self) -> dict[str, Population[N]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
@@ -54,10 +55,8 @@ def unpack(value: Any, arrays: Mapping[str, Array], classes: Mapping[str, type])
 
 def _restored(kind: type, key: str, item: Any) -> Any:
     """Strings back to the enum a field is declared with."""
-    from snnhw import network
-
     declared = {f.name: f.type for f in fields(kind)}.get(key)  # a string: annotations are postponed
-    enum = getattr(network, str(declared), None)
+    enum = getattr(sys.modules[kind.__module__], str(declared), None)
     if isinstance(item, str) and isinstance(enum, type) and issubclass(enum, StrEnum):
         return enum(item)
     return item

@@ -40,6 +40,7 @@ SHARED = {
     "version",
     "torch_ops",
     "pack",
+    "rationale",
     "shipped",
     "data",
     "limits",

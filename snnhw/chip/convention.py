@@ -15,7 +15,6 @@ from snnhw.artifact import Artifact
 from snnhw.chip.wiring import stored_synapses
 from snnhw.encoding import InputSpec
 from snnhw.linear import apply
-from snnhw.lowering.lower import ANN_MACS
 from snnhw.machine import Constant
 from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Projection
 
@@ -59,8 +58,8 @@ def ann_macs(artifact: Artifact) -> int:
     float network, where a first layer that the host computes is still a layer.
     """
     network = artifact.reference
-    if ANN_MACS in network.notes:
-        return int(network.notes[ANN_MACS])
+    if network.notes.ann_macs is not None:
+        return network.notes.ann_macs
     seen: set[tuple[str, LinearOp]] = set()
     total = 0
     for q in network.projections:

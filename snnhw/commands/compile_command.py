@@ -10,6 +10,7 @@ import click
 
 from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages, writing
 from snnhw.commands.source_options import source_options
+from snnhw.rationale import Effect
 from snnhw.stages import STAGES
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
         "approximate": approximations(artifact),
         "checks": [
-            f"{c['stage']}: {c['detail'] if c['stage'].startswith('float') else c['status']}" for c in artifact.checks
+            f"{c['stage']}: {c['detail'] if c['status'] == 'measured' else c['status']}" for c in artifact.checks
         ],
         "assumed": assumptions(artifact),
         "calibration": None if artifact.calibration is None else calibrated(artifact.calibration),
@@ -141,9 +142,10 @@ def assumptions(artifact: Any) -> str:
 def approximations(artifact: Any) -> str:
     """Populations whose threshold rule, reset or number of spikes a step the target can only approximate; `explain`
     says why."""
-    rows = [row for row in artifact.rationale if row["parameter"] == "vth" and "approximate" in row["why"]]
-    resets = [row for row in artifact.rationale if row["parameter"] == "reset"]
-    thresholds = ", ".join(str(row["population"]) for row in rows) or "no threshold rule"
-    limited = [r for r in artifact.rationale if r["parameter"] == "max_spikes" and "approximate" in r["why"]]
-    spikes = "; spikes a step limited in " + ", ".join(str(row["population"]) for row in limited) if limited else ""
-    return thresholds + (f"; hard for soft reset in {len(resets)} populations" if resets else "") + spikes
+    found: dict[str, list[str]] = {"vth": [], "reset": [], "max_spikes": []}
+    for reason in artifact.rationale:
+        if reason.kind is Effect.APPROXIMATE:
+            found.setdefault(reason.parameter, []).append(reason.population)
+    resets = f"; hard for soft reset in {len(found['reset'])} populations" if found["reset"] else ""
+    spikes = "; spikes a step limited in " + ", ".join(found["max_spikes"]) if found["max_spikes"] else ""
+    return (", ".join(found["vth"]) or "no threshold rule") + resets + spikes

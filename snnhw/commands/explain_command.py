@@ -27,16 +27,16 @@ def command(artifact: Path, population: str | None, machine: bool) -> None:
     names = [p.name for p in compiled.network.computed]
     if population is not None and population not in names:
         raise ArtifactError("unknown-population", f"no population named {population!r}", limit=", ".join(names))
-    rows = [row for row in compiled.rationale if population in (None, row["population"])]
+    rows = [row for row in compiled.rationale if population in (None, row.population)]
     bounds = [row for row in compiled.bounds if population in (None, row["population"])]
     if machine:
-        emit({"rationale": rows, "bounds": bounds, "checks": compiled.checks})
+        emit({"rationale": [row.to_dict() for row in rows], "bounds": bounds, "checks": compiled.checks})
         return
     for name in names if population is None else [population]:
         click.echo(name)
-        for row in (row for row in rows if row["population"] == name):
-            real = "" if row["real"] is None else f" (real {row['real']})"
-            click.echo(f"  {row['parameter']} = {row['integer']}{real}: {row['why']}")
+        for reason in (row for row in rows if row.population == name):
+            real = "" if reason.real is None else f" (real {reason.real})"
+            click.echo(f"  {reason.parameter} = {reason.integer}{real}: {reason.text}")
         for row in (row for row in bounds if row["population"] == name):
             click.echo(
                 f"  range: u {row['u']}, v {row['v']} within {row['steps']} steps, "

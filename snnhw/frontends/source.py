@@ -12,6 +12,7 @@ from torch import nn
 from snnhw.encoding import InputSpec
 from snnhw.errors import SourceError
 from snnhw.network import Array, FloatNeuron, IntNeuron, Network
+from snnhw.rationale import Reason
 from snnhw.semantics import Deployment, Semantics
 
 
@@ -66,11 +67,11 @@ class IntegerSource:
     Args:
         reference: the same integers as reals, in weight units; no start steps, every delay one step.
         neurons: population -> its integers.
-        inputs: how samples become values of the input populations; one with a `host` replaces the projection out of
-            the reference's input that its name (`PRE@POST`) says.
+        inputs: how samples become values of the input populations; one with a `host` replaces the projections out of
+            the reference's input that the host reads.
         replay: values (B, T, ...) of the input population -> spikes of each population by the source's own rules (v of
             those that never fire).
-        rationale: rows of where each integer was found.
+        rationale: where each integer was found.
         origin: file name, hash, flags.
     """
 
@@ -80,7 +81,7 @@ class IntegerSource:
     semantics: Semantics
     deployment: Deployment
     replay: Callable[[Array], Mapping[str, Array]]
-    rationale: tuple[Mapping[str, Any], ...] = ()
+    rationale: tuple[Reason, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     calibration: Array | None = None
 

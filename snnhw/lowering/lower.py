@@ -21,7 +21,7 @@ from snnhw.lowering.compose import Composed, compose
 from snnhw.lowering.pools import GlobalPool, worthwhile
 from snnhw.lowering.reader import Chain, Reader, Term
 from snnhw.lowering.schedule import schedule
-from snnhw.lowering.sums import FORMS, Sums, share_sums
+from snnhw.lowering.sums import Sums, share_sums
 from snnhw.machine import Machine
 from snnhw.network import (
     Array,
@@ -30,6 +30,7 @@ from snnhw.network import (
     Inject,
     Kind,
     Network,
+    Notes,
     Population,
     Projection,
     Shape,
@@ -39,13 +40,6 @@ from snnhw.semantics import Deployment, Semantics
 
 _ALWAYS = FloatNeuron(v_keep=0.0, threshold=np.asarray(0.5), bias=np.ones(()))
 """A neuron that fires at every step."""
-
-ANN_MACS = "ann_macs"
-"""Key of `Network.notes`: what the layers cost as an ANN, counted before pools are composed away."""
-
-
-SUMS = "sums"
-"""Key of `Network.notes`: the form of sums that was asked for."""
 
 
 def lower(
@@ -96,7 +90,7 @@ def lower(
         maker.weights,
         deployment.steps,
         reader.readout(deployment),
-        {ANN_MACS: reader.ann_macs(), SUMS: str(sums), **maker.notes()},
+        Notes(reader.ann_macs(), str(sums), tuple(pool.reason for pool in maker.pools.values())),
     )
     if max_delay is not None:
         network = schedule(share_sums(network, payload, sums), max_delay)
@@ -241,10 +235,6 @@ class _Maker:
     def _members(self, terms: list[Term]) -> list[Population[FloatNeuron]]:
         names = sorted({term.source for term in terms})
         return [p for p in self.populations if p.name in names]
-
-    def notes(self) -> dict[str, Any]:
-        """What was chosen for pools, for `explain`."""
-        return {FORMS: tuple(pool.row for pool in self.pools.values())} if self.pools else {}
 
 
 def shareable(neuron: FloatNeuron, gain: Array) -> tuple[FloatNeuron, Array]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import nir
 import numpy as np
 
 from snnhw.lowering.relay import relay_model
 from snnhw.network import Array, Conv, FloatNeuron, Kind, Population, Projection
+from snnhw.rationale import Effect, Reason
 
 Populations = Sequence[Population[FloatNeuron]]
 
@@ -25,14 +25,14 @@ class GlobalPool:
 
     Args:
         remainder: what is left of the pool behind it: a Scale (1 / pixels for an average).
-        row: rationale for `explain`.
+        reason: why it is one.
     """
 
     population: Population[FloatNeuron]
     projections: tuple[Projection, ...]
     weights: Mapping[str, Array]
     remainder: nir.Scale
-    row: Mapping[str, Any]
+    reason: Reason
 
     @staticmethod
     def make(name: str, node: nir.NIRNode, members: Populations) -> GlobalPool:
@@ -47,13 +47,14 @@ class GlobalPool:
             tuple(Projection(f"{member.name}->{name}", member.name, name, op) for member in members),
             {op.weight: ones},
             nir.Scale(np.full((channels, 1, 1), share)),
-            {
-                "population": name,
-                "parameter": "pool",
-                "integer": "graded relay",
-                "real": f"{height}x{width} pixels to one, sums up to {largest}",
-                "why": "fewer synapses than the next layer's columns replicated over all pixels",
-            },
+            Reason(
+                population=name,
+                parameter="pool",
+                integer="graded relay",
+                real=f"{height}x{width} pixels to one, sums up to {largest}",
+                kind=Effect.CHOSEN,
+                text="fewer synapses than the next layer's columns replicated over all pixels",
+            ),
         )
 
 

@@ -15,9 +15,7 @@ import numpy as np
 
 from snnhw.lowering.relay import RELAY_WEIGHT, relay_model
 from snnhw.network import Diagonal, FloatNeuron, Inject, Kind, LinearOp, Network, Population, Projection
-
-FORMS = "forms"
-"""Key of `Network.notes`: what was chosen where, rows for `explain`."""
+from snnhw.rationale import Effect, Reason
 
 
 class Sums(StrEnum):
@@ -73,9 +71,9 @@ def share_sums(network: Network[FloatNeuron], payload: int, sums: Sums) -> Netwo
         possible = max(map(len, family)) <= payload
         cheaper = plan.relays_cost < plan.summands_cost
         graded = possible and (sums is Sums.RELAYS or (sums is Sums.CHEAPEST and cheaper))
-        rows.append(_row(plan, order, graded, possible, sums))
+        rows.append(_reason(plan, order, graded, possible, sums))
         relays |= plan.relays if graded else {}
-    notes = {**network.notes, FORMS: (*network.notes.get(FORMS, ()), *rows)} if rows else network.notes
+    notes = replace(network.notes, reasons=(*network.notes.reasons, *rows))
     rebuilt = _rebuilt(network, order, readers, relays) if relays else network
     return replace(rebuilt, notes=notes)
 
@@ -119,20 +117,21 @@ def _plan(network: Network[FloatNeuron], family: list[Members], readers: dict[Me
     return Plan(relays, readers, network[next(iter(family[0]))].size)
 
 
-def _row(plan: Plan, order: Mapping[str, int], graded: bool, possible: bool, sums: Sums) -> dict[str, object]:
+def _reason(plan: Plan, order: Mapping[str, int], graded: bool, possible: bool, sums: Sums) -> Reason:
     longest = max(plan.relays, key=len)
     cost = f"{plan.relays_cost} axons and neurons with graded relays, {plan.summands_cost} with every summand"
     if not possible:
         cost = f"the target has no graded spikes up to {len(longest)}"
     elif sums is not Sums.CHEAPEST:
         cost = "as asked for; " + cost
-    return {
-        "population": max(longest, key=order.__getitem__),
-        "parameter": "sum",
-        "integer": "graded relays" if graded else "a projection per summand",
-        "real": f"sums of up to {len(longest)} spike trains, read {sum(plan.readers.values())} times",
-        "why": cost,
-    }
+    return Reason(
+        population=max(longest, key=order.__getitem__),
+        parameter="sum",
+        integer="graded relays" if graded else "a projection per summand",
+        real=f"sums of up to {len(longest)} spike trains, read {sum(plan.readers.values())} times",
+        kind=Effect.CHOSEN,
+        text=cost,
+    )
 
 
 def _rebuilt(

@@ -14,6 +14,7 @@ from snnhw.mapping.partition import partition
 from snnhw.mapping.resources import limits
 from snnhw.mapping.route import snake
 from snnhw.mapping.types import Mapping
+from snnhw.mapping.verify import verify_mapping
 from snnhw.network import IntNeuron, Network
 
 __all__ = ["check_fit", "place", "utilization"]
@@ -26,7 +27,8 @@ def place(network: Network[IntNeuron], target: Machine) -> Mapping:
     fits there, else it opens the next one. Cores follow each other along a snake over the mesh, chip after chip.
 
     Raises:
-        MappingError: 'does-not-fit', with the population, the resource, needed, limit and the nearest legal change.
+        MappingError: 'does-not-fit', with the population, the resource, needed, limit and the nearest legal change;
+            'invalid-mapping', where a mistake of the mapper itself breaks a rule of placements.
     """
     cut = partition(network, target)
     packed = pack(cut)
@@ -35,7 +37,9 @@ def place(network: Network[IntNeuron], target: Machine) -> Mapping:
     numbers = np.array([part.core for part in packed])
     cores = numbers // len(order) * per_chip + order[numbers % len(order)]
     slices = tuple(replace(part, core=int(core)) for part, core in zip(packed, cores, strict=True))
-    return Mapping(slices, chips=int(numbers.max()) // len(order) + 1)
+    mapping = Mapping(slices, chips=int(numbers.max()) // len(order) + 1)
+    verify_mapping(mapping, target, network)
+    return mapping
 
 
 def utilization(mapping: Mapping, target: Machine) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from snnhw.linear import reach
 from snnhw.network import Array, FloatNeuron, Inject, Kind, Network, Population, Projection, Shape
 from snnhw.quantize.formats import Formats
 from snnhw.quantize.scale import parts
+from snnhw.rationale import Effect, Reason
 from snnhw.semantics import Deployment
 
 PIXEL_MAX = 255
@@ -100,7 +101,7 @@ def move_to_host(
         if projection.pre not in graded:
             projections.append(projection)
             continue
-        name = f"{projection.pre}@{projection.name.partition('->')[2]}"
+        name = f"{projection.pre}@{projection.name.removeprefix(f'{projection.pre}->')}"
         pre, post = network[projection.pre], network[projection.post]
         hosts[name] = HostLayer(specs[pre.name], projection, _largest(network, projection, pre, post))
         fresh.append(Population(name, post.shape, Kind.INPUT, start=pre.start))
@@ -126,24 +127,19 @@ def host_spec(name: str, layer: HostLayer, network: Network[FloatNeuron], scale:
     most = current_max(formats)
     shape = network[projection.post].shape
     half = np.asarray(1 << (HOST_SHIFT - 1), np.int64)
-    host = HostOp(op, fixed, half, HOST_SHIFT, shape, -most, most)
+    host = HostOp(spec.population, op, fixed, half, HOST_SHIFT, shape, -most, most)
     return replace(spec, population=name, host=host)
 
 
-def input_row(spec: InputSpec) -> dict[str, Any]:
-    """Rationale of an input's values."""
+def input_reason(spec: InputSpec) -> Reason:
+    """Range and unit of an input's values."""
     beyond = "refused" if spec.exact else "clipped: the range is that of the calibration data"
-    why = f"unit {spec.scale:.6g}; values beyond are {beyond}"
+    text = f"unit {spec.scale:.6g}; values beyond are {beyond}"
     if spec.host is not None:
-        why += f"; the layer behind is computed by the host, weights of {spec.host.shift} fraction bits"
+        text += f"; the layer behind is computed by the host, weights of {spec.host.shift} fraction bits"
     real = f"{spec.low * spec.scale:.6g} to {spec.high * spec.scale:.6g}"
-    return {
-        "population": spec.population,
-        "parameter": "values",
-        "integer": f"{spec.low} to {spec.high}",
-        "real": real,
-        "why": why,
-    }
+    kind = Effect.EXACT if spec.exact else Effect.ROUNDED
+    return Reason(spec.population, "values", f"{spec.low} to {spec.high}", real, kind, text)
 
 
 def current_max(formats: Formats) -> int:

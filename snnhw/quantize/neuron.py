@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from snnhw.fixed import DECAY_ONE, STATE_MAX
 from snnhw.machine import Machine
 from snnhw.network import Array, Comparison, FloatNeuron, IntLevel, IntNeuron, Kind, Level, Population, Reset
 from snnhw.quantize.formats import Formats
+from snnhw.rationale import Effect, Reason, rounded
 from snnhw.semantics import UNLIMITED
 
 STOCK_DECAY_MAX = 4095
@@ -33,10 +34,17 @@ HARD_RESET = "use --target loihi2, or --hard-reset to reset to zero instead (com
 
 @dataclass(frozen=True)
 class Made:
-    """An integer neuron and the rationale rows of its parameters."""
+    """An integer neuron and the reasons of its parameters."""
 
     neuron: IntNeuron
-    rows: tuple[dict[str, Any], ...]
+    reasons: tuple[Reason, ...]
+
+    def with_note(self, parameter: str, kind: Effect, text: str) -> Made:
+        """The reason of one parameter with another kind and more text."""
+        noted = (
+            replace(r, kind=kind, text=f"{r.text}; {text}") if r.parameter == parameter else r for r in self.reasons
+        )
+        return replace(self, reasons=tuple(noted))
 
 
 def refuse_unsupported(population: Population[FloatNeuron], target: Machine) -> None:
@@ -147,24 +155,28 @@ def make_neuron(
     if formats.stock:
         dv = one_for_all(np.minimum(dv, STOCK_DECAY_MAX))
     grain = _grain(n, even) if formats.stock else 1
-    bias, bias_why = _bias(n, unit, formats, grain, name)
-    rows = [
-        _row(name, "du", _text(du), _text(n.u_keep), f"4096 * (1 - {said(n.u_keep)})"),
-        _row(name, "dv", _text(dv), _text(n.v_keep), f"4096 * (1 - {said(n.v_keep)}); keeps {_kept(dv)} per step"),
-        _row(name, "scale", _text(scale), 1.0, "weight units per real unit"),
-        _row(name, "act_shift", shift, None, "largest shift of the sum at which 24 bit are proven, else the smallest"),
-        _row(name, "bias", _text(bias), _text(n.bias), bias_why),
+    bias, bias_text = _bias(n, unit, formats, grain, name)
+    lost = [rounded(d, DECAY_ONE * (1.0 - np.asarray(keep))) for d, keep in ((du, n.u_keep), (dv, n.v_keep))]
+    kept = f"4096 * (1 - {said(n.v_keep)}); keeps {_kept(dv)} per step"
+    shifted = "largest shift of the sum at which 24 bit are proven, else the smallest"
+    reasons = [
+        Reason(name, "du", _text(du), _text(n.u_keep), lost[0], f"4096 * (1 - {said(n.u_keep)})"),
+        Reason(name, "dv", _text(dv), _text(n.v_keep), lost[1], kept),
+        Reason(name, "scale", _text(scale), 1.0, Effect.CHOSEN, "weight units per real unit"),
+        Reason(name, "act_shift", shift, None, Effect.CHOSEN, shifted),
+        Reason(name, "bias", _text(bias), _text(n.bias), rounded(bias, n.bias * unit), bias_text),
     ]
     if population.kind is Kind.ACCUMULATOR:
         vth: Array = np.asarray(formats.threshold_max, np.int64)
-        start = _levels(n, float(unit.ravel()[0]), name, rows)["v_init"]
+        start = _levels(n, float(unit.ravel()[0]), name, reasons)["v_init"]
         neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift, v_init=start)
-        return Made(neuron, (*rows, _row(name, "vth", int(vth), None, "never reached: the membrane is the result")))
+        never = Reason(name, "vth", int(vth), None, Effect.EXACT, "never reached: the membrane is the result")
+        return Made(neuron, (*reasons, never))
     if exact and not formats.stock and n.max_spikes == 1:
-        vth, comparison, why = _counted(n, scale, shift, formats)
+        vth, comparison, kind, text = _counted(n, scale, shift, formats)
     else:
-        vth, comparison, why = _threshold(n, unit, formats, grain, name)
-    rows.append(_row(name, "vth", _text(vth), _text(n.threshold), why))
+        vth, comparison, kind, text = _threshold(n, unit, formats, grain, name)
+    reasons.append(Reason(name, "vth", _text(vth), _text(n.threshold), kind, text))
     neuron = IntNeuron(
         dv=dv,
         vth=vth,
@@ -175,13 +187,13 @@ def make_neuron(
         reset=n.reset,
         reset_timing=n.reset_timing,
         max_spikes=n.max_spikes if most is None else min(most, n.max_spikes),
-        **_levels(n, float(unit.ravel()[0]), name, rows),
+        **_levels(n, float(unit.ravel()[0]), name, reasons),
     )
-    return Made(neuron, tuple(rows))
+    return Made(neuron, tuple(reasons))
 
 
-def _levels(n: FloatNeuron, unit: float, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """v_reset, v_min and v_init in membrane units, and their rows where they are used."""
+def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason]) -> dict[str, Any]:
+    """v_reset, v_min and v_init in membrane units, and their reasons where they are used."""
     real = {"v_reset": n.v_reset, "v_min": n.v_min, "v_init": n.v_init}
     for key, value in real.items():
         if value is not None and not (np.abs(np.asarray(value)) <= STATE_MAX / unit).all():
@@ -198,7 +210,9 @@ def _levels(n: FloatNeuron, unit: float, name: str, rows: list[dict[str, Any]]) 
         for key, value in real.items()
     }
     used = {"v_reset": n.reset is Reset.V_RESET, "v_min": n.v_min is not None, "v_init": bool(np.any(n.v_init))}
-    rows += [_row(name, key, _text(found[key]), _text(real[key]), f"{key} * scale") for key in used if used[key]]
+    for key in (key for key, needed in used.items() if needed):
+        kind = rounded(found[key], np.asarray(real[key]) * unit)
+        reasons.append(Reason(name, key, _text(found[key]), _text(real[key]), kind, f"{key} * scale"))
     return found
 
 
@@ -215,21 +229,24 @@ def forgets_or_keeps(keep: Level) -> bool:
     return bool(np.isin(keep, (0.0, 1.0)).all())
 
 
-def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str) -> tuple[Array, Comparison, str]:
+def _threshold(
+    n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str
+) -> tuple[Array, Comparison, Effect, str]:
     """Integer thresholds; on a stock LIF, which only knows `>`, the one that is the same as what was trained."""
     step, want, comparison = formats.threshold_step, n.threshold * unit, n.comparison
     vth = np.rint(want / step).astype(np.int64) * step
-    why = f"threshold * scale, off by at most {_worst(vth, want):.3%}"
+    kind, text = rounded(vth, want), f"threshold * scale, off by at most {_worst(vth, want):.3%}"
     if formats.stock:
         comparison = Comparison.GT
         if grain == MEMORYLESS_GRAIN:
             vth = _between(want, n.comparison, grain)
-            why = f"between the two multiples of {grain} that {n.comparison} separates; exact while |v| < 2**18"
+            kind = Effect.EXACT
+            text = f"between the two multiples of {grain} that {n.comparison} separates; exact while |v| < 2**18"
         elif n.comparison is Comparison.GE and grain == step:
-            vth, why = vth - step, why + "; >= becomes > one mantissa lower: exact, v is always a multiple of it"
+            vth, text = vth - step, text + "; >= becomes > one mantissa lower: exact, v is always a multiple of it"
         elif n.comparison is Comparison.GE:
-            vth = np.maximum(vth - step, 0)
-            why += "; >= becomes > one mantissa lower: approximate, a leaking v less than 64 below the threshold fires"
+            vth, kind = np.maximum(vth - step, 0), Effect.APPROXIMATE
+            text += "; >= becomes > one mantissa lower: approximate, a leaking v less than 64 below the threshold fires"
     lowest = 1 if n.max_spikes > 1 else 0  # whole thresholds are counted
     if vth.max() > formats.threshold_max or vth.min() < lowest:
         raise QuantizeError(
@@ -240,15 +257,15 @@ def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where:
             limit=f"{lowest} to {formats.threshold_max}",
             hint="rescale the layer: threshold and weights are too far apart",
         )
-    return vth, comparison, why
+    return vth, comparison, kind, text
 
 
-def _counted(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> tuple[Array, Comparison, str]:
+def _counted(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> tuple[Array, Comparison, Effect, str]:
     """Threshold of a membrane that only ever is a multiple of 2**shift: the last one that does not fire."""
     units = n.threshold * scale
     last = np.floor(units + NEARLY_WHOLE) if n.comparison is Comparison.GT else np.ceil(units - NEARLY_WHOLE) - 1
     vth = np.clip(last, 0, formats.threshold_max >> shift).astype(np.int64) << shift
-    return vth, Comparison.GT, "exact: between the two counts that the threshold separates"
+    return vth, Comparison.GT, Effect.EXACT, "exact: between the two counts that the threshold separates"
 
 
 def _between(want: Array, comparison: Comparison, grain: int) -> Array:
@@ -273,8 +290,8 @@ def _bias(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str)
             continue
         mantissa = np.rint(want / (1 << exponent))
         if np.abs(mantissa).max(initial=0) <= most:
-            why = f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
-            return mantissa.astype(np.int64) << exponent, why
+            text = f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
+            return mantissa.astype(np.int64) << exponent, text
     raise QuantizeError(
         "bias-range",
         "a bias does not fit its format",
@@ -301,10 +318,6 @@ def fits(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> bool:
     unit = scale * (1 << shift)
     bias, threshold = float(np.abs(n.bias * unit).max()), float(np.max(n.threshold * unit))
     return bias <= largest_bias(formats) and threshold <= formats.threshold_max
-
-
-def _row(population: str, parameter: str, integer: Any, real: Any, why: str) -> dict[str, Any]:
-    return {"population": population, "parameter": parameter, "integer": integer, "real": real, "why": why}
 
 
 def said(x: Level) -> str:

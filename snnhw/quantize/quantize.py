@@ -13,12 +13,11 @@ from snnhw.encoding import InputSpec
 from snnhw.evaluate import shows_membrane
 from snnhw.fixed import STATE_MAX
 from snnhw.linear import scale_rows
-from snnhw.lowering.relay import RELAY_WEIGHT
-from snnhw.lowering.sums import FORMS
 from snnhw.machine import Machine
 from snnhw.network import (
     Array,
     Conv,
+    Diagonal,
     FloatNeuron,
     Inject,
     IntNeuron,
@@ -34,7 +33,15 @@ from snnhw.network import (
 from snnhw.quantize.activity import Activity
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of, round_weights
-from snnhw.quantize.inputs import HostLayer, current_max, host_spec, input_row, input_spec, move_to_host, with_payload
+from snnhw.quantize.inputs import (
+    HostLayer,
+    current_max,
+    host_spec,
+    input_reason,
+    input_spec,
+    move_to_host,
+    with_payload,
+)
 from snnhw.quantize.moments import Moments, moments_into
 from snnhw.quantize.neuron import (
     RESIDUE_FREE,
@@ -46,10 +53,11 @@ from snnhw.quantize.neuron import (
     make_neuron,
     refuse_unsupported,
 )
-from snnhw.quantize.resets import reset_rows, without_soft_reset
+from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts, whole_scale
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
+from snnhw.rationale import Effect, Reason, rounded
 from snnhw.semantics import Deployment
 
 NOTHING = 1e-6
@@ -78,7 +86,7 @@ class Quantized:
     network: Network[IntNeuron]
     reference: Network[FloatNeuron]
     inputs: tuple[InputSpec, ...]
-    rationale: tuple[dict[str, Any], ...]
+    rationale: tuple[Reason, ...]
     bounds: tuple[Bound, ...]
 
 
@@ -117,13 +125,9 @@ def quantize(
         host_spec(name, layer, network, work.scales[layer.projection.post], formats) for name, layer in hosts.items()
     )
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
-    forms = (*network.notes.get(FORMS, ()), *reset_rows(network, hardened))
-    rationale = (*(input_row(spec) for spec in inputs), *forms, *work.rationale)
+    forms = (*network.notes.reasons, *reset_reasons(network, hardened))
+    rationale = (*map(input_reason, inputs), *forms, *work.rationale)
     return Quantized(result, network, inputs, rationale, tuple(work.bounds))
-
-
-def _noted(row: dict[str, Any], text: str) -> dict[str, Any]:
-    return {**row, "why": f"{row['why']}; {text}"} if row["parameter"] == "vth" else row
 
 
 def _gathered(keep: Level, steps: int) -> float:
@@ -151,7 +155,7 @@ class _Work:
         self.moments: dict[LinearOp, Moments] = {}
         self.powers: defaultdict[LinearOp, int] = defaultdict(int)
         self.scales: dict[str, Array] = {}
-        self.rationale: list[dict[str, Any]] = []
+        self.rationale: list[Reason] = []
         self.bounds: list[Bound] = []
         self.readout_scale = 1.0
 
@@ -179,9 +183,7 @@ class _Work:
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
         made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale, exact)
-        self.rationale += [
-            {**row, "why": f"{row['why']}; {scale.why}"} if row["parameter"] == "scale" else row for row in made.rows
-        ]
+        self.rationale += made.with_note("scale", scale.kind, scale.text).reasons
         self.bounds.append(limit)
         payload = (0, made.neuron.max_spikes)
         self.populations.append(replace(population, neuron=made.neuron, payload=payload))  # type: ignore[arg-type]
@@ -196,7 +198,7 @@ class _Work:
         return level * (1 << self.formats.act_shifts[-1]) * HEAD_ROOM > STATE_MAX
 
     def _unit_scale(self) -> Scale:
-        return Scale(np.asarray(float(self.formats.step)), "exact: relays and gates count spikes")
+        return Scale(np.asarray(float(self.formats.step)), "exact: relays and gates count spikes", Effect.EXACT)
 
     def _counts(self, population: Population[FloatNeuron]) -> bool:
         """Whether a gate only ever adds whole numbers of spikes, so that its integers are exact."""
@@ -266,7 +268,7 @@ class _Work:
             return projection
         payload = self.placed[projection.pre].payload_scale
         label = op.weight if payload == 1.0 else f"{op.weight}*{payload:g}"
-        if population.kind is Kind.RELAY and op.weight == RELAY_WEIGHT:
+        if population.kind is Kind.RELAY and isinstance(op, Diagonal):  # one weight 1 for all that hand on
             label = f"{label}@{self.formats.step}"
         factor = self._factor(projection, scale)
         if label in self.weights and not np.array_equal(self.factors[label], factor):
@@ -281,7 +283,7 @@ class _Work:
             self.weights |= {label: integers} | {label + part: array for part, array in arrays.items() if part}
             self.factors[label] = factor
             self.rationale.append(
-                self._weights_row(population.name, label, real, integers, arrays[""], self.powers[op])
+                self._weights_reason(population.name, label, real, integers, arrays[""], self.powers[op])
             )
         return replace(projection, op=replace(op, weight=label), weight_exp=self.powers[op])
 
@@ -290,19 +292,20 @@ class _Work:
         payload = self.placed[projection.pre].payload_scale
         return np.asarray(scale.value * payload / (1 << self.powers[projection.op]))
 
-    def _weights_row(
+    def _weights_reason(
         self, population: str, label: str, real: Array, integers: Array, source: Array, power: int
-    ) -> dict[str, Any]:
+    ) -> Reason:
         clipped = int((np.abs(real) > self.formats.largest + 0.5 * self.formats.step).sum())
         how = "round(weight * scale)" if self.activity is None else "weight * scale, rounded so that errors make up"
-        return {
-            "population": population,
-            "parameter": f"weights {label}",
-            "integer": f"{integers.min()} to {integers.max()}",
-            "real": f"{source.min():.6g} to {source.max():.6g}",
-            "why": f"{how}, multiples of {self.formats.step}; {clipped} of {integers.size} clipped"
+        return Reason(
+            population=population,
+            parameter=f"weights {label}",
+            integer=f"{integers.min()} to {integers.max()}",
+            real=f"{source.min():.6g} to {source.max():.6g}",
+            kind=rounded(integers, real),
+            text=f"{how}, multiples of {self.formats.step}; {clipped} of {integers.size} clipped"
             + (f"; in units of 2**{power}: small weights reach the same neurons" if power else ""),
-        }
+        )
 
     def _with_mean_kept(
         self, population: Population[FloatNeuron], into: list[Projection], scale: Scale
@@ -353,8 +356,8 @@ class _Work:
         spiking = population.kind is not Kind.ACCUMULATOR
         forgets = bool(np.all(made.neuron.dv == STOCK_DECAY_MAX))
         if spiking and self.formats.stock and forgets and reached >= RESIDUE_FREE:
-            text = f"approximate: |v| can reach {reached}, of which 1/4096 stays"
-            made = replace(made, rows=tuple(_noted(row, text) for row in made.rows))
+            stays = f"approximate: |v| can reach {reached}, of which 1/4096 stays"
+            made = made.with_note("vth", Effect.APPROXIMATE, stays)
         return made, limit
 
     def _most(self, population: Population[FloatNeuron]) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from snnhw.machine import Machine
 from snnhw.network import FloatNeuron, Kind, Network, Population, Reset, ResetTiming
 from snnhw.quantize.neuron import said
+from snnhw.rationale import Effect, Reason
 
 
 def without_soft_reset(network: Network[FloatNeuron], target: Machine) -> Network[FloatNeuron]:
@@ -26,17 +26,18 @@ def _hard(population: Population[FloatNeuron]) -> Population[FloatNeuron]:
     return replace(population, neuron=neuron)
 
 
-def reset_rows(before: Network[FloatNeuron], after: Network[FloatNeuron]) -> list[dict[str, Any]]:
-    """Rationale of every reset that was changed."""
+def reset_reasons(before: Network[FloatNeuron], after: Network[FloatNeuron]) -> list[Reason]:
+    """The reason of every reset that was changed."""
     lost = "approximate, as asked for: the target cannot subtract; what is above the threshold is lost"
     return [
-        {
-            "population": p.name,
-            "parameter": "reset",
-            "integer": str(after[p.name].model.reset),
-            "real": str(p.model.reset),
-            "why": lost + (f", and v starts at 0 instead of {said(p.model.v_init)}" if np.any(p.model.v_init) else ""),
-        }
+        Reason(
+            population=p.name,
+            parameter="reset",
+            integer=str(after[p.name].model.reset),
+            real=str(p.model.reset),
+            kind=Effect.APPROXIMATE,
+            text=lost + (f", and v starts at 0 instead of {said(p.model.v_init)}" if np.any(p.model.v_init) else ""),
+        )
         for p in before.computed
         if after[p.name].model.reset is not p.model.reset
     ]

@@ -29,6 +29,7 @@ from snnhw.network import (
 )
 from snnhw.quantize.formats import Formats, round_weights
 from snnhw.quantize.moments import Moments
+from snnhw.rationale import Effect
 
 FACTORS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 1.03, 1.06, 1.1, 1.15, 1.2, 1.3, 1.5, 1.75, 2.0)
 """Candidates around the scale at which the largest weight just fits; above 1 outliers are clipped. Ties go to 1."""
@@ -46,11 +47,13 @@ class Scale:
 
     Args:
         value: one number, (C, 1, 1), or the population's shape.
-        why: one line for `explain`.
+        text: one line for `explain`.
+        kind: EXACT where whole numbers of spikes stay whole.
     """
 
     value: Array
-    why: str
+    text: str
+    kind: Effect = Effect.CHOSEN
 
 
 def parts(network: Network[FloatNeuron], op: LinearOp) -> dict[str, Array]:

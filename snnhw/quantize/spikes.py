@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from snnhw.network import Array, FloatNeuron, Network, Population
 from snnhw.quantize.bounds import Bound
 from snnhw.quantize.formats import Formats
 from snnhw.quantize.neuron import Made
+from snnhw.rationale import Effect, Reason
 from snnhw.semantics import UNLIMITED
 
 LOOP_SPIKES = 255
@@ -18,9 +19,6 @@ LOOP_SPIKES = 255
 
 LOOP_MARGIN = 4
 """Limit inside a loop over the most spikes that calibration data reached, rounded up to 2**k - 1."""
-
-
-LOSSLESS = "all that the membrane is proven to reach"
 
 
 def closes_loop(network: Network[Any], name: str) -> bool:
@@ -47,30 +45,31 @@ def most_spikes(
 
 
 def with_proven_limit(made: Made, population: Population[FloatNeuron], limit: Bound, most: int) -> Made:
-    """The neuron with no higher limit than its membrane can reach, and a row that says whether any spike is lost."""
+    """The neuron with no higher limit than its membrane can reach, and the reason: is any spike lost."""
     wanted = population.model.max_spikes
     if made.neuron.max_spikes == wanted < UNLIMITED:
         return made
     chosen = max(1, min(most, limit.spikes))
     lossless = chosen >= min(limit.spikes, wanted)
-    why = (
-        f"{LOSSLESS}: {limit.spikes} thresholds"
+    text = (
+        f"all that the membrane is proven to reach: {limit.spikes} thresholds"
         if lossless
         else f"approximate: at most {most}, more spikes in one step are lost; the membrane may reach {limit.spikes}"
     )
-    row = {
-        "population": population.name,
-        "parameter": "max_spikes",
-        "integer": chosen,
-        "real": "unlimited" if wanted >= UNLIMITED else wanted,
-        "why": why,
-    }
-    return Made(replace(made.neuron, max_spikes=chosen), (*made.rows, row))
+    reason = Reason(
+        population=population.name,
+        parameter="max_spikes",
+        integer=chosen,
+        real="unlimited" if wanted >= UNLIMITED else wanted,
+        kind=Effect.LOSSLESS if lossless else Effect.APPROXIMATE,
+        text=text,
+    )
+    return Made(replace(made.neuron, max_spikes=chosen), (*made.reasons, reason))
 
 
-def require_lossless(network: Network[Any], rationale: Iterable[Mapping[str, Any]], bounds: Iterable[Bound]) -> None:
+def require_lossless(network: Network[Any], rationale: Iterable[Reason], bounds: Iterable[Bound]) -> None:
     """Refuse another T at which a population that was compiled to lose no spike could lose some."""
-    lossless = {row["population"] for row in rationale if row["parameter"] == "max_spikes" and LOSSLESS in row["why"]}
+    lossless = {r.population for r in rationale if r.parameter == "max_spikes" and r.kind is Effect.LOSSLESS}
     for found in bounds:
         if found.population in lossless and found.spikes > network[found.population].model.max_spikes:
             raise DataError(

@@ -27,8 +27,9 @@ from snnhw.network import (
 )
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of
-from snnhw.quantize.inputs import current_max, input_row
+from snnhw.quantize.inputs import current_max, input_reason
 from snnhw.quantize.quantize import Quantized
+from snnhw.rationale import Effect, Reason
 
 OTHERWISE = "use --target loihi2, or train with what the target has"
 
@@ -50,23 +51,23 @@ def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Machi
         QuantizeError: a weight, threshold, bias or neuron rule that the target does not have.
     """
     formats = formats_of(target, None)
-    hosts = {spec.population.partition("@")[0]: spec for spec in source.inputs if spec.host is not None}
+    hosts = {spec.reads: spec for spec in source.inputs if spec.host is not None}
     network = _with_ranges(network, source.inputs)
     populations = tuple(_population(p, source.neurons, hosts, target, formats) for p in network.populations)
     weights: dict[str, Array] = {}
-    rows: list[dict[str, Any]] = [dict(row) for row in source.rationale]
-    projections = tuple(_projection(q, network, hosts, weights, rows, target) for q in network.projections)
+    reasons = [*map(input_reason, source.inputs), *source.rationale]
+    projections = tuple(_projection(q, network, hosts, weights, reasons, target) for q in network.projections)
     factor = 1.0 / (1 << max(n.act_shift for n in source.neurons.values()))
     readout = replace(network.readout, scale=factor / (network.steps if network.readout.kind == "mean" else 1))
     result: Network[IntNeuron] = Network(populations, projections, weights, network.steps, readout)
     verify(result)
     bounds = tuple(bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps) for p in result.computed)
-    return Quantized(result, network, source.inputs, (*(input_row(s) for s in source.inputs), *rows), bounds)
+    return Quantized(result, network, source.inputs, tuple(reasons), bounds)
 
 
 def _with_ranges(network: Network[FloatNeuron], specs: tuple[InputSpec, ...]) -> Network[FloatNeuron]:
     """The reference with the ranges of its inputs; hosted ones enter as they are."""
-    known = {spec.population.partition("@")[0]: spec for spec in specs}
+    known = {spec.reads: spec for spec in specs}
     changed = tuple(
         replace(p, payload=(known[p.name].low, known[p.name].high), payload_scale=known[p.name].scale)
         if p.name in known
@@ -133,7 +134,7 @@ def _projection(
     network: Network[FloatNeuron],
     hosts: Mapping[str, InputSpec],
     weights: dict[str, Array],
-    rows: list[dict[str, Any]],
+    reasons: list[Reason],
     target: Machine,
 ) -> Projection:
     """The projection over integer weights that the target can store, or the host's currents in its place."""
@@ -150,9 +151,8 @@ def _projection(
     if exponent:
         why = f"the weight times 2**{-exponent}, sums times 2**{exponent}: {target.name}'s format, the same sums"
         text = f"{stored.min()} to {stored.max()}"
-        rows.append(
-            _row(projection.post, f"stored weights {op.weight}", text, f"{logical.min()} to {logical.max()}", why)
-        )
+        real = f"{logical.min()} to {logical.max()}"
+        reasons.append(Reason(projection.post, f"stored weights {op.weight}", text, real, Effect.EXACT, why))
     return replace(projection, weight_exp=exponent)
 
 
@@ -184,7 +184,3 @@ def fitted(weights: Array, target: Machine, where: str) -> tuple[Array, int]:
 
 def _refused(what: str, where: str, needed: str, limit: str) -> QuantizeError:
     return QuantizeError("unsupported-neuron", what, where=where, needed=needed, limit=limit, hint=OTHERWISE)
-
-
-def _row(population: str, parameter: str, integer: Any, real: Any, why: str) -> dict[str, Any]:
-    return {"population": population, "parameter": parameter, "integer": integer, "real": real, "why": why}

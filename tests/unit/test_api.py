@@ -18,6 +18,7 @@ from snnhw.errors import DataError, EngineError, LoweringError, SnnhwError, Sour
 from snnhw.evaluate import evaluate
 from snnhw.frontends import load_source
 from snnhw.quantize import activity
+from snnhw.rationale import Effect
 from snnhw.semantics import Deployment
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF, LIF
@@ -317,4 +318,4 @@ def test_a_leaking_tie_on_loihi1_fires_and_is_called_approximate() -> None:
     tied = Flow(lambda m, x: m.n(m.f(x)), f=PerStep(layer), n=LIF(tau=2.0, decay_input=False))
     compiled = snnhw.compile(tied, torch.zeros(5, 1, 6), target="loihi1")
     assert snnhw.run(compiled, np.ones((1, 5, 6), np.float32))["output"].all()
-    assert any(row["parameter"] == "vth" and "approximate" in row["why"] for row in compiled.rationale)
+    assert any(row.parameter == "vth" and row.kind is Effect.APPROXIMATE for row in compiled.rationale)

@@ -23,12 +23,14 @@ from snnhw import artifact as module
 from snnhw import limits
 from snnhw.artifact import Artifact, load, save, to_bytes
 from snnhw.errors import ArtifactError, SnnhwError
+from snnhw.rationale import Effect
 from snnhw.zoo.neurons import IF
 
 COMPILE = """
 import sys, numpy as np, torch
 from torch import nn
 import snnhw
+from snnhw.rationale import Effect
 from snnhw.zoo.neurons import IF
 from snnhw.artifact import to_bytes
 torch.manual_seed(0)
@@ -154,10 +156,10 @@ def test_corrupted_byte_anywhere(path: Path) -> None:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         try:
             assert to_bytes(load(path)) == wanted
-        except ArtifactError as error:
+        except SnnhwError as error:
             codes.append(error.code)
     assert len(codes) > 40
-    assert set(codes) <= {"bad-artifact", "bad-hash"}
+    assert set(codes) <= {"bad-artifact", "bad-hash", "too-big"}  # too-big: a damaged size in the directory of the zip
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
@@ -240,6 +242,31 @@ MISPLACED: list[tuple[Callable[[Slices], Any], str]] = [
 def test_sealed_but_broken_mapping(path: Path, change: Callable[[Slices], Any], text: str) -> None:
     found = refusal(edited(path, lambda manifest, _: change(manifest["mapping"]["slices"]), resealed=True))
     assert found.startswith(f"bad-artifact: the artifact does not fit together: {text}\n  where: model.snnhw: ")
+
+
+OVERFULL: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda m: m["mapping"]["slices"][0]["use"].update(syn_words=1 << 30), "a core is over a limit"),
+    (lambda m: m["mapping"].update(chips=7), "the cores are on other chips than it says"),
+    (lambda m: m["rationale"][0].update(population="ghost"), "a reason of no population"),
+    (lambda m: m["rationale"].append("because"), "a reason of no population"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), OVERFULL)
+def test_sealed_with_what_no_compiler_writes(path: Path, change: Callable[[dict[str, Any]], Any], text: str) -> None:
+    found = refusal(edited(path, lambda manifest, _: change(manifest), resealed=True))
+    assert found.startswith(f"bad-artifact: the artifact does not fit together: {text}\n  where: model.snnhw: ")
+
+
+@pytest.mark.parametrize("kind", ["perhaps", None])
+def test_sealed_with_a_reason_of_no_kind(path: Path, kind: str | None) -> None:
+    text = refusal(edited(path, lambda manifest, _: manifest["rationale"][0].update(kind=kind), resealed=True))
+    assert text.startswith("bad-artifact: not a readable artifact: ValueError: ")
+
+
+def test_reasons_come_back_as_they_were(path: Path, compiled: Artifact) -> None:
+    assert load(path).rationale == compiled.rationale
+    assert {reason.kind for reason in compiled.rationale} == {Effect.EXACT, Effect.ROUNDED, Effect.CHOSEN}
 
 
 NUMBERS: list[tuple[Callable[[dict[str, Any]], Any], str, str, str]] = [

@@ -5,8 +5,6 @@ Units of the reals are weight units: a membrane is v / 64, a threshold vThMant, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec
@@ -30,6 +28,7 @@ from snnhw.network import (
     Shape,
     Sparse,
 )
+from snnhw.rationale import Effect, Figure, Reason
 
 SHIFT = 6
 """Lava's LIF shifts synaptic sums, thresholds and (as netx sets bias_exp) biases by so much."""
@@ -63,7 +62,7 @@ class Builder:
         self.projections: list[Projection] = []
         self.weights: dict[str, Array] = {}
         self.inputs: list[InputSpec] = []
-        self.rows: list[dict[str, Any]] = []
+        self.reasons: list[Reason] = []
         self.flat = False  # neurons in a row: behind a flatten or a matrix, where netx knows no image
 
     @property
@@ -101,6 +100,7 @@ class Builder:
         low, high = sorted(((-MANTISSA - shift) / weight, (MANTISSA - shift) / weight))
         unit = 1 << FRACTION
         host = HostOp(
+            INPUT,
             Diagonal(""),
             {"": np.asarray(weight, np.int64)},
             np.asarray(shift * unit + unit // 2, np.int64),
@@ -111,7 +111,9 @@ class Builder:
         )
         values = int(np.ceil(low * unit)), int(np.floor(high * unit))
         self.inputs.append(InputSpec(name, layer.shape, "direct", 1.0 / unit, *values, host=host))
-        self._row(layer, "input transform", f"{weight} * x + {shift}", "bias mantissas, rounded by the host", "weight")
+        self._reason(
+            layer, "input transform", f"{weight} * x + {shift}", "bias mantissas, rounded by the host", "weight"
+        )
         self.weights[layer.name] = np.asarray(weight, np.int32)
         self._connect(layer, Diagonal(layer.name))
         self._neurons(layer, False, bias=np.asarray(shift), memory=False)
@@ -167,7 +169,7 @@ class Builder:
                 f"{label}/indptr": np.searchsorted(rows, np.arange(layer.size + 1)).astype(np.int32),
             }
             self._connect(layer, Sparse(label), int(steps))
-        self._row(layer, "delay", f"{delay.min()} to {delay.max()}", "steps, a projection for each", "delay")
+        self._reason(layer, "delay", f"{delay.min()} to {delay.max()}", "steps, a projection for each", "delay")
 
     def _image(self, layer: Layer) -> None:
         assert layer.weight is not None
@@ -196,7 +198,7 @@ class Builder:
         self.projections.append(Projection(route, self.last.name, layer.name, op, lag=lag))
         if not isinstance(op, Diagonal | Inject):
             w = self.weights[op.weight]
-            self._row(layer, f"weights {op.weight}", f"{w.min()} to {w.max()}", "as they act in netx", "weight")
+            self._reason(layer, f"weights {op.weight}", f"{w.min()} to {w.max()}", "as they act in netx", "weight")
 
     def _neurons(self, layer: Layer, is_last: bool, bias: Array | None = None, memory: bool = True) -> None:
         """The population of a layer.
@@ -230,14 +232,14 @@ class Builder:
         self.neurons[layer.name] = integers
         kind = Kind.NEURON if spiking else Kind.ACCUMULATOR
         self.populations.append(Population(layer.name, layer.shape, kind, reals))
-        self._neuron_rows(layer, integers, spiking)
+        self._neuron_reasons(layer, integers, spiking)
 
-    def _neuron_rows(self, layer: Layer, n: IntNeuron, spiking: bool) -> None:
+    def _neuron_reasons(self, layer: Layer, n: IntNeuron, spiking: bool) -> None:
         given = layer.neuron is not None
-        self._row(layer, "du", n.du, n.du / DECAY_ONE, "neuron/iDecay" if given else "")
-        self._row(layer, "dv", n.dv, n.dv / DECAY_ONE, "neuron/vDecay" if given else "")
-        self._row(layer, "act_shift", n.act_shift, "Lava's LIF shifts by 6", "")
-        self._row(
+        self._reason(layer, "du", int(n.du), int(n.du) / DECAY_ONE, "neuron/iDecay" if given else "")
+        self._reason(layer, "dv", int(n.dv), int(n.dv) / DECAY_ONE, "neuron/vDecay" if given else "")
+        self._reason(layer, "act_shift", n.act_shift, "Lava's LIF shifts by 6", "")
+        self._reason(
             layer,
             "bias",
             f"{n.bias.min()} to {n.bias.max()}",
@@ -245,7 +247,7 @@ class Builder:
             "bias" if layer.bias is not None else "",
         )
         what = f"neuron/vThMant << 6, v {'>' if n.comparison is Comparison.GT else '>='} vth"
-        self._row(
+        self._reason(
             layer,
             "vth",
             int(n.vth),
@@ -253,11 +255,9 @@ class Builder:
             "neuron" if given else "",
         )
 
-    def _row(self, layer: Layer, parameter: str, integer: Any, real: Any, field: str) -> None:
-        why = f"from the file: {layer.where}/{field}" if field else f"netx's default for {layer.where}"
-        self.rows.append(
-            {"population": layer.name, "parameter": parameter, "integer": integer, "real": real, "why": why}
-        )
+    def _reason(self, layer: Layer, parameter: str, integer: Figure, real: Figure, field: str) -> None:
+        text = f"from the file: {layer.where}/{field}" if field else f"netx's default for {layer.where}"
+        self.reasons.append(Reason(layer.name, parameter, integer, real, Effect.GIVEN, text))
 
 
 def _bias(layer: Layer) -> Array:

@@ -81,7 +81,7 @@ def _source(builder: Builder, net: NetFile, flags: dict[str, Any], semantics: Se
         semantics,
         Deployment(steps, encoding, shape, readout.kind),
         partial(replay, net.layers, semantics.threshold),
-        tuple(builder.rows),
+        tuple(builder.reasons),
         origin | ({"flags": asked} if asked else {}),
     )
 

@@ -78,7 +78,7 @@ def test_ann_macs_of_shared_weights_count_once() -> None:
 
 def test_host_macs_are_border_aware() -> None:
     op = Conv("k", padding=(1, 1))
-    host = HostOp(op, {"k": np.ones((4, 1, 3, 3), np.int64)}, np.zeros(4), 0, (4, 2, 2), 0, 255)
+    host = HostOp("in", op, {"k": np.ones((4, 1, 3, 3), np.int64)}, np.zeros(4), 0, (4, 2, 2), 0, 255)
     spec = InputSpec("x", (1, 2, 2), "direct", host=host)
     assert host_macs(spec) == 4 * 4 * 4
     assert host_macs(replace(spec, host=None)) == 0

@@ -134,7 +134,7 @@ def hosted() -> tuple[Artifact, Artifact]:
     chip = Network((pixels, *rest), (Projection("x-a", "x", "a", op),), {"k": kernel}, 2, readout)
     host = Network((currents, *rest), (Projection("x@a-a", "x@a", "a", Inject()),), {}, 2, readout)
     direct = InputSpec("x", (1, 4, 4), "direct", high=255)
-    layer = HostOp(op, {"k": kernel}, np.zeros((2, 1, 1), np.int64), 0, (2, 4, 4), 0, 1000)
+    layer = HostOp("x", op, {"k": kernel}, np.zeros((2, 1, 1), np.int64), 0, (2, 4, 4), 0, 1000)
     slices = [("a", ((0, 2), (0, 4), (0, 4)), 0)]
     deployment = Deployment(2, "direct", (1, 4, 4), "rate")
     on_chip = replace(mapped(chip, slices), inputs=(direct,), deployment=deployment)

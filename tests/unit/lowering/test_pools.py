@@ -15,9 +15,10 @@ from snnhw.frontends.check import require_equal
 from snnhw.frontends.checkpoint import DEFAULT, import_module
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
-from snnhw.lowering.sums import FORMS, Sums
+from snnhw.lowering.sums import Sums
 from snnhw.machine import load_target
 from snnhw.network import Conv, Dense, Kind, Reset
+from snnhw.rationale import Effect, Reason
 from snnhw.semantics import Deployment
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
@@ -115,16 +116,17 @@ def test_other_pools_are_composed(pool: nn.Module) -> None:
 
 def test_explain_says_why() -> None:
     made = made_for(of_spikes(network(), X), "loihi2", X)
-    assert [row for row in made.made.rationale if row["parameter"] == "pool"] == [
-        {
-            "population": "pool.0",
-            "parameter": "pool",
-            "integer": "graded relay",
-            "real": "5x6 pixels to one, sums up to 30",
-            "why": "fewer synapses than the next layer's columns replicated over all pixels",
-        }
+    assert [row for row in made.made.rationale if row.parameter == "pool"] == [
+        Reason(
+            population="pool.0",
+            parameter="pool",
+            integer="graded relay",
+            real="5x6 pixels to one, sums up to 30",
+            kind=Effect.CHOSEN,
+            text="fewer synapses than the next layer's columns replicated over all pixels",
+        )
     ]
-    assert FORMS in made.made.reference.notes
+    assert set(made.made.reference.notes.reasons) <= set(made.made.rationale)
 
 
 def test_neurons_of_several_spikes_a_step_are_not_pooled_as_if_of_one() -> None:

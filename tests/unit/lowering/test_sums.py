@@ -13,9 +13,10 @@ import snnhw
 from snnhw.errors import LoweringError
 from snnhw.frontends.source import Source
 from snnhw.lowering.lower import lower, lower_for
-from snnhw.lowering.sums import FORMS, Sums
+from snnhw.lowering.sums import Sums
 from snnhw.machine import load_target
 from snnhw.network import FloatNeuron, Kind, Network
+from snnhw.rationale import Effect, Reason
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.modules import conv, random_neuron
@@ -133,7 +134,7 @@ def lowered(source: Source, target: str = "loihi2", sums: str = "cheapest") -> N
 
 
 def rows(network: Network[FloatNeuron]) -> dict[str, Any]:
-    return {row["population"]: row for row in network.notes[FORMS]}
+    return {row.population: row for row in network.notes.reasons}
 
 
 @pytest.mark.parametrize(("count", "graded"), [(2, False), (3, False), (4, True), (5, True)])
@@ -142,13 +143,14 @@ def test_the_cheaper_form_is_chosen(count: int, graded: bool) -> None:
     network = lowered(of_spikes(readers(count), np.zeros((1, 2, 2, 4, 4))))
     assert ("s1.sum" in relays(network)) is graded
     row = rows(network)["s1"]
-    assert row == {
-        "population": "s1",
-        "parameter": "sum",
-        "integer": "graded relays" if graded else "a projection per summand",
-        "real": f"sums of up to 2 spike trains, read {count} times",
-        "why": f"{16 * (count + 3)} axons and neurons with graded relays, {32 * count} with every summand",
-    }
+    assert row == Reason(
+        population="s1",
+        parameter="sum",
+        integer="graded relays" if graded else "a projection per summand",
+        real=f"sums of up to 2 spike trains, read {count} times",
+        kind=Effect.CHOSEN,
+        text=f"{16 * (count + 3)} axons and neurons with graded relays, {32 * count} with every summand",
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_the_cheaper_form_is_chosen(count: int, graded: bool) -> None:
 def test_what_was_asked_for(target: str, sums: str, form: str, why: str) -> None:
     network = lowered(of_spikes(readers(5), np.zeros((1, 2, 2, 4, 4))), target, sums)
     row = rows(network)["s1"]
-    assert (row["integer"], row["why"].startswith(why)) == (form, True)
+    assert (row.integer, row.text.startswith(why)) == (form, True)
     assert bool(relays(network)) is (form == "graded relays")
 
 

@@ -80,9 +80,9 @@ def test_spikes_stay(target: str) -> None:
 
 
 def test_explain_says_the_unit() -> None:
-    rows = [row for row in compiled(0.03, "loihi2").rationale if "2**5" in str(row["why"])]
+    rows = [row for row in compiled(0.03, "loihi2").rationale if "2**5" in row.text]
     assert len(rows) == 1
-    assert rows[0]["why"].endswith("in units of 2**5: small weights reach the same neurons")
+    assert rows[0].text.endswith("in units of 2**5: small weights reach the same neurons")
 
 
 def test_like_weights_share_one_unit() -> None:
@@ -115,4 +115,4 @@ def test_whole_weights_that_leak_go_the_normal_way() -> None:
         net[0][0].weight.copy_(100 * torch.eye(2)[:, :, None, None])  # type: ignore[index]  # pyright: ignore
     deployment = Deployment(STEPS, "spikes", SHAPE, "rate")
     artifact = snnhw.compile(net, target="loihi1", deployment=deployment, calibrate=data())
-    assert not [row for row in artifact.rationale if "whole weights stay exact" in str(row["why"])]
+    assert not [row for row in artifact.rationale if "whole weights stay exact" in row.text]

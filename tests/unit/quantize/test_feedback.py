@@ -88,7 +88,7 @@ def unlimited(**more: Any) -> FloatNeuron:
 
 
 def max_spikes_row(result: Quantized) -> dict[str, Any]:
-    (row,) = (row for row in result.rationale if row["parameter"] == "max_spikes")
+    (row,) = (row for row in result.rationale if row.parameter == "max_spikes")
     return row
 
 
@@ -99,8 +99,8 @@ def test_unlimited_spikes_are_those_that_are_proven_possible(rng: np.random.Gene
     n = result.network["n"]
     assert (n.model.max_spikes, n.payload) == (4, (0, 4))  # 10 = 3 * 3 + 1, then 1 + 10 = 11 = 3 * 3 + 2; bound 3 + 10
     row = max_spikes_row(result)
-    assert (row["integer"], row["real"]) == (4, "unlimited")
-    assert row["why"] == "all that the membrane is proven to reach: 4 thresholds"
+    assert (row.integer, row.real) == (4, "unlimited")
+    assert row.text == "all that the membrane is proven to reach: 4 thresholds"
     x = rng.integers(0, 2, (20, 2, 10))
     x[0] = 1
     want = float_spikes(network, x)["n"]
@@ -114,11 +114,11 @@ def test_a_payload_too_small_for_what_is_possible_is_said(rng: np.random.Generat
     network = layer(np.ones((2, 40)), unlimited(threshold=2.0), steps=2)
     result = quantize(network, parse_target("mine", text), deployment(network), None)
     assert result.network["n"].payload == (0, 3)
-    assert max_spikes_row(result)["why"] == (
+    assert max_spikes_row(result).text == (
         "approximate: at most 3, more spikes in one step are lost; the membrane may reach 37"
     )
     five = replace(network, populations=(network["in"], replace(network["n"], neuron=neuron(2.0, max_spikes=5))))
-    assert max_spikes_row(quantize(five, parse_target("mine", text), deployment(network), None))["real"] == 5
+    assert max_spikes_row(quantize(five, parse_target("mine", text), deployment(network), None)).real == 5
 
 
 def test_spikes_in_a_loop_are_limited_by_what_calibration_saw(rng: np.random.Generator) -> None:
@@ -126,13 +126,13 @@ def test_spikes_in_a_loop_are_limited_by_what_calibration_saw(rng: np.random.Gen
     x = np.ones((4, 5, 4), np.int64)
     assert float_spikes(network, x)["n"].max() == 6
     known = quantized(network, "loihi2", x)
-    assert max_spikes_row(known)["why"] == "all that the membrane is proven to reach: 26 thresholds"  # with 31 back
+    assert max_spikes_row(known).text == "all that the membrane is proven to reach: 26 thresholds"  # with 31 back
     growing = replace(network, weights={**network.weights, "r": np.full((3, 3), 2.0)})
     most = int(float_spikes(growing, x)["n"].max())
     limit = (1 << (4 * most).bit_length()) - 1
     known = quantized(growing, "loihi2", x)
     assert known.network["n"].payload == (0, limit)
-    assert max_spikes_row(known)["why"].startswith(f"approximate: at most {limit}, more spikes in one step are lost;")
+    assert max_spikes_row(known).text.startswith(f"approximate: at most {limit}, more spikes in one step are lost;")
     blind = quantized(growing, "loihi2").network["n"]
     assert blind.model.max_spikes == LOOP_SPIKES
 
@@ -294,8 +294,8 @@ def test_a_hard_reset_in_place_of_a_soft_one_names_the_range_of_starts(rng: np.r
     model = neuron(reset=Reset.SUBTRACT, v_init=np.array([0.0, 0.25, 0.5]))
     network = layer(rng.normal(size=(3, 4)), model)
     result = quantize(network, load_target("loihi1"), deployment(network), None, hard_reset=True)
-    (row,) = (row for row in result.rationale if row["parameter"] == "reset")
-    assert row["why"].endswith("what is above the threshold is lost, and v starts at 0 instead of 0 to 0.5")
+    (row,) = (row for row in result.rationale if row.parameter == "reset")
+    assert row.text.endswith("what is above the threshold is lost, and v starts at 0 instead of 0 to 0.5")
 
 
 def test_a_readout_of_unlimited_spikes_keeps_its_weights_without_calibration(rng: np.random.Generator) -> None:

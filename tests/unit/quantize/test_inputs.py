@@ -42,7 +42,7 @@ def test_host_layer_of_loihi1_is_the_rational_layer_rounded(rng: np.random.Gener
     x = rng.integers(0, 256, (3, 2, 6, 6), np.uint8)
     have = encode(x, result.inputs, 3)[spec.population][:, 0]
     padded = np.pad(x.astype(int), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    scale = next(row["integer"] for row in result.rationale if row["parameter"] == "scale")
+    scale = next(row.integer for row in result.rationale if row.parameter == "scale")
     for n, c, i, j in np.ndindex(have.shape):
         patch = padded[n, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].ravel().tolist()
         integers = spec.host.weights[""][c].ravel().tolist()
@@ -101,7 +101,7 @@ def test_event_counts_and_signs_go_through_the_host_on_loihi1() -> None:
         result = quantized(network, "loihi1", x)
         assert [p.name for p in result.network.inputs] == ["in@n"]
         want = (x @ network.weights["w"].T)[0, :, 0]
-        unit = next(row["integer"] for row in result.rationale if row["parameter"] == "scale")
+        unit = next(row.integer for row in result.rationale if row.parameter == "scale")
         np.testing.assert_allclose(encode(x, result.inputs, 2)["in@n"][0, :, 0] / unit, want, atol=1 / unit)
 
 

@@ -48,7 +48,7 @@ def test_levels_of_every_neuron(rng: np.random.Generator) -> None:
     v_init, v_reset, v_min = np.array([0.0, 0.1, 0.2, 0.3]), np.array([0.0, -0.1, -0.2, 0.1]), -KEEPS - 1
     result = quantized(four(rng, keep=0.9, reset=Reset.V_RESET, v_init=v_init, v_reset=v_reset, v_min=v_min), "loihi2")
     n = result.network["n"].model
-    (scale,) = (row["integer"] for row in result.rationale if row["parameter"] == "scale")
+    (scale,) = (row.integer for row in result.rationale if row.parameter == "scale")
     unit = scale * (1 << n.act_shift)
     for have, want in ((n.v_init, v_init), (n.v_reset, v_reset), (n.v_min, v_min)):
         np.testing.assert_array_equal(have, np.rint(want * unit))
@@ -67,11 +67,11 @@ def test_spikes_are_the_floats_own(rng: np.random.Generator) -> None:
 
 def test_rows_say_the_range(rng: np.random.Generator) -> None:
     result = quantized(four(rng, keep=KEEPS, u_keep=CURRENTS, v_init=KEEPS), "loihi2")
-    rows = {row["parameter"]: row for row in result.rationale if row["population"] == "n"}
-    assert (rows["dv"]["integer"], rows["dv"]["real"]) == ("0 to 4096", "0 to 1")
-    assert rows["dv"]["why"] == "4096 * (1 - 0 to 1); keeps 0.000000 to 1.000000 per step"
-    assert (rows["du"]["integer"], rows["du"]["why"]) == ("1024 to 4096", "4096 * (1 - 0 to 0.75)")
-    assert rows["v_init"]["real"] == "0 to 1"
+    rows = {row.parameter: row for row in result.rationale if row.population == "n"}
+    assert (rows["dv"].integer, rows["dv"].real) == ("0 to 4096", "0 to 1")
+    assert rows["dv"].text == "4096 * (1 - 0 to 1); keeps 0.000000 to 1.000000 per step"
+    assert (rows["du"].integer, rows["du"].text) == ("1024 to 4096", "4096 * (1 - 0 to 0.75)")
+    assert rows["v_init"].real == "0 to 1"
 
 
 def test_the_text_of_a_network_says_the_range(rng: np.random.Generator) -> None:

@@ -136,9 +136,9 @@ def test_same_input_gives_the_same_integers(calibrated: bool) -> None:
 def test_rationale_names_levels_and_inputs(rng: np.random.Generator) -> None:
     model = replace(neuron(), v_min=-1.0, v_init=0.25)
     result = quantized(layer(rng.random((2, 3)), model), "loihi2")
-    rows = {row["parameter"] for row in result.rationale if row["population"] == "n"}
+    rows = {row.parameter for row in result.rationale if row.population == "n"}
     assert rows >= {"v_min", "v_init"}
-    assert [row["parameter"] for row in result.rationale if row["population"] == "in"] == ["values"]
+    assert [row.parameter for row in result.rationale if row.population == "in"] == ["values"]
 
 
 def test_accumulator_without_data_keeps_resolution() -> None:

@@ -11,7 +11,7 @@ from tests.unit.quantize.nets import layer, neuron, quantized
 
 
 def scales(result) -> list[str]:  # type: ignore[no-untyped-def]
-    return [row["why"] for row in result.rationale if row["parameter"] == "scale"]
+    return [row.text for row in result.rationale if row.parameter == "scale"]
 
 
 def test_each_channel_of_loihi2_uses_its_whole_range() -> None:
@@ -49,7 +49,7 @@ def test_an_outlier_is_clipped_where_data_never_read_it(rng: np.random.Generator
     plain, tuned = (quantized(layer(w, neuron()), "loihi2", samples, 3) for samples in (None, x))
     assert np.abs(plain.network.weights["w"][0, 1:]).max() == 2
     assert np.abs(tuned.network.weights["w"][0, 1:]).max() == 3
-    assert "1 of 40 clipped" in next(r["why"] for r in tuned.rationale if r["parameter"] == "weights w")
+    assert "1 of 40 clipped" in next(r.text for r in tuned.rationale if r.parameter == "weights w")
     assert "least error of the current on calibration data" in scales(tuned)[0]
 
 

@@ -35,7 +35,7 @@ def test_recorded_spikes_of_every_layer(target: str) -> None:
         for name, spikes in (("layer0", 6783), ("layer1", 1633), ("layer2", 92)):
             assert found[f"spikes/{name}"].sum() == spikes
             assert np.array_equal(found[f"spikes/{name}"][0], truth[name][1:])
-    assert all(row["why"].startswith(("from the file", "netx's default", "unit")) for row in artifact.rationale)
+    assert all(row.text.startswith(("from the file", "netx's default", "unit")) for row in artifact.rationale)
 
 
 def test_steps_of_the_file_and_float_reference() -> None:
@@ -103,7 +103,7 @@ def test_stored_weights_follow_the_target(tmp_path: Path) -> None:
         for q, logical in zip(network.projections, (odd, wide), strict=True):
             assert isinstance(q.op, Dense)
             assert np.array_equal(network.array(q.op) * 2.0**q.weight_exp, logical)
-        assert any(row["parameter"].startswith("stored weights") for row in artifact.rationale)
+        assert any(row.parameter.startswith("stored weights") for row in artifact.rationale)
 
 
 def test_pool_and_average_as_slayer(tmp_path: Path) -> None:
