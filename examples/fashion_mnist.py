@@ -9,14 +9,17 @@ BASE the four .gz files are first fetched from BASE/<name>.gz into --folder; md5
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
+from snnhw import files
+from snnhw.data import save_arrays
 from snnhw.errors import SnnhwError
 from snnhw.zoo.data import STEMS, first_per_class, load_fashion_mnist
 
@@ -30,9 +33,8 @@ def download(url: str, folder: Path) -> None:
         target = folder / name
         if not target.is_file():
             click.echo(f"fetching {name}", err=True)
-            partial = target.with_name(name + ".part")
-            urllib.request.urlretrieve(f"{url.rstrip('/')}/{name}", partial)
-            os.replace(partial, target)
+            with urllib.request.urlopen(f"{url.rstrip('/')}/{name}") as answer:
+                files.write({target: partial(shutil.copyfileobj, answer)})
 
 
 @click.command(help=__doc__)
@@ -53,10 +55,10 @@ def main(split: str, out: Path, samples: int | None, folder: Path | None, url: s
             x, y = first_per_class(x, y, samples)
             order = np.random.default_rng(SHUFFLE_SEED).permutation(len(y))
             x, y = x[order], y[order]
+        save_arrays(out, {"x": x, "y": y})
     except (SnnhwError, OSError) as error:
         click.echo(str(error), err=True)
         sys.exit(1)
-    np.savez_compressed(out, x=x, y=y)
     click.echo(f"{out}: {len(y)} images of the {split} split", err=True)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping as MappingABC
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from snnhw import files
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, MappingError, SnnhwError
 from snnhw.limits import MAX_SAMPLE, is_file, require_sample, require_small
@@ -113,23 +112,19 @@ class Artifact:
 
 
 def save(artifact: Artifact, path: str | Path) -> None:
-    """Write atomically; the same artifact gives the same bytes."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(to_bytes(artifact))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ArtifactError(
-            "cannot-write", f"the artifact cannot be written: {error.strerror}", where=str(path)
-        ) from None
-    finally:
-        with suppress(OSError):  # a folder that is not there, or not a folder
-            temporary.unlink(missing_ok=True)
+    """Write atomically (`files.write`); the same artifact gives the same bytes."""
+    files.write({Path(path): lambda out: write_zip(artifact, out)})
 
 
 def to_bytes(artifact: Artifact) -> bytes:
     """The zip as bytes."""
+    out = io.BytesIO()
+    write_zip(artifact, out)
+    return out.getvalue()
+
+
+def write_zip(artifact: Artifact, out: IO[bytes]) -> None:
+    """The zip, into an open file."""
     arrays: dict[str, Array] = {}
     content = {
         name: pack(getattr(artifact, name), name, arrays)
@@ -148,17 +143,15 @@ def to_bytes(artifact: Artifact) -> bytes:
         )
     }
     content["target"] = {"name": artifact.target.name, "text": artifact.target.text}
-    files = {f"arrays/{i:05d}.npy": array for i, array in enumerate(arrays.values())}
-    blobs = {name: _npy(array) for name, array in files.items()}
+    entries = {f"arrays/{i:05d}.npy": array for i, array in enumerate(arrays.values())}
+    blobs = {name: _npy(array) for name, array in entries.items()}
     content["arrays"] = dict(zip(arrays, blobs, strict=True))
     manifest = {"schema": SCHEMA, "hash": _hash(content, blobs), **content}
-    out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         archive.writestr(_entry("manifest.json"), json.dumps(manifest, indent=1, sort_keys=True))
         for name, blob in blobs.items():
-            noise = files[name].dtype.kind == "f" and len(blob) >= STORED
+            noise = entries[name].dtype.kind == "f" and len(blob) >= STORED
             archive.writestr(_entry(name), blob, zipfile.ZIP_STORED if noise else zipfile.ZIP_DEFLATED)
-    return out.getvalue()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from snnhw import files
 from snnhw.errors import DataError, SnnhwError
 from snnhw.limits import is_file, require_small
 from snnhw.network import Array
@@ -107,17 +106,8 @@ def _joined(parts: dict[str, Array], where: str) -> Array:
 
 
 def save_arrays(path: str | Path, arrays: dict[str, Any]) -> None:
-    """Write an .npz atomically."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npz")
-    try:
-        np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError("cannot-write", f"the file cannot be written: {error.strerror}", where=str(path)) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    """Write an .npz atomically (`files.write`)."""
+    files.write({Path(path): lambda out: np.savez_compressed(out, **arrays)})
 
 
 def load_recording(path: str | Path) -> dict[str, Array]:

@@ -16,19 +16,20 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from snnhw.artifact import Artifact, save
+from snnhw import files
+from snnhw.artifact import Artifact, write_zip
 from snnhw.encoding import data_hash, encode, real_steps
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
 from snnhw.engines.observe import Predictions
 from snnhw.engines.replayed import check_replay
-from snnhw.errors import DataError, SourceError, TargetError
+from snnhw.errors import SourceError, TargetError
 from snnhw.frontends import load_model
 from snnhw.frontends.check import Check, check_import, require_equal, run_graph
 from snnhw.frontends.checkpoint import DEFAULT
 from snnhw.frontends.graph import validate
 from snnhw.frontends.live_module import load_module
-from snnhw.frontends.nir.file import write_nir
+from snnhw.frontends.nir.file import nir_bytes
 from snnhw.frontends.options import SourceOptions, refuse_unused
 from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import samples_at_once
@@ -267,24 +268,18 @@ class Pipeline:
         """
         made, folder = self.at(stage), Path(folder)
         text, arrays = folder / f"{stage}.txt", folder / f"{stage}.npz"
-        try:
-            folder.mkdir(exist_ok=True)
-            if isinstance(made, Source):
-                arrays = arrays.with_suffix(".nir")
-                text.write_text(_graph_text(made), encoding="utf-8")
-                write_nir(made.nir_graph(), arrays)
-            elif isinstance(made, Artifact):
-                arrays = arrays.with_suffix(".snnhw")
-                text.write_text(_cores_text(made), encoding="utf-8")
-                save(made, arrays)
-            else:
-                network = {"imported": "reference", "quantised": "network"}.get(stage)
-                found: Network[Any] = made if network is None else getattr(made, network)
-                text.write_text(format_network(found), encoding="utf-8")
-                np.savez(arrays, **_arrays(found))  # type: ignore[arg-type]
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DataError("cannot-write", f"the output cannot be written: {reason}", where=str(folder)) from None
+        content: files.Content
+        if isinstance(made, Source):
+            arrays, said, content = arrays.with_suffix(".nir"), _graph_text(made), nir_bytes(made.nir_graph())
+        elif isinstance(made, Artifact):
+            arrays, said = arrays.with_suffix(".snnhw"), _cores_text(made)
+            content = lambda out: write_zip(made, out)  # noqa: E731 - a name for it would be longer
+        else:
+            network = {"imported": "reference", "quantised": "network"}.get(stage)
+            found: Network[Any] = made if network is None else getattr(made, network)
+            said, content = format_network(found), lambda out: np.savez(out, **_arrays(found))  # type: ignore[arg-type]
+        files.make_folder(folder)
+        files.write({text: said, arrays: content})
         return text, arrays
 
 

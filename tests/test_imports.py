@@ -44,6 +44,7 @@ SHARED = {
     "shipped",
     "data",
     "limits",
+    "files",
 }
 SURFACE = {"", "api", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""

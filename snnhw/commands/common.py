@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from snnhw import files
 from snnhw.errors import DataError
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ def emit(content: Any) -> None:
 
 
 def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
-    """Refuse, before any work, outputs that cannot be files or that would replace an input or each other."""
+    """Refuse, before any work, outputs that cannot be written or that would replace an input or each other.
+
+    No other run can write them until the command ends.
+    """
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     for path in (path for path in outputs if path is not None):
         place = os.path.realpath(path)
-        if os.path.isdir(place) or not os.path.isdir(os.path.dirname(place)):
-            what = "the output is a folder" if os.path.isdir(place) else "the output's folder does not exist"
-            raise DataError("cannot-write", what, where=str(path), hint="give the path of a file in an existing folder")
         if place in taken:
             raise DataError(
                 "would-replace",
@@ -89,16 +90,7 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
                 hint="give it another name",
             )
         taken.add(place)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A refusal instead of a traceback where a file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError("cannot-write", f"the output cannot be written: {reason}", where=str(path)) from None
+    click.get_current_context().with_resource(files.claim([path for path in outputs if path is not None]))
 
 
 @contextmanager

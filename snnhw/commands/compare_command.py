@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, writing
+from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs
 from snnhw.commands.source_options import source_options
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def command(
     Example:
       snnhw compare examples/sew_resnet.pt sew.snnhw --data examples/fashion_mnist_500.npz --html report.html
     """
-    from snnhw import api
+    from snnhw import api, files
     from snnhw.artifact import load
     from snnhw.data import load_samples
-    from snnhw.report.html import write_html
-    from snnhw.report.markdown import write_markdown
+    from snnhw.report.html import html as html_of
+    from snnhw.report.markdown import markdown as markdown_of
     from snnhw.report.terminal import show
 
     require_outputs((html, markdown), (source, artifact, data))
@@ -61,10 +61,8 @@ def command(
     said = replace(options, steps=steps)
     with bar("compare") as progress:
         result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
-    for write, path in ((write_html, html), (write_markdown, markdown)):
-        if path is not None:
-            with writing(path):
-                write(result, path)
+    made = ((html_of, html), (markdown_of, markdown))
+    files.write({path: render(result) for render, path in made if path is not None})
     if machine:
         emit(result.to_dict())
         return

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages, writing
+from snnhw import files
+from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages
 from snnhw.commands.source_options import source_options
 from snnhw.rationale import Effect
 from snnhw.stages import STAGES
@@ -61,8 +62,8 @@ def command(
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
       snnhw compile net.nir --target loihi2 --stop-after lowered --dump stages
     """
-    from snnhw.artifact import save
-    from snnhw.frontends.nir.file import write_nir
+    from snnhw.artifact import write_zip
+    from snnhw.frontends.nir.file import nir_bytes
 
     if target is None and stop_after != "imported":
         raise click.UsageError("--target is needed for all stages but the first, imported")
@@ -73,22 +74,23 @@ def command(
     path = output if output is not None else Path(source.with_suffix(".snnhw").name)
     written = (path if stop_after == "mapped" else None, emit_nir)
     require_outputs(written, (source, making["calibrate"], Path(target) if target else None))
-    files: list[str] = []
+    dumped: list[str] = []
     with stages() as stage:
         pipeline = pipeline_of(source, target, making, options, stage)
         for name in STAGES:
             made = pipeline.at(name)
             if dump is not None:
-                files += map(str, pipeline.dump(name, dump))
+                dumped += map(str, pipeline.dump(name, dump))
             if name == stop_after:
                 break
+        contents: dict[Path, files.Content] = {}
         if emit_nir is not None:
-            write_nir(pipeline.imported.nir_graph(), emit_nir)
+            contents[emit_nir] = nir_bytes(pipeline.imported.nir_graph())
         if stop_after == "mapped":
-            with writing(path):
-                save(made, path)
+            contents[path] = lambda out: write_zip(made, out)
+        files.write(contents)
     summary = summarize(made, str(path)) if stop_after == "mapped" else {"stage": stop_after}
-    summary |= {"dump": files} if dump is not None else {}
+    summary |= {"dump": dumped} if dump is not None else {}
     if machine:
         emit(summary)
         return

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import emit, json_option, stages, writing
+from snnhw import files
+from snnhw.commands.common import emit, json_option, stages
 from snnhw.demo import NETWORKS, Outcome, demonstrate
 
 
@@ -34,8 +35,7 @@ def command(target: str, lava_samples: int, output: Path, machine: bool) -> None
     Example:
       snnhw demo --target loihi1
     """
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
+    files.make_folder(output)
     outcomes = []
     for name in NETWORKS:
         with stages() as stage:

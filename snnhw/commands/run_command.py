@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, writing
+from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def command(
     if given.y is not None:
         require_labels(given.y, arrays["counts"][0].size)
     if output is not None:
-        with writing(output):
-            save_arrays(output, arrays)
+        save_arrays(output, arrays)
     summary: dict[str, Any] = {"engine": engine, "samples": len(given.x)}
     if given.y is not None:
         summary["accuracy"] = float((arrays["predictions"] == given.y).mean())

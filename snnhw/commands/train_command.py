@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from snnhw.commands.common import emit, json_option, require_outputs, writing
+from snnhw.commands.common import emit, json_option, require_outputs
 
 SEEDS = 1 << 32
 
@@ -60,10 +60,9 @@ def command(
         raise click.UsageError("--health writes FILE.html or FILE.json")
     chosen = recipe_of(recipe)
     path = output if output is not None else Path(f"{chosen.name}.pt")
-    require_outputs([path, health], [])
+    require_outputs([path, Path(f"{path}.resume"), health], [])
     watch = _watch(health, chosen.name, seed) if health is not None else None
-    with writing(path):
-        content = train(chosen, path, seed=seed, resume=resume, epochs=epochs, health=watch)
+    content = train(chosen, path, seed=seed, resume=resume, epochs=epochs, health=watch)
     summary = {
         "checkpoint": str(path),
         "recipe": chosen.name,
@@ -108,7 +107,7 @@ def _list(machine: bool) -> None:
 
 def _watch(path: Path, recipe: str, seed: int) -> Callable[[list[dict[str, Any]]], None]:
     """Writes the health file anew after every epoch, of the epochs that have it."""
-    from snnhw.report.files import write_atomically
+    from snnhw import files
     from snnhw.report.health import write_health
     from snnhw.zoo.diagnose import Health
 
@@ -118,11 +117,10 @@ def _watch(path: Path, recipe: str, seed: int) -> Callable[[list[dict[str, Any]]
             click.echo(f"{path} is not written: no epoch of this training was run with --health", err=True)
             return
         warnings = Health.of_columns(epochs[-1]).warnings()
-        with writing(path):
-            if path.suffix == ".json":
-                content = {"recipe": recipe, "seed": seed, "epochs": epochs, "warnings": warnings}
-                write_atomically(path, json.dumps(content, indent=2) + "\n")
-            else:
-                write_health(path, f"{recipe}, seed {seed}", epochs, warnings)
+        if path.suffix == ".json":
+            content = {"recipe": recipe, "seed": seed, "epochs": epochs, "warnings": warnings}
+            files.write({path: json.dumps(content, indent=2) + "\n"})
+        else:
+            write_health(path, f"{recipe}, seed {seed}", epochs, warnings)
 
     return watch

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+import io
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from snnhw import files
 from snnhw.artifact import Artifact
 from snnhw.encoding import encode
-from snnhw.errors import ArtifactError
 from snnhw.export.netx_layers import SHIFT, NetLayer, layers_of
 from snnhw.network import Array
 
@@ -20,24 +19,16 @@ def write_net(artifact: Artifact, path: str | Path) -> None:
     """Write it, whole or not at all; the same artifact gives the same bytes.
 
     Raises:
-        ArtifactError: 'netx-cannot' with the population that netx cannot hold, or 'cannot-write'.
+        ArtifactError: 'netx-cannot' with the population that netx cannot hold.
+        DataError: 'cannot-write'.
     """
-    path = Path(path)
-    layers = layers_of(artifact.network, artifact.inputs)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for index, layer in enumerate(layers):
-                _write(file.create_group(f"layer/{index}"), layer)
-            file["simulation/Ts"] = 1
-            file["simulation/tSample"] = artifact.steps
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ArtifactError("cannot-write", f"the .net file cannot be written: {reason}", where=str(path)) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    out = io.BytesIO()  # in memory: the HDF5 library ends the process where a disk is full
+    with h5py.File(out, "w") as file:
+        for index, layer in enumerate(layers_of(artifact.network, artifact.inputs)):
+            _write(file.create_group(f"layer/{index}"), layer)
+        file["simulation/Ts"] = 1
+        file["simulation/tSample"] = artifact.steps
+    files.write({Path(path): out.getvalue()})
 
 
 def _write(group: h5py.Group, layer: NetLayer) -> None:

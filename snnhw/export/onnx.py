@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from snnhw import files
 from snnhw.artifact import Artifact
 from snnhw.engines.onnx.step import step_model
-from snnhw.errors import DataError
 from snnhw.version import __version__
 
 
@@ -31,14 +29,4 @@ def write_onnx(artifact: Artifact, path: str | Path) -> None:
         EngineError: the weights are more than an ONNX file can hold.
         DataError: the file cannot be written.
     """
-    path = Path(path)
-    content = onnx_model(artifact).SerializeToString(deterministic=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError("cannot-write", f"the ONNX file cannot be written: {error.strerror}", where=str(path)) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    files.write({Path(path): onnx_model(artifact).SerializeToString(deterministic=True)})

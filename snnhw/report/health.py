@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from snnhw.report.files import write_atomically
+from snnhw import files
 from snnhw.report.plots import FLOAT, QUANTIZED, drawn
 
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ def health_html(title: str, epochs: Sequence[Row], warnings: Sequence[str]) -> s
 
 def write_health(path: str | Path, title: str, epochs: Sequence[Row], warnings: Sequence[str]) -> None:
     """Write the file in one go."""
-    write_atomically(path, health_html(title, epochs, warnings))
+    files.write({Path(path): health_html(title, epochs, warnings)}, folders=True)
 
 
 def _shown(row: Row) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.report import plots, tables
 from snnhw.report.coremap import core_map
-from snnhw.report.files import write_atomically
 from snnhw.report.numbers import percent, si
 
 
@@ -33,8 +33,8 @@ def html(comparison: Comparison) -> str:
 
 
 def write_html(comparison: Comparison, path: str | Path) -> None:
-    """Write the file in one go."""
-    write_atomically(path, html(comparison))
+    """Write the file in one go (`files.write`)."""
+    files.write({Path(path): html(comparison)}, folders=True)
 
 
 def _pictures(c: Comparison) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.report import tables
-from snnhw.report.files import write_atomically
 from snnhw.report.tables import Table
 
 
@@ -19,8 +19,8 @@ def markdown(comparison: Comparison) -> str:
 
 
 def write_markdown(comparison: Comparison, path: str | Path) -> None:
-    """Write the file in one go."""
-    write_atomically(path, markdown(comparison))
+    """Write the file in one go (`files.write`)."""
+    files.write({Path(path): markdown(comparison)}, folders=True)
 
 
 def _section(table: Table) -> str:

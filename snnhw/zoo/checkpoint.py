@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from snnhw import files
 from snnhw.errors import SnnhwError
 from snnhw.limits import require_small
 from snnhw.zoo.datasets import Split
@@ -53,15 +54,16 @@ def _calibration_samples(data: Split) -> int:
 
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
-    """torch.save (zip format) to a temporary file beside it, then one rename: never half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write it whole or not at all (`files.write`)."""
+    files.write({Path(path): saved(content)}, folders=True)
+
+
+def saved(content: dict[str, Any]) -> bytes:
+    """What torch.save (zip format) makes, in memory: torch raises errors of its own where a disk is full, and names
+    the zip's folder after its file."""
+    out = io.BytesIO()
+    torch.save(content, out)
+    return out.getvalue()
 
 
 def read(path: str | Path) -> dict[str, Any]:

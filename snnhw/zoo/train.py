@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from snnhw import files
 from snnhw.errors import SnnhwError
 from snnhw.zoo import checkpoint
 from snnhw.zoo.conversion import deployable
@@ -58,38 +59,39 @@ def train(
             probe batch under ``health`` (`diagnose.py`); the training itself is the same, bit by bit.
     """
     recipe, out = recipe_of(recipe), Path(out)
-    data = data or dataset_of(recipe.dataset)
-    log = log or _to_stderr
-    torch.manual_seed(seed)
-    model = build(recipe.kind, recipe.config)
-    optimizer = _optimizer(recipe, model)
-    history = _resume(_state_file(out), recipe, seed, model, optimizer) if resume else []
-    done, last = len(history), min(epochs or recipe.epochs, recipe.epochs)
-    _note(log, recipe, _state_file(out), resume, done, last)
-    for epoch in range(done, last):
-        started = time.monotonic()
-        row: dict[str, Any] = {"epoch": epoch + 1, **_epoch(recipe, model, optimizer, data, seed, epoch, progress)}
-        deployed, network = deployable(recipe, model, data)
-        row["test_probe"] = _accuracy(deployed, network, data, PROBE)
-        history.append(row)
-        if health is not None:
-            row["health"] = _health(recipe, model, data, seed)
-        if epoch + 1 == recipe.epochs:
-            row["test_accuracy"] = _accuracy(deployed, network, data, len(data.y_test))
-        if epoch + 1 == recipe.epochs and network is not model:
-            row["unconverted_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
-        content = checkpoint.pack(deployed, network, data, seed, history)
-        checkpoint.write(out, content)
-        checkpoint.write(_state_file(out), _state(recipe, seed, model, optimizer, history))
-        log(f"{recipe.name} {_line(row, recipe.epochs)} {time.monotonic() - started:.0f} s")
-        if health is not None:
+    with files.claim((out, _state_file(out)), folders=True):
+        data = data or dataset_of(recipe.dataset)
+        log = log or _to_stderr
+        torch.manual_seed(seed)
+        model = build(recipe.kind, recipe.config)
+        optimizer = _optimizer(recipe, model)
+        history = _resume(_state_file(out), recipe, seed, model, optimizer) if resume else []
+        done, last = len(history), min(epochs or recipe.epochs, recipe.epochs)
+        _note(log, recipe, _state_file(out), resume, done, last)
+        for epoch in range(done, last):
+            started = time.monotonic()
+            row: dict[str, Any] = {"epoch": epoch + 1, **_epoch(recipe, model, optimizer, data, seed, epoch, progress)}
+            deployed, network = deployable(recipe, model, data)
+            row["test_probe"] = _accuracy(deployed, network, data, PROBE)
+            history.append(row)
+            if health is not None:
+                row["health"] = _health(recipe, model, data, seed)
+            if epoch + 1 == recipe.epochs:
+                row["test_accuracy"] = _accuracy(deployed, network, data, len(data.y_test))
+            if epoch + 1 == recipe.epochs and network is not model:
+                row["unconverted_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
+            content = checkpoint.pack(deployed, network, data, seed, history)
+            state = _state(recipe, seed, model, optimizer, history)
+            files.write({out: checkpoint.saved(content), _state_file(out): checkpoint.saved(state)})
+            log(f"{recipe.name} {_line(row, recipe.epochs)} {time.monotonic() - started:.0f} s")
+            if health is not None:
+                health(history)
+        if health is not None and not range(done, last):
             health(history)
-    if health is not None and not range(done, last):
-        health(history)
-    content = checkpoint.pack(*deployable(recipe, model, data), data, seed, history)
-    if not out.is_file():  # resumed after the last epoch, and the file has gone
-        checkpoint.write(out, content)
-    return content
+        content = checkpoint.pack(*deployable(recipe, model, data), data, seed, history)
+        if not out.is_file():  # resumed after the last epoch, and the file has gone
+            checkpoint.write(out, content)
+        return content
 
 
 def _note(log: Log, recipe: Recipe, state: Path, resume: bool, done: int, last: int) -> None:

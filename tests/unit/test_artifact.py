@@ -296,26 +296,3 @@ def test_sealed_with_numbers_that_compiled_code_would_read(
 def test_sealed_with_an_unknown_readout(path: Path) -> None:
     text = refusal(edited(path, lambda m, _: m["network"]["readout"].update(kind="magic"), resealed=True))
     assert text.startswith("bad-artifact: the artifact does not fit together: its readout is none")
-
-
-@pytest.mark.parametrize("folder", ["missing", "file"])
-def test_folder_that_cannot_be_written(compiled: Artifact, tmp_path: Path, folder: str) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ArtifactError) as caught:
-        save(compiled, tmp_path / folder / "model.snnhw")
-    first, where = str(caught.value).splitlines()
-    assert first.startswith("cannot-write: the artifact cannot be written: ")
-    assert where == f"  where: {tmp_path / folder / 'model.snnhw'}"
-
-
-def test_failed_write_leaves_the_old_file(compiled: Artifact, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = path.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ArtifactError, match="cannot-write: the artifact cannot be written: No space left on device"):
-        save(compiled, path)
-    assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["model.snnhw"]

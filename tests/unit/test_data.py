@@ -133,15 +133,6 @@ def test_a_recording_that_is_none(tmp_path: Path) -> None:
     assert caught.value.code == "bad-data"
 
 
-def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for place in (tmp_path / "missing" / "run.npz", tmp_path / "file" / "run.npz"):
-        with pytest.raises(DataError) as caught:
-            save_arrays(place, {"x": np.zeros(1)})
-        assert str(caught.value).startswith("cannot-write: the file cannot be written: ")
-    assert os.listdir(tmp_path) == ["file"]
-
-
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_arrays(tmp_path / "run.npz", {"x": np.zeros(1)})
     before = (tmp_path / "run.npz").read_bytes()

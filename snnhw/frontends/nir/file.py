@@ -7,9 +7,8 @@ single fields of Semantics, or both; a field that changes the spikes and that no
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import nir
 
+from snnhw import files
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, validate
 from snnhw.frontends.nir.dialects import fitting, translate
@@ -36,19 +36,15 @@ FLAGS = ("steps", "encoding", "readout", "output_node", "dialect", "semantics")
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
-    """Write atomically; `nir.read` takes the file."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    whole = graph if is_whole(graph) else with_shapes(graph)
-    try:
-        nir.write(temporary, whole)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SourceError("cannot-write", f"the file cannot be written: {reason}", where=str(path)) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    """Write atomically (`files.write`); `nir.read` takes the file."""
+    files.write({Path(path): nir_bytes(graph)})
+
+
+def nir_bytes(graph: nir.NIRGraph) -> bytes:
+    """The file's bytes, made in memory: the HDF5 library ends the process where a disk is full."""
+    out = io.BytesIO()
+    nir.write(out, graph if is_whole(graph) else with_shapes(graph))
+    return out.getvalue()
 
 
 def load_nir(path: str | Path, options: SourceOptions | None = None) -> Source:

@@ -229,13 +229,6 @@ def test_currents_pass_the_synaptic_filter_by(tmp_path: Path) -> None:
     assert error.message == "netx's input currents pass the synaptic filter by"
 
 
-def test_cannot_write(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError) as caught:
-        write_net(chain(tmp_path), tmp_path / "no" / "folder.net")
-    assert caught.value.code == "cannot-write"
-    assert caught.value.message.startswith("the .net file cannot be written: ")
-
-
 @pytest.mark.parametrize(
     ("target", "weights", "stored", "exponent"),
     [

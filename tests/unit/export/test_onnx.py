@@ -21,7 +21,6 @@ from snnhw.artifact import Artifact
 from snnhw.data import load_samples
 from snnhw.encoding import encode
 from snnhw.engines.onnx.step import initial_state
-from snnhw.errors import DataError
 from snnhw.export.onnx import onnx_model, write_onnx
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,8 +102,3 @@ def test_the_same_artifact_gives_the_same_bytes(tmp_path: Path) -> None:
         write_onnx(artifact, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
-
-
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot-write: the ONNX file cannot be written: No such file"):
-        write_onnx(compiled("sew_resnet", "loihi2"), tmp_path / "no" / "net.onnx")

@@ -129,18 +129,6 @@ def test_files_appear_whole(tree: Comparison, page: str, tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "report.md"]
 
 
-def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from snnhw.report import files
-
-    def refuse(*_: object) -> None:
-        raise OSError("no")
-
-    monkeypatch.setattr(files.os, "replace", refuse)
-    with pytest.raises(OSError, match="no"):
-        files.write_atomically(tmp_path / "a.txt", "text")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [(0, "J", "0 J"), (1.5e-9, "J", "1.5 nJ"), (23.6e-12, "J", "23.6 pJ"), (0.001, "s", "1 ms"), (2.5e7, "", "25 M")],

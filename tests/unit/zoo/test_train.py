@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from snnhw.errors import SnnhwError
+from snnhw.errors import DataError, SnnhwError
 from snnhw.zoo import checkpoint, datasets
 from snnhw.zoo.encode import augment, encode
 from snnhw.zoo.evaluate import accuracy
@@ -158,12 +158,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "m.pt"
     checkpoint.write(path, {"a": 1})
 
-    def fail(_content: object, name: Path) -> None:
-        name.write_bytes(b"half")
-        raise OSError("disk full")
+    def fail(_file: int) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(DataError, match="cannot-write: the output cannot be written: No space left on device"):
         checkpoint.write(path, {"a": 2})
     assert torch.load(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]

@@ -233,15 +233,6 @@ def test_a_slash_in_a_name_is_refused() -> None:
     assert str(caught.value) == "bad-name: NIR node names cannot hold '/'\n  where: a/b"
 
 
-def test_writing_where_no_file_can_be(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for place in (tmp_path / "missing" / "net.nir", tmp_path / "file" / "net.nir"):
-        with pytest.raises(SourceError, match="the file cannot be written: ") as caught:
-            write_nir(graph(), place)
-        assert caught.value.code == "cannot-write"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
-
-
 @pytest.mark.parametrize(
     ("name", "text"),
     [
