@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from snnhw.errors import SnnhwError, SourceError
-from snnhw.frontends.module import to_nir
+from snnhw.frontends.live.load import import_module as read_module
 from snnhw.frontends.source import Source
 from snnhw.limits import require_sample
 from snnhw.network import Array, Comparison, Reset, ResetTiming
@@ -79,11 +78,8 @@ def _calibration(content: Mapping[str, Any], where: str) -> Array | None:
 
 
 def import_module(module: nn.Module, deployment: Deployment, semantics: Semantics = DEFAULT) -> Source:
-    """A live module that takes (T, N, *input shape); it is copied to float64."""
-    module = copy.deepcopy(module).double().eval()
-    example = torch.zeros(deployment.steps, 1, *deployment.input_shape, dtype=torch.float64)
-    graph, semantics = to_nir(module, example, semantics, deployment)
-    return Source(graph, semantics, deployment, {"module": type(module).__name__}, module)
+    """A live module of snnhw.zoo that takes (T, N, *input shape); it is copied to float64."""
+    return read_module(module, deployment, semantics)
 
 
 def _deployment(content: Mapping[str, Any], where: str) -> Deployment:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import nir
@@ -10,9 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from snnhw.errors import SourceError
-from snnhw.network import Array, Comparison, Reset
-from snnhw.semantics import Semantics
-from snnhw.zoo.neurons import Neuron
+from snnhw.network import Array
 
 Shape = tuple[int, ...]
 
@@ -32,7 +31,7 @@ def _refuse(where: str, what: str, hint: str) -> SourceError:
 
 def conv2d(layer: nn.Conv2d, before: Shape, where: str) -> nir.Conv2d:
     """torch.nn.Conv2d with zero padding."""
-    if layer.padding_mode != "zeros":
+    if getattr(layer, "padding_mode", "zeros") != "zeros":  # the function has none
         raise _refuse(where, f"padding mode {layer.padding_mode!r} is not supported", "use zero padding")
     padding = layer.padding
     if isinstance(padding, str):
@@ -52,8 +51,9 @@ def conv2d(layer: nn.Conv2d, before: Shape, where: str) -> nir.Conv2d:
 
 def conv1d(layer: nn.Conv1d, before: Shape, where: str) -> nir.Conv1d:
     """torch.nn.Conv1d with zero padding."""
-    if layer.padding_mode != "zeros" or layer.padding == "same":
-        what = f"padding mode {layer.padding_mode!r}, padding {layer.padding!r} of Conv1d is not supported"
+    mode = getattr(layer, "padding_mode", "zeros")
+    if mode != "zeros" or layer.padding == "same":
+        what = f"padding mode {mode!r}, padding {layer.padding!r} of Conv1d is not supported"
         raise _refuse(where, what, "use zero padding, in numbers")
     weight = _array(layer.weight)
     stride, dilation = (int(np.ravel(value)[0]) for value in (layer.stride, layer.dilation))
@@ -69,7 +69,7 @@ def conv1d(layer: nn.Conv1d, before: Shape, where: str) -> nir.Conv1d:
 
 
 def _same(layer: nn.Conv2d, where: str) -> tuple[int, int]:
-    spans = [d * (k - 1) for d, k in zip(_pair(layer.dilation), _pair(layer.kernel_size), strict=True)]
+    spans = [d * (k - 1) for d, k in zip(_pair(layer.dilation), layer.weight.shape[2:], strict=True)]
     if any(span % 2 for span in spans):
         raise _refuse(where, "padding='same' with an even kernel is not symmetric", "give the padding as numbers")
     return spans[0] // 2, spans[1] // 2
@@ -90,7 +90,7 @@ def average_pool(layer: nn.AvgPool2d, before: Shape, where: str) -> nir.AvgPool2
         raise _refuse(
             where, "ceil_mode, divisor_override and count_include_pad=False are not in NIR", "use the defaults"
         )
-    stride = _pair(layer.kernel_size if layer.stride is None else layer.stride)
+    stride = _pair(layer.stride or layer.kernel_size)
     return nir.AvgPool2d(
         kernel_size=np.array(_pair(layer.kernel_size)), stride=np.array(stride), padding=np.array(padding)
     )
@@ -116,14 +116,55 @@ def flatten(layer: nn.Flatten, before: Shape, where: str) -> nir.Flatten:
     return nir.Flatten(start_dim=0, end_dim=-1, input_type={"input": np.array(before)})
 
 
-LINEAR_CONVERTERS: dict[type[nn.Module], Callable[..., nir.NIRNode]] = {
-    nn.Conv1d: conv1d,
-    nn.Conv2d: conv2d,
-    nn.Linear: affine,
-    nn.AvgPool2d: average_pool,
-    nn.AdaptiveAvgPool2d: adaptive_pool,
-    nn.Flatten: flatten,
+@dataclass(frozen=True)
+class Layer:
+    """One kind of linear torch layer, and the torch function that does the same, as a NIR node.
+
+    Args:
+        convert: (layer, shape before, its path) -> node; of a function's arguments it gets them by name, as of a layer.
+        function: the function's name; '' for a layer that is none.
+        arguments: of the function, behind its input: name -> default.
+        batch: axes before the features that the function takes; None for any number.
+    """
+
+    convert: Callable[[Any, Shape, str], nir.NIRNode]
+    function: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = 1
+
+
+_CONV = {"weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+_POOL = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "ceil_mode": False,
+    "count_include_pad": True,
+    "divisor_override": None,
 }
+LAYERS: dict[type[nn.Module], Layer] = {
+    nn.Conv1d: Layer(conv1d, "conv1d", _CONV),
+    nn.Conv2d: Layer(conv2d, "conv2d", _CONV),
+    nn.Linear: Layer(affine, "linear", {"weight": None, "bias": None}, batch=None),
+    nn.AvgPool2d: Layer(average_pool, "avg_pool2d", _POOL),
+    nn.AdaptiveAvgPool2d: Layer(adaptive_pool, "adaptive_avg_pool2d", {"output_size": None}),
+    nn.Flatten: Layer(flatten),
+}
+"""Every linear layer that is read, as a layer or as the function that a forward calls: a new one is one entry."""
+
+
+def converted(layer: nn.Module, before: Shape, where: str) -> nir.NIRNode:
+    """A layer, or one that inherits its forward, as a NIR node; raises SourceError for what is none of `LAYERS`."""
+    for kind, entry in LAYERS.items():
+        if isinstance(layer, kind) and type(layer).forward is kind.forward:
+            return entry.convert(layer, before, where)
+    raise SourceError(
+        "unknown-layer",
+        f"layers of type {type(layer).__name__} are not supported",
+        where=where,
+        limit=", ".join(sorted(kind.__name__ for kind in LAYERS)),
+        hint="replace the layer by supported ones",
+    )
 
 
 def fold_batchnorm(node: nir.Conv2d | nir.Affine | nir.Linear, layer: Any, where: str) -> nir.Conv2d | nir.Affine:
@@ -158,23 +199,3 @@ def fold_batchnorm(node: nir.Conv2d | nir.Affine | nir.Linear, layer: Any, where
             bias=bias,
         )
     return nir.Affine(weight=weight, bias=bias)
-
-
-def neuron_node(layer: Neuron, shape: Shape, dt: float) -> nir.IF | nir.LIF:
-    """A neuron of the zoo, parameters for every neuron: IF when nothing leaks, else LIF (tau = dt / (1 - decay))."""
-    rest = layer.v_reset if layer.v_reset is not None else 0.0
-    fixed = {"v_threshold": np.full(shape, layer.v_threshold), "v_reset": np.full(shape, rest)}
-    if layer.decay == 1.0:
-        return nir.IF(r=np.full(shape, layer.gain / dt), **fixed)
-    leak = 1.0 - layer.decay
-    return nir.LIF(
-        tau=np.full(shape, dt / leak), r=np.full(shape, layer.gain / leak), v_leak=np.full(shape, rest), **fixed
-    )
-
-
-def node_semantics(layer: Neuron, default: Semantics) -> dict[str, Any]:
-    """Fields in which a neuron differs from the network's default."""
-    reset = Reset.SUBTRACT if layer.v_reset is None else Reset.ZERO if layer.v_reset == 0 else Reset.V_RESET
-    own = {"threshold": Comparison(layer.comparison), "reset": reset}
-    different: dict[str, Any] = {key: str(value) for key, value in own.items() if getattr(default, key) != value}
-    return different if layer.v_init is None else {**different, "v_init": layer.v_init}

@@ -7,7 +7,7 @@ max over a window of x = sum_k max over the window of [x >= k].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 from torch import nn
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import NEURONS
 
 Shape = tuple[int, ...]
 Add = Callable[[str, nir.NIRNode, list[str], Shape], list[str]]
@@ -91,20 +90,6 @@ def max_pool(name: str, layer: nn.MaxPool2d, sources: list[str], before: Shape, 
         reached = add(f"{name}.level{level}", nir.Threshold(np.full(before, level - 0.5)), sources, before)
         found += window(f"{name}.max{level}", reached)
     return found
-
-
-def require_spikes(name: str, sources: Sequence[str], nodes: dict[str, nir.NIRNode], what: str) -> None:
-    """Gates take spikes (0 or 1) and sums of them; raises SourceError naming what is not."""
-    for source in sources:
-        if not isinstance(nodes[source], NEURONS):
-            raise SourceError(
-                "not-spikes",
-                f"{what} of values that are not spikes is not supported",
-                where=f"{name}: {source}",
-                needed=type(nodes[source]).__name__,
-                limit="spikes of neurons, and sums of them",
-                hint="put the neuron before it, or use average pooling",
-            )
 
 
 def _refused(name: str, needed: str, limit: str, hint: str) -> SourceError:

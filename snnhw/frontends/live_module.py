@@ -14,11 +14,12 @@ from snnhw.errors import SourceError
 from snnhw.frontends.check import Check, check_import, require_equal
 from snnhw.frontends.checkpoint import DEFAULT, import_module
 from snnhw.frontends.graph import readout_of, validate
+from snnhw.frontends.live.load import load_module as load_live
+from snnhw.frontends.live.reader import same_node
+from snnhw.frontends.live.registry import ZOO, frameworks
 from snnhw.frontends.source import Source
 from snnhw.network import Array
-from snnhw.semantics import Deployment, Semantics
-from snnhw.zoo.neurons import Neuron
-from snnhw.zoo.timed import FirstSpike
+from snnhw.semantics import Deployment, Semantics, to_metadata
 
 EXAMPLES = 2
 """Samples of the example on which a module is checked at once; `compile` checks more."""
@@ -53,12 +54,10 @@ def load_module(
     Raises:
         SourceError: what cannot be read, by the layer's path and the operation's name.
     """
-    if any(isinstance(layer, (Neuron, FirstSpike)) for layer in module.modules()):
+    if frameworks(module) == [ZOO]:
         return _of_zoo(module, example, deployment, semantics)
     if example is None:
         raise _needs_example(module, "what its forward takes")
-    from snnhw.frontends.live.load import load_module as load_live
-
     source = load_live(module, example, semantics, steps=steps, deployment=deployment)
     assert source.replay is not None
     validate(source.graph)
@@ -82,8 +81,6 @@ def _shuffled(example: Tensor) -> Tensor:
 
 def _require_constant(graph: nir.NIRGraph, other: nir.NIRGraph) -> None:
     """Two readings give one graph: no number that comes from the input, or from chance, is taken for a weight."""
-    from snnhw.frontends.live.reader import same_node
-
     changed = {
         name for name in graph.nodes if name not in other.nodes or not same_node(graph.nodes[name], other.nodes[name])
     }
@@ -115,13 +112,15 @@ def _check_louder(source: Source, samples: Array, found: Check) -> None:
 
 
 def _of_zoo(module: nn.Module, example: Any, deployment: Deployment | None, semantics: Semantics) -> Source:
-    if deployment is None:
-        if example is None or len(example.shape) < 3:
-            raise _needs_example(module, "(T, N, *input shape)")
-        shape = tuple(int(n) for n in example.shape)
-        deployment = Deployment(shape[0], "spikes", shape[2:], "rate")
-        deployment = replace(deployment, readout=readout_of(import_module(module, deployment, semantics).graph))
-    return import_module(module, deployment, semantics)
+    if deployment is not None:
+        return import_module(module, deployment, semantics)
+    if example is None or len(example.shape) < 3:
+        raise _needs_example(module, "(T, N, *input shape)")
+    shape = tuple(int(n) for n in example.shape)
+    source = import_module(module, Deployment(shape[0], "spikes", shape[2:], "rate"), semantics)
+    deployment = replace(source.deployment, readout=readout_of(source.graph))
+    source.graph.metadata = to_metadata(source.semantics, deployment)
+    return replace(source, deployment=deployment)
 
 
 def _needs_example(module: nn.Module, needed: str) -> SourceError:

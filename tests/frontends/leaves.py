@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 
 import nir
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnhw.frontends.live.adapter import OUT, Adapter, Cell
+from snnhw.frontends.live.adapter import GIVEN, OUT, Adapter, Cell
 from snnhw.frontends.simulate import run
 from snnhw.network import Comparison, Reset, ResetTiming
 from snnhw.semantics import CurrentOrder, Semantics
@@ -64,19 +64,12 @@ def _step_by_step(adapter: Adapter, layer: nn.Module, x: Tensor) -> np.ndarray:
 def nodes_output(adapter: Adapter, layer: nn.Module, x: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, Cell]:
     """What the nodes of the layer give for the same input, and the nodes."""
     cell = adapter.cell(layer, shape, OUT, DT, LEAF)
-    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array(x.shape[2:])})}
-    names = ["input"]
-    for i, node in enumerate(cell.before):
-        nodes[f"before{i}"] = node
-        names.append(f"before{i}")
-    nodes |= {LEAF: cell.node, "output": nir.Output({"output": np.array(shape)})}
-    names += [LEAF, "output"]
-    edges = list(itertools.pairwise(names))
-    if cell.recurrent is not None:
-        nodes["back"] = cell.recurrent
-        edges += [(LEAF, "back"), ("back", LEAF)]
+    ends = {"input": nir.Input({"input": np.array(x.shape[2:])}), "output": nir.Output({"output": np.array(shape)})}
+    nodes = ends | {LEAF + name: part.node for name, part in cell.parts.items()}
+    reads = [(pre, LEAF + name) for name, part in cell.parts.items() for pre, _ in part.reads]
+    edges = [("input" if pre == GIVEN else LEAF + pre, post) for pre, post in reads] + [(LEAF, "output")]
     graph = nir.NIRGraph(nodes, edges, type_check=False)
-    semantics = Semantics(**{**{f: getattr(PLAIN, f) for f in PLAIN.__dataclass_fields__}, **cell.semantics})
+    semantics = replace(PLAIN, **cell.parts[""].semantics)
     return run(graph, semantics, x.double().numpy())["output"], cell
 
 
@@ -85,7 +78,7 @@ def assert_same(adapter: Adapter, layer: nn.Module, x: Tensor, shape: tuple[int,
     want = framework_output(adapter, layer, x)
     have, cell = nodes_output(adapter, layer, x, tuple(want.shape[2:]) if shape is None else shape)
     assert np.abs(want).max() > 0
-    if "threshold" in cell.semantics:
+    if "threshold" in cell.parts[""].semantics:
         assert 0.005 < want.mean() < 20
         assert np.array_equal(want, have), f"{np.count_nonzero(want != have)} of {want.size} differ"
     else:
@@ -95,6 +88,7 @@ def assert_same(adapter: Adapter, layer: nn.Module, x: Tensor, shape: tuple[int,
 
 def node_names(cell: Cell) -> str:
     """Nodes of a cell, as a reader knows them."""
-    nodes = [*cell.before, cell.node]
-    chain = " → ".join(type(node).__name__ for node in nodes)
-    return chain if cell.recurrent is None else f"{chain} ↻ {type(cell.recurrent).__name__}"
+    names = [*sorted(name for name in cell.parts if name.startswith(".in")), ""]
+    chain = " → ".join(type(cell.parts[name].node).__name__ for name in names)
+    back = cell.parts.get(".w_rec")
+    return chain if back is None else f"{chain} ↻ {type(back.node).__name__}"

@@ -286,7 +286,7 @@ def test_a_layer_is_its_node(name: str) -> None:
 
 def test_sum_pool_is_a_node() -> None:
     x = spikes_in((2, 6, 6)).abs()
-    node = ADAPTER.cell(sl.SumPool2d((2, 3)), (2, 3, 2), OUT, DT, "pool").node
+    (node,) = ADAPTER.cell(sl.SumPool2d((2, 3)), (2, 3, 2), OUT, DT, "pool").sent
     assert node.kernel_size.tolist() == node.stride.tolist() == [2, 3]
     want = sl.SumPool2d((2, 3))(x.flatten(0, 1))
     assert np.allclose(simulate.linear(node, x.flatten(0, 1).double(), "pool").numpy(), want.numpy(), atol=1e-5)

@@ -383,9 +383,9 @@ def test_membranes_that_reset_or_feed_back_are_no_output() -> None:
 def test_an_odd_way_back_is_refused() -> None:
     layer = snn.RLeaky(beta=0.9, linear_features=5)
     layer.recurrent = nn.Sequential(nn.Linear(5, 5))
-    with pytest.raises(SourceError, match="recurrent connections by Sequential are not supported") as caught:
+    with pytest.raises(SourceError, match="layers of type Sequential are not supported") as caught:
         ADAPTER.cell(layer, (5,), OUT, DT, "net.3")
-    assert caught.value.code == "unsupported-option"
+    assert caught.value.code == "unknown-layer"
     assert caught.value.where == "net.3.recurrent"
 
 

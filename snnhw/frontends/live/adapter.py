@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhw.errors import SourceError
+from snnhw.frontends.graph import LINEAR
 from snnhw.network import Array, Comparison
 
 Shape = tuple[int, ...]
@@ -53,28 +54,84 @@ class Call:
     handed: bool = False
 
 
+GIVEN = "<"
+"""Among what a part reads: what the leaf is given."""
+
+
 @dataclass(frozen=True)
-class Cell:
-    """NIR nodes of a leaf: y = node(x behind the `before` nodes + recurrent(y of the step before)).
+class Part:
+    """One NIR node of a leaf.
 
     Args:
         node: its parameters have the shape of its neurons. It means what snnhw/semantics.py says, which is for the
             adapter to bring about by the choice of tau, r, w_in, v_leak and of the fields of `semantics`.
+        reads: the parts whose outputs it sums, and by how many steps each is late.
         semantics: fields of `Semantics` (all that matter: reset, threshold, ...); none for a node without state.
-        recurrent: Affine, Linear, Conv2d or Scale from the node's spikes to its own input, or None; its bias acts at
-            every step.
-        before: nodes between the leaf's input and `node`, first to last (a recurrent cell's input weights).
-        late: input of every step but the first, of the neurons' shape (one axis), or None.
-        condition: what must hold for the node to give the leaf's spikes, if that depends on the input; '' if nothing.
-            The import check names it where it does not hold.
     """
 
     node: nir.NIRNode
+    reads: tuple[tuple[str, int], ...] = ((GIVEN, 0),)
     semantics: Mapping[str, Any] = field(default_factory=dict)
-    recurrent: nir.NIRNode | None = None
-    before: tuple[nir.NIRNode, ...] = ()
-    late: Array | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A leaf as NIR nodes.
+
+    Args:
+        parts: by what follows the leaf's name in theirs, e.g. '' and '.w_rec'.
+        ends: the parts whose outputs are summed where the leaf is read.
+        condition: what must hold for the nodes to give the leaf's spikes, if that depends on the input; '' if nothing.
+            The import check names it where it does not hold.
+    """
+
+    parts: Mapping[str, Part]
+    ends: tuple[str, ...] = ("",)
     condition: str = ""
+
+    @property
+    def sent(self) -> list[nir.NIRNode]:
+        """The nodes that are read of it."""
+        return [self.parts[end].node for end in self.ends]
+
+
+def cell_of(
+    node: nir.NIRNode,
+    semantics: Mapping[str, Any] | None = None,
+    recurrent: nir.NIRNode | None = None,
+    before: Sequence[nir.NIRNode] = (),
+    late: tuple[Array, float] | None = None,
+    condition: str = "",
+) -> Cell:
+    """A leaf that is one node: y = node(x behind the `before` nodes + recurrent(y of the step before)).
+
+    Args:
+        semantics: of the node, and of filters before it.
+        recurrent: Affine, Linear, Conv2d or Scale from the node's spikes to its own input, or None; its bias acts at
+            every step.
+        before: nodes between the leaf's input and `node`, first to last (a recurrent cell's input weights).
+        late: input of every step but the first, of the neurons' shape (one axis), and dt; or None. It comes from a
+            gate that is always open, a step late.
+        condition: see `Cell`.
+    """
+    parts: dict[str, Part] = {}
+    last = GIVEN
+    for number, one in enumerate(before):
+        parts[f".in{number}"] = Part(one, ((last, 0),), {} if isinstance(one, LINEAR) else semantics or {})
+        last = f".in{number}"
+    reads = [(last, 0)]
+    if recurrent is not None:
+        reads.append((".w_rec", 0))
+        parts[".w_rec"] = Part(recurrent, (("", 1),))
+    if late is not None:
+        value, dt = late
+        reads.append((".late", 0))
+        parts[".always"] = Part(nir.Affine(np.zeros((1, len(value))), np.ones(1)))
+        parts[".clock"] = Part(nir.Threshold(np.full(1, 0.5)), ((".always", 0),))
+        parts[".hold"] = Part(nir.Delay(np.full(1, dt)), ((".clock", 0),))
+        parts[".late"] = Part(nir.Linear(value[:, None]), ((".hold", 0),))
+    parts[""] = Part(node, tuple(reads), semantics or {})
+    return Cell(parts, condition=condition)
 
 
 class Adapter(Protocol):

@@ -57,7 +57,7 @@ def _flattened(reader: Reader, event: Function, x: Sum, before: Shape, after: Sh
     ranges = ((start, end) for start in range(len(before)) for end in range(start + 1, len(before)))
     for start, end in ranges:
         if (*before[:start], prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
-            node = nir.Flatten({"input": np.array(before)}, start, end)
+            node = nir.Flatten({"input": np.array(before)}, start, -1 if end == len(before) - 1 else end)
             return reader.add(name_of(event), node, x, tuple(after))
     raise unknown_operation(event)
 

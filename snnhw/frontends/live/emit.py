@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import nir
@@ -13,10 +12,9 @@ import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import LINEAR, flow
-from snnhw.frontends.live.adapter import Shape
+from snnhw.frontends.live.adapter import GIVEN, Shape
 from snnhw.frontends.live.fold import Edges, Folded
 from snnhw.frontends.live.values import INPUT, OUTPUT
-from snnhw.network import Array
 from snnhw.semantics import Semantics
 
 Edge = tuple[str, str]
@@ -28,74 +26,58 @@ class Builder:
     def __init__(self, folded: Folded, dt: float) -> None:
         self.folded, self.dt = folded, dt
         self.nodes: dict[str, nir.NIRNode] = {}
+        self.shapes: dict[str, Shape] = {}
         self.edges: dict[Edge, int] = {}
         self.own: dict[str, Mapping[str, Any]] = {}
-        self.entry: dict[str, str] = {}
-        self.clocks: dict[str, str] = {}
+        self.entries: dict[str, list[str]] = {}
+        self.ends: dict[str, list[str]] = {}
         self.conditions: dict[str, str] = {}
 
     def build(self, shape: Shape) -> None:
         """All nodes with their edges and lags."""
-        self._put(INPUT, nir.Input({"input": np.array(shape)}))
+        self._put(INPUT, nir.Input({"input": np.array(shape)}), shape)
         for name in self.folded.nodes:
             self._node(name)
-        last = next(iter(self.folded.ends))[0]
-        out = shape if last == INPUT else self.folded.nodes[last].shape
-        self._put(OUTPUT, nir.Output({"output": np.array(out)}))
+        out = self.shapes[next(iter(self.folded.ends))[0]]
+        self._put(OUTPUT, nir.Output({"output": np.array(out)}), out)
         for name, sources in {**self.folded.edges, OUTPUT: self.folded.ends}.items():
-            self._connect(sources, self.entry.get(name, name))
-            if name in self.clocks:
-                self._connect(sources, self.clocks[name])
+            for entry in self.entries.get(name, [name]):
+                self._connect(sources, entry)
 
-    def _put(self, name: str, node: nir.NIRNode) -> None:
+    def _put(self, name: str, node: nir.NIRNode, shape: Shape) -> None:
         if "/" in name:
             raise SourceError("bad-name", "NIR node names cannot hold '/'", where=name)
-        self.nodes[name] = node
+        self.nodes[name], self.shapes[name] = node, shape
 
     def _node(self, name: str) -> None:
         """A node; of a leaf all that its adapter says."""
         node = self.folded.nodes[name]
-        if node.adapter is None or node.layer is None:
-            self._put(name, node.node)
-            return
-        cell = node.adapter.cell(node.layer, node.shape, self.folded.read[name], self.dt, name)
-        chain = [f"{name}.in{number}" for number in range(len(cell.before))] + [name]
-        for place, part in zip(chain, (*cell.before, cell.node), strict=True):
-            self._put(place, part)
-        self.edges |= dict.fromkeys(pairwise(chain), 0)
-        self.entry[name] = chain[0]
+        cell = node.cell(name, self.folded.read[name], self.dt)
+        for suffix, part in cell.parts.items():
+            self._put(name + suffix, part.node, node.shape)
+            if part.semantics:
+                self.own[name + suffix] = part.semantics
+            for source, lag in part.reads:
+                if source == GIVEN:
+                    self.entries.setdefault(name, []).append(name + suffix)
+                else:
+                    self.edges[name + source, name + suffix] = lag
+        self.shapes[name] = node.shape
+        self.ends[name] = [name + end for end in cell.ends]
         if cell.condition:
             self.conditions[name] = cell.condition
-        if cell.semantics:
-            self.own |= {place: cell.semantics for place in chain if not isinstance(self.nodes[place], LINEAR)}
-        if cell.recurrent is not None:
-            self._put(f"{name}.w_rec", cell.recurrent)
-            self.edges |= {(name, f"{name}.w_rec"): 1, (f"{name}.w_rec", name): 0}
-        if cell.late is not None:
-            self._late(name, cell.late)
-
-    def _late(self, name: str, value: Array) -> None:
-        """Input of every step but the first: a gate that is always open, a step late."""
-        clock = [f"{name}.{part}" for part in ("always", "clock", "hold", "late")]
-        self._put(clock[0], nir.Affine(np.zeros((1, len(value))), np.ones(1)))
-        self._put(clock[1], nir.Threshold(np.full(1, 0.5)))
-        self._put(clock[2], nir.Delay(np.full(1, self.dt)))
-        self._put(clock[3], nir.Linear(value[:, None]))
-        self.edges |= dict.fromkeys(pairwise((*clock, name)), 0)
-        self.clocks[name] = clock[0]
 
     def _connect(self, sources: Edges, post: str) -> None:
         """Edges into a node; x + x, which NIR's edge set cannot say, becomes a Scale."""
         lags = Counter(pre for pre, _ in sources)
-        for (pre, lag), count in sorted(sources.items()):
-            start, late = pre, lag
-            if count > 1 or lags[pre] > 1:
+        for (name, lag), count in sorted(sources.items()):
+            for pre in self.ends.get(name, [name]):
+                if count == 1 and lags[name] == 1:
+                    self.edges[pre, post] = lag
+                    continue
                 start = f"{post}.times{count}.{pre}" + (f".late{lag}" if lag else "")
-                shape = self.nodes[INPUT].input_type["input"] if pre == INPUT else self.folded.nodes[pre].shape
-                self._put(start, nir.Scale(np.full(tuple(shape), float(count))))
-                self.edges[pre, start] = lag
-                late = 0
-            self.edges[start, post] = late
+                self._put(start, nir.Scale(np.full(self.shapes[name], float(count))), self.shapes[name])
+                self.edges |= {(pre, start): lag, (start, post): 0}
 
     def graph(self, metadata: Mapping[str, Any]) -> nir.NIRGraph:
         """With plain edges where a reader finds out by itself which of them feed back, else with Delay nodes."""
@@ -107,9 +89,8 @@ class Builder:
             if lag == 0:
                 edges.append((pre, post))
                 continue
-            shape = self.nodes[INPUT].input_type["input"] if pre == INPUT else self.folded.nodes[pre].shape
             late = f"{post}.after.{pre}"
-            nodes[late] = nir.Delay(np.full(tuple(shape), lag * self.dt))
+            nodes[late] = nir.Delay(np.full(self.shapes[pre], lag * self.dt))
             edges += [(pre, late), (late, post)]
         return nir.NIRGraph(nodes, edges, metadata=dict(metadata), type_check=False)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +31,9 @@ from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Sum,
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.semantics import Deployment, Semantics, to_metadata
+
+Read = tuple[Folded, tuple[Place, str]]
+"""A graph, and where in forward's results its output is, over which axes."""
 
 RULES = {**LAYERS, **AXES}
 FEW = 8
@@ -80,7 +85,7 @@ def load_module(
             "no-neurons",
             "the module has no neurons that are known",
             where=type(module).__name__,
-            limit=", ".join(adapter.name for adapter in ADAPTERS) + ", snnhw.zoo",
+            limit=", ".join(adapter.name for adapter in ADAPTERS),
             hint="snnhw.convert takes ReLU networks; keep neurons in attributes, ModuleList or Sequential",
         )
     _require_known(subject)
@@ -101,6 +106,54 @@ def load_module(
     origin = {"module": type(module).__name__, "framework": ", ".join(frameworks(module))}
     replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, _place_of(folded, place))
     return Source(graph, rules, used, origin, replay=replay, conditions=builder.conditions)
+
+
+SHAPED = 2
+"""Samples and steps at most of a run for shapes alone; with more than one of each no axis is taken for another."""
+
+
+def import_module(module: nn.Module, deployment: Deployment, semantics: Semantics) -> Source:
+    """A module of snnhw.zoo: (T, N, *input shape) to its output at every step, copied to float64.
+
+    It runs without numbers, for shapes alone, so that large networks take no time; with zeros where forward needs
+    numbers.
+
+    Args:
+        semantics: gives dt and the time layout.
+
+    Raises:
+        SourceError: as `load_module`.
+    """
+    subject = Subject(copy.deepcopy(module).double().eval(), ADAPTERS, own=True)
+    _require_known(subject)
+    folded, place = _of_shapes(subject, deployment) or _of_zeros(subject, deployment)
+    if place[0]:
+        raise SourceError(
+            "inputs-outputs", "forward does not return one tensor", where=type(module).__name__, limit="one tensor"
+        )
+    builder = Builder(folded, semantics.dt)
+    builder.build(deployment.input_shape)
+    rules = builder.semantics(semantics)
+    graph = builder.graph(to_metadata(rules, deployment))
+    return Source(graph, rules, deployment, {"module": type(module).__name__}, subject.module)
+
+
+def _of_shapes(subject: Subject, deployment: Deployment) -> Read | None:
+    """None where forward needs numbers."""
+    steps = min(SHAPED, deployment.steps)
+    layout = Layout("TN", steps, deployment.input_shape, steps)
+    nothing = torch.empty(steps, SHAPED, *deployment.input_shape, device="meta")
+    with suppress(*FORWARD_ERRORS):
+        return _first_that_fits(subject.run([nothing], shapes=True), [layout])[0]
+    return None
+
+
+def _of_zeros(subject: Subject, deployment: Deployment) -> Read:
+    zeros = torch.zeros(deployment.steps, SHAPED, *deployment.input_shape)
+    run, error = _tried(subject, [zeros])
+    if run is None:
+        raise _not_taken(subject, zeros, error)
+    return _first_that_fits(run, [Layout("TN", deployment.steps, deployment.input_shape, deployment.steps)])[0]
 
 
 def recorded(
@@ -254,10 +307,6 @@ def _tried(subject: Subject, inputs: list[Tensor]) -> tuple[Run | None, Exceptio
 
 def _keeps_time(subject: Subject) -> bool:
     return any(adapter.keeps_time(layer) for _, layer, adapter in leaves(subject.module, subject.adapters))
-
-
-Read = tuple[Folded, tuple[Place, str]]
-"""A graph, and where in forward's results its output is, over which axes."""
 
 
 def _first_that_fits(run: Run, layouts: list[Layout]) -> tuple[Read, Layout]:

@@ -23,6 +23,7 @@ from snnhw.frontends.live.adapter import (
     Cell,
     Shape,
     array,
+    cell_of,
     class_of,
     given,
     is_class,
@@ -96,7 +97,7 @@ class NorseAdapter:
         if kind in READOUTS:
             node = silent(_equation(layer, kind, shape, where), dt, where)
             before = (_matrix(layer.input_weights, shape, where),) if kind == "LILinearCell" else ()
-            return Cell(node, {"v_init": "v_leak"}, before=before)
+            return cell_of(node, {"v_init": "v_leak"}, before=before)
         reset = _reset(self.name, layer, where)
         v_reset = np.zeros(shape) if reset is Reset.SUBTRACT else array(p.v_reset, shape, where)
         threshold = array(p.v_th, shape, where)
@@ -110,9 +111,9 @@ class NorseAdapter:
             "v_init": "v_reset" if kind in ("IAF", "IAFCell") else "v_leak",
         }
         if kind not in ("LIFRecurrent", "LIFRecurrentCell"):
-            return Cell(node, semantics)
+            return cell_of(node, semantics)
         recurrent = _matrix(layer.recurrent_weights, shape, where)
-        return Cell(node, semantics, recurrent, (_matrix(layer.input_weights, shape, where),))
+        return cell_of(node, semantics, recurrent, (_matrix(layer.input_weights, shape, where),))
 
     def _require_plain(self, layer: Any, where: str) -> None:
         """The step function of the class, and a spike function without chance."""

@@ -13,7 +13,7 @@ from typing import Any
 import nir
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnhw.errors import SourceError
 from snnhw.frontends import convert
@@ -109,11 +109,17 @@ def divided(reader: Reader, event: Function) -> Sum:
     return _scaled(reader, event, left, 1.0 / _numbers(right))
 
 
-def linear(reader: Reader, event: Function) -> Sum:
-    """F.linear: y = W x + b on the last axis."""
-    x = _features_behind(reader, event, None)
-    layer = SimpleNamespace(weight=_constant(reader, event, 1, "weight"), bias=_constant(reader, event, 2, "bias"))
-    return reader.place(event, convert.affine(_as(layer), _before(reader, event, x), where_of(event)), x)
+def layer(reader: Reader, event: Function) -> Sum:
+    """A function of `convert.LAYERS`."""
+    entry = FUNCTIONS[event.name]
+    x = _features_behind(reader, event, entry.batch)
+    found = {
+        name: given(event, place, name, default) for place, (name, default) in enumerate(entry.arguments.items(), 1)
+    }
+    if any(reader.value(argument) is not None for argument in found.values()):
+        raise unknown_operation(event)
+    node = entry.convert(SimpleNamespace(**found), _before(reader, event, x), where_of(event))
+    return reader.place(event, node, x)
 
 
 def matmul(reader: Reader, event: Function) -> Sum:
@@ -126,46 +132,20 @@ def matmul(reader: Reader, event: Function) -> Sum:
     return reader.place(event, convert.affine(_as(layer), _before(reader, event, x), where_of(event)), x)
 
 
-def convolution(reader: Reader, event: Function) -> Sum:
-    """F.conv1d and F.conv2d."""
+def max_pooled(reader: Reader, event: Function) -> Sum:
+    """F.max_pool2d: an OR of spikes."""
     x = _features_behind(reader, event, 1)
-    layer = SimpleNamespace(
-        weight=_constant(reader, event, 1, "weight"),
-        bias=_constant(reader, event, 2, "bias"),
-        stride=given(event, 3, "stride", 1),
-        padding=given(event, 4, "padding", 0),
-        dilation=given(event, 5, "dilation", 1),
-        groups=given(event, 6, "groups", 1),
-        padding_mode="zeros",
-    )
-    layer.kernel_size = tuple(layer.weight.shape[2:])
-    kind = nn.Conv1d if event.name == "conv1d" else nn.Conv2d
-    node = convert.LINEAR_CONVERTERS[kind](_as(layer), _before(reader, event, x), where_of(event))
-    return reader.place(event, node, x)
-
-
-def pool(reader: Reader, event: Function) -> Sum:
-    """F.avg_pool2d, F.max_pool2d (an OR of spikes), F.adaptive_avg_pool2d."""
-    x = _features_behind(reader, event, 1)
-    if event.name == "adaptive_avg_pool2d":
-        size = SimpleNamespace(output_size=given(event, 1, "output_size"))
-        return reader.place(event, convert.adaptive_pool(_as(size), _before(reader, event, x), where_of(event)), x)
-    layer = SimpleNamespace(
+    pool = SimpleNamespace(
         kernel_size=given(event, 1, "kernel_size"),
         stride=given(event, 2, "stride") or None,
         padding=given(event, 3, "padding", 0),
+        dilation=given(event, 4, "dilation", 1),
+        return_indices=given(event, 6, "return_indices", False),
     )
-    if event.name == "avg_pool2d":
-        layer.ceil_mode = given(event, 4, "ceil_mode", False)
-        layer.count_include_pad = given(event, 5, "count_include_pad", True)
-        layer.divisor_override = given(event, 6, "divisor_override")
-        return reader.place(event, convert.average_pool(_as(layer), _before(reader, event, x), where_of(event)), x)
-    layer.dilation = given(event, 4, "dilation", 1)
-    layer.return_indices = given(event, 6, "return_indices", False)
     adding = _Adding(reader, x.axes)
     sources, after = adding.names(x), reader.features(event.result, x.axes)
     reader.require_spikes(where_of(event), x, "the maximum")
-    return adding.value(max_pool(name_of(event), _as(layer), sources, _before(reader, event, x), after, adding.add))
+    return adding.value(max_pool(name_of(event), _as(pool), sources, _before(reader, event, x), after, adding.add))
 
 
 def batch_norm(reader: Reader, event: Function) -> Sum:
@@ -367,15 +347,13 @@ def _as(layer: SimpleNamespace) -> Any:
     return layer
 
 
+FUNCTIONS = {entry.function: entry for entry in convert.LAYERS.values() if entry.function}
+
 LAYERS: dict[str, Rule] = {
-    "linear": linear,
+    **dict.fromkeys(FUNCTIONS, layer),
     "matmul": matmul,
     "mm": matmul,
-    "conv1d": convolution,
-    "conv2d": convolution,
-    "avg_pool2d": pool,
-    "max_pool2d": pool,
-    "adaptive_avg_pool2d": pool,
+    "max_pool2d": max_pooled,
     "batch_norm": batch_norm,
     "dropout": dropout,
     "dropout1d": dropout,

@@ -16,7 +16,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from snnhw.errors import SourceError
-from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Shape
+from snnhw.frontends.graph import NEURONS
+from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Cell, Part, Shape
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, node_name, path_of
 from snnhw.frontends.live.values import (
     INPUT,
@@ -49,6 +50,16 @@ class Node:
     layer: nn.Module | None = None
     adapter: Adapter | None = None
     calls: dict[Step, tuple[Term, ...]] = field(default_factory=dict)
+
+    def cell(self, name: str, read: str = OUT, dt: float = 1.0) -> Cell:
+        """The NIR nodes that it is."""
+        if self.adapter is None or self.layer is None:
+            return Cell({"": Part(self.node)})
+        return self.adapter.cell(self.layer, self.shape, read, dt, name)
+
+    def sent(self, name: str) -> list[Any]:
+        """The NIR nodes that are read of it."""
+        return self.cell(name).sent
 
 
 class Reader:
@@ -131,9 +142,9 @@ class Reader:
 
     def _forget_views(self, written: Tensor) -> None:
         """Other tensors in the memory of one that was changed in place stand for nothing any more."""
-        place = written.untyped_storage().data_ptr()
+        place = written.untyped_storage()._cdata
         for tensor in self._held:
-            if tensor is not written and tensor.untyped_storage().data_ptr() == place:
+            if tensor is not written and tensor.untyped_storage()._cdata == place:
                 self._values[id(tensor)] = Overwritten()
 
     def _leaf(self, event: LeafCall) -> None:
@@ -143,7 +154,7 @@ class Reader:
             raise refused_axes(path, "a layer comes after a sum over time")
         if not call.axes:
             shape = self.features(call.out, x.axes)
-            node = event.adapter.cell(event.layer, shape, OUT, 1.0, path).node
+            (node,) = event.adapter.cell(event.layer, shape, OUT, 1.0, path).sent
             self.give(call.out, self.add(path, node, x, shape))
             return
         if x.axes and x.axes != call.axes:
@@ -211,11 +222,13 @@ class Reader:
         """Gates take spikes (0 or 1) and sums of them."""
         for term in value.terms:
             node = self.nodes.get(term.node)
-            if term.port != OUT or node is None or (node.layer is None and not isinstance(node.node, nir.Threshold)):
+            odd = [sent for sent in node.sent(term.node) if not isinstance(sent, NEURONS)] if node else [nir.Input]
+            if term.port != OUT or odd:
                 raise SourceError(
                     "not-spikes",
                     f"{what} of values that are not spikes is not supported",
                     where=f"{where}: {term.node}",
+                    needed=type(odd[0]).__name__ if node and odd else "Input" if odd else "a membrane",
                     limit="spikes of neurons, and sums of them",
                     hint="put the neuron before it, or use average pooling",
                 )

@@ -59,7 +59,12 @@ Event = Function | LeafCall
 
 def path_of(event: LeafCall) -> str:
     """Name of a leaf's node; a leaf that is the whole module is called after its class."""
-    return node_name(event.path or type(event.layer).__name__.lower())
+    return path_to(event.path, event.layer)
+
+
+def path_to(path: str, layer: nn.Module) -> str:
+    """Name of the node of a leaf at a path."""
+    return node_name(path or type(layer).__name__.lower())
 
 
 def node_name(path: str) -> str:
@@ -89,28 +94,29 @@ class Recorder(TorchFunctionMode):
 
     Args:
         values: write down leaves only, with copies of their values; else functions too.
+        shapes: the input is on torch's `meta` device, which has shapes and no numbers: constants that meet it go there
+            too, for the operation only. What forward does with the numbers of values raises.
     """
 
-    def __init__(self, adapters: Sequence[Adapter], values: bool = False) -> None:
+    def __init__(self, adapters: Sequence[Adapter], values: bool = False, shapes: bool = False) -> None:
         super().__init__()
-        self.adapters, self.values = adapters, values
+        self.adapters, self.values, self.shapes = adapters, values, shapes
         self.events: list[Event] = []
         self._modules: list[tuple[str, nn.Module]] = []
         self._inside_leaf = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if self._inside_leaf:
-            return func(*args, **kwargs)
-        name = _name(func)
-        if name == "__iter__":  # an iterator would hide what it hands out
-            name, args = "unbind", (args[0], 0)
-            result: Any = torch.unbind(*args)
+        kwargs, name = kwargs or {}, _name(func)
+        looped = name == "__iter__" and not self._inside_leaf
+        if looped:  # an iterator would hide what it hands out
+            func, name, args = torch.unbind, "unbind", (args[0], 0)
+        if self.shapes and any(part.is_meta for part in tensors((args, kwargs))):
+            result: Any = func(*_on_meta(args), **_on_meta(kwargs))
+        else:
+            result = func(*args, **kwargs)
+        if not self._inside_leaf:
             self._note(name, args, kwargs, result)
-            return iter(result)
-        result = func(*args, **kwargs)
-        self._note(name, args, kwargs, result)
-        return result
+        return iter(result) if looped else result
 
     def _note(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         path, module = self._modules[-1] if self._modules else ("", None)
@@ -146,7 +152,7 @@ class Recorder(TorchFunctionMode):
             if leaf is not None:
                 self._inside_leaf += 1
                 given = tensors((args, kwargs))
-                silent.append(frozenset(id(t) for t in given if not bool(t.any())))
+                silent.append(frozenset(id(t) for t in given if not t.is_meta and not bool(t.any())))
 
         def after(_layer: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
             if leaf is not None:
@@ -162,6 +168,15 @@ class Recorder(TorchFunctionMode):
     def _copies(self, call: Call) -> dict[str, Tensor]:
         ports = {OUT: call.out, MEMBRANE: call.membrane}
         return {port: value.clone() for port, value in ports.items() if self.values and value is not None}
+
+
+def _on_meta(value: Any) -> Any:
+    """Arguments of a function with their tensors on the meta device."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta else value.to("meta")
+    if isinstance(value, dict):
+        return {key: _on_meta(part) for key, part in value.items()}
+    return type(value)(map(_on_meta, value)) if type(value) in (tuple, list) else value
 
 
 def _name(func: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from snnhw.frontends.live import norse, rockpool, sinabs, snntorch, spikingjelly
+from snnhw.frontends.live import norse, rockpool, sinabs, snntorch, spikingjelly, zoo
 from snnhw.frontends.live.adapter import Adapter
 from snnhw.frontends.live.recorder import leaves
 
@@ -14,7 +14,10 @@ ADAPTERS: tuple[Adapter, ...] = (
     sinabs.ADAPTER,
     norse.ADAPTER,
     rockpool.ADAPTER,
+    zoo.ADAPTER,
 )
+
+ZOO = zoo.ADAPTER.name
 
 
 def frameworks(module: nn.Module) -> list[str]:

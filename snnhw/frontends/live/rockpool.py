@@ -21,6 +21,7 @@ from snnhw.frontends.live.adapter import (
     Cell,
     Shape,
     array,
+    cell_of,
     class_of,
     given,
     is_class,
@@ -71,7 +72,7 @@ class RockpoolAdapter:
             raise refused(layer, self.name, where, f"noise_std is {float(layer.noise_std):g}", "noise_std=0")
         if kind == "ExpSynTorch":
             beta = array((-layer.dt / layer.tau).exp(), shape, where)
-            return Cell(silent(Membrane(beta, beta, np.zeros(shape)), dt, where), {"v_init": 0.0})
+            return cell_of(silent(Membrane(beta, beta, np.zeros(shape)), dt, where), {"v_init": 0.0})
         threshold = positive(array(layer.threshold, shape, where), where)
         equation = self._equation(layer, kind, shape, where)
         node, before = spiking(equation, threshold, np.zeros(shape), dt, where)
@@ -83,7 +84,7 @@ class RockpoolAdapter:
             "v_min": None,
             "v_init": 0.0,
         }
-        return Cell(node, semantics, _recurrent(layer) if kind in SYNAPTIC else None, before)
+        return cell_of(node, semantics, _recurrent(layer) if kind in SYNAPTIC else None, before)
 
     def reset(self, layer: Any) -> None:
         """Rockpool's own reset."""

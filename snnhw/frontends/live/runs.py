@@ -27,27 +27,33 @@ class Run:
 
 @dataclass(frozen=True)
 class Subject:
-    """A user's module with the adapters of its leaves."""
+    """A user's module with the adapters of its leaves.
+
+    Args:
+        own: the module is a copy of ours: nothing in it needs to be as before after a run.
+    """
 
     module: nn.Module
     adapters: Sequence[Adapter]
+    own: bool = False
 
     @property
     def threads(self) -> bool:
         """Whether the module takes and returns its state."""
         return any(adapter.threads(self.module) for adapter in self.adapters)
 
-    def run(self, inputs: Sequence[Tensor], values: bool = False) -> Run:
+    def run(self, inputs: Sequence[Tensor], values: bool = False, shapes: bool = False) -> Run:
         """One run from the start of a sample, one tensor a call; the module is as before afterwards.
 
         Args:
             values: record what leaves sent, and nothing else.
+            shapes: inputs are on the meta device, see `Recorder`.
         """
-        recorder = Recorder(self.adapters, values)
+        recorder = Recorder(self.adapters, values, shapes)
         device, dtype = device_of(self.module)
-        placed = [part.to(device, dtype, copy=True) for part in inputs]
+        placed = [part.to(None if shapes else device, dtype, copy=True) for part in inputs]
         results, state = [], None
-        with untouched(self.module):
+        with torch.no_grad() if self.own else untouched(self.module):
             for _, layer, adapter in leaves(self.module, self.adapters):
                 adapter.reset(layer)
             with recorder.watching(self.module):

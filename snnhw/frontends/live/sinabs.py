@@ -19,6 +19,7 @@ from snnhw.frontends.live.adapter import (
     Cell,
     Shape,
     array,
+    cell_of,
     class_of,
     given,
     is_class,
@@ -64,7 +65,7 @@ class SinabsAdapter:
         """See the module's equation; one step is dt."""
         if is_class(layer, PACKAGE, "SumPool2d"):
             require_own_code(layer, PACKAGE, self.name, where)
-            return Cell(_sum_pool(layer, where))
+            return cell_of(_sum_pool(layer, where))
         kind = class_of(layer, PACKAGE)
         if kind not in (*SPIKING, *READOUTS):
             raise refused(layer, self.name, where, f"{kind} has no form on a core", "IAF, LIF or ExpLeak", SPIKING)
@@ -75,12 +76,12 @@ class SinabsAdapter:
         if kind in READOUTS:
             if layer.min_v_mem is not None:
                 raise refused(layer, self.name, where, "ExpLeak with min_v_mem", "leave min_v_mem None")
-            return Cell(silent(equation, dt, where), {"v_init": 0.0})
+            return cell_of(silent(equation, dt, where), {"v_init": 0.0})
         semantics = _semantics(self.name, layer, where)
         threshold = positive(array(layer.spike_threshold, shape, where), where)
         node, before = spiking(equation, threshold, np.zeros(shape), dt, where)
         if kind not in RECURRENT:
-            return Cell(node, semantics, before=before)
+            return cell_of(node, semantics, before=before)
         if before:
             raise refused(
                 layer,
@@ -90,7 +91,7 @@ class SinabsAdapter:
                 "LIFRecurrent, or no tau_syn",
             )
         recurrent, late = _recurrent(self.name, layer, shape, where)
-        return Cell(node, semantics, recurrent, late=late)
+        return cell_of(node, semantics, recurrent, late=None if late is None else (late, dt))
 
     def reset(self, layer: nn.Module) -> None:
         """No state, as before the first run."""

@@ -15,14 +15,14 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnhw.errors import SourceError
-from snnhw.frontends.convert import LINEAR_CONVERTERS
+from snnhw.frontends.convert import converted
 from snnhw.frontends.live.adapter import (
     MEMBRANE,
     Call,
     Cell,
     Shape,
     array,
+    cell_of,
     class_of,
     comparison_of,
     given,
@@ -82,7 +82,7 @@ class SnnTorchAdapter:
                 )
             if kind in RECURRENT:
                 raise refused(layer, self.name, where, "the membrane of a recurrent layer is read", "read the spikes")
-            return Cell(silent(equation, dt, where), {"v_init": 0.0})
+            return cell_of(silent(equation, dt, where), {"v_init": 0.0})
         semantics = self._semantics(layer, kind, rule, where)
         threshold = array(layer.threshold, shape, where)
         node, before = spiking(equation, threshold, np.zeros(shape), dt, where)
@@ -90,7 +90,7 @@ class SnnTorchAdapter:
         if before and recurrent is not None:
             raise refused(layer, self.name, where, "RSynaptic with beta = 1 and alpha < 1", "beta below 1")
         early = semantics["reset"] is Reset.SUBTRACT and semantics["reset_timing"] is ResetTiming.SAME_STEP
-        return Cell(node, semantics, recurrent, before, condition=TWICE if early else "")
+        return cell_of(node, semantics, recurrent, before, condition=TWICE if early else "")
 
     def _semantics(self, layer: Any, kind: str, rule: str, where: str) -> dict[str, Any]:
         """Threshold and reset of a layer."""
@@ -158,16 +158,8 @@ def _equation(layer: Any, kind: str, shape: Shape, where: str) -> Membrane:
 def _recurrent(layer: Any, shape: Shape, where: str) -> nir.NIRNode:
     """Linear or convolution, or a factor V of its own spike."""
     way = layer.recurrent
-    if type(way) in LINEAR_CONVERTERS:
-        return LINEAR_CONVERTERS[type(way)](way, shape, f"{where}.recurrent")
     if not hasattr(way, "V"):
-        raise SourceError(
-            "unsupported-option",
-            f"recurrent connections by {type(way).__name__} are not supported",
-            where=f"{where}.recurrent",
-            limit="Linear, Conv2d, one weight per neuron",
-            hint="use all_to_all=True or V",
-        )
+        return converted(way, shape, f"{where}.recurrent")
     return nir.Scale(array(way.V, shape, where))
 
 

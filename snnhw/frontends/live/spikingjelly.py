@@ -20,6 +20,7 @@ from snnhw.frontends.live.adapter import (
     Cell,
     Shape,
     array,
+    cell_of,
     class_of,
     comparison_of,
     given,
@@ -73,7 +74,7 @@ class SpikingJellyAdapter:
             "v_min": None,
             "v_init": self._start(node, 0.0 if soft else float(node.v_reset), where),
         }
-        return Cell(nir_node, semantics, before=before)
+        return cell_of(nir_node, semantics, before=before)
 
     def _comparison(self, layer: Any, where: str) -> Comparison:
         """By the surrogate; 0.0.0.0.14 compares by >= in eval mode where it has a jit form, whatever the surrogate."""

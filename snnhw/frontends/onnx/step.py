@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from snnhw.errors import SourceError
-from snnhw.frontends.convert import LINEAR_CONVERTERS
+from snnhw.frontends.convert import converted
 from snnhw.frontends.onnx.constants import Constants
 from snnhw.frontends.onnx.file import DOMAINS, text
 from snnhw.frontends.onnx.forms import Atom, Form, NotLinearError, known, unknown
@@ -191,7 +191,7 @@ def _linear(reader: StepReader, node: Any, forms: list[Form], where: str) -> For
         layer = LAYERS[node.op_type](attributes(node), held, torch.zeros(x.shape), where)
         for part in layer if isinstance(layer, nn.Sequential) else [layer]:
             shape = _trial(part, x.shape)
-            x = reader.place(LINEAR_CONVERTERS[type(part)](part, x.shape[1:], where), x, where, shape)
+            x = reader.place(converted(part, x.shape[1:], where), x, where, shape)
     except (RuntimeError, TypeError, IndexError, AttributeError) as error:  # sizes that do not fit
         raise SourceError("bad-shape", f"the ONNX node does not take its input: {error}", where=where) from None
     return x

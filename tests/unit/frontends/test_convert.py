@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.check import check_import
-from snnhw.frontends.convert import LINEAR_CONVERTERS, affine, conv2d, fold_batchnorm, neuron_node
+from snnhw.frontends.convert import affine, conv2d, converted, fold_batchnorm
 from snnhw.frontends.dynamics import neuron_model
+from snnhw.frontends.live import zoo
+from snnhw.frontends.live.adapter import OUT
 from snnhw.frontends.simulate import linear
 from snnhw.semantics import Semantics
 from snnhw.zoo.containers import PerStep
@@ -67,7 +70,7 @@ def test_folding_uses_the_running_variance_and_eps() -> None:
 @pytest.mark.parametrize("layer", [nn.AvgPool2d(3, 2, 1), nn.AvgPool2d((2, 3)), nn.AdaptiveAvgPool2d((2, None))])
 def test_pools_give_what_torch_gives(layer: nn.Module) -> None:
     shape = (2, 6, 6)
-    node = LINEAR_CONVERTERS[type(layer)](layer, shape, "pool")
+    node = converted(layer, shape, "pool")
     x = torch.randn(3, *shape, dtype=torch.float64)
     torch.testing.assert_close(linear(node, x, "pool"), layer(x), rtol=1e-14, atol=1e-14)
 
@@ -118,7 +121,7 @@ REFUSED: list[tuple[nn.Module, tuple[int, ...], str, str]] = [
 @pytest.mark.parametrize(("layer", "shape", "message", "hint"), REFUSED)
 def test_options_that_nir_lacks(layer: nn.Module, shape: tuple[int, ...], message: str, hint: str) -> None:
     with pytest.raises(SourceError) as caught:
-        LINEAR_CONVERTERS[type(layer)](layer, shape, "body.0")
+        converted(layer, shape, "body.0")
     assert str(caught.value) == f"unsupported-option: {message}\n  where: body.0\n  hint: {hint}"
 
 
@@ -147,19 +150,24 @@ def test_a_plif_reads_its_logit() -> None:
     """1 / tau = sigmoid(w): w = 0 is tau = 2, decay 0.5, gain 0.5."""
     layer = PLIF(init_tau=2.0)
     assert float(layer.w.detach()) == 0.0
-    neuron, gain = neuron_model(neuron_node(layer, (3,), 1e-4), _semantics("zero"))
+    neuron, gain = neuron_model(node_of(layer), _semantics("zero"))
     assert (neuron.v_keep, float(gain)) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.2, 0.25, 0.3, 0.9, 0.999])
 def test_decays_survive_the_way_through_tau(decay: float) -> None:
-    neuron, gain = neuron_model(neuron_node(IterativeLIF(decay=decay), (3,), 1e-4), _semantics("zero"))
+    neuron, gain = neuron_model(node_of(IterativeLIF(decay=decay)), _semantics("zero"))
     assert (neuron.v_keep, float(gain)) == (decay, 1.0)
 
 
 def test_v_reset_shifts_out() -> None:
-    neuron, _ = neuron_model(neuron_node(IF(v_threshold=1.0, v_reset=-0.5), (3,), 1e-4), _semantics("v_reset"))
+    neuron, _ = neuron_model(node_of(IF(v_threshold=1.0, v_reset=-0.5)), _semantics("v_reset"))
     assert (float(neuron.threshold), neuron.v_reset, neuron.v_init) == (1.5, 0.0, 0.0)
+
+
+def node_of(layer: nn.Module) -> nir.NIRNode:
+    (node,) = zoo.ADAPTER.cell(layer, (3,), OUT, 1e-4, "n").sent
+    return node
 
 
 def _semantics(reset: str) -> Semantics:

@@ -1,8 +1,9 @@
-"""torch.fx to NIR: the same spikes, every edge, and names a user recognises."""
+"""A module of the zoo to NIR: the same spikes, every edge, and names a user recognises."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import nir
 import numpy as np
@@ -141,6 +142,55 @@ def test_an_unused_default_argument_is_no_input() -> None:
             return spikes
 
     assert_same_spikes(imported(Optional()))
+
+
+class Halved(nn.Linear):
+    """A layer of one's own: what its forward does is read."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 0.5
+
+
+class Mine(IF):
+    """Parameters of one's own are read; a method would not be."""
+
+    def __init__(self) -> None:
+        super().__init__(v_threshold=0.75, v_reset=None)
+
+
+def shared(m: Any, x: Tensor) -> Any:
+    y = m.c(x)
+    return m.n(m.b(y) + y)
+
+
+def changed(m: Any, x: Tensor) -> Any:
+    y = m.n(m.c(x))
+    nn.Identity()(y).add_(x)
+    return m.n2(m.c2(y))
+
+
+FREE: dict[str, tuple[nn.Module, str]] = {
+    "a linear layer of one's own": (Flow(lambda m, x: m.n(m.h(x)), h=PerStep(nn.Flatten(), Halved(50, 8)), n=IF()), ""),
+    "a neuron with parameters of its own": (Flow(lambda m, x: m.n(x), n=Mine()), ""),
+    "BatchNorm that is not folded": (Flow(shared, c=conv(), b=PerStep(settled(nn.BatchNorm2d(2))), n=IF()), ""),
+    "numbers": (Flow(lambda m, x: m.n(2 * m.c(x) + 1), c=conv(), n=IF()), ""),
+    "a linear layer twice": (Flow(lambda m, x: m.n2(m.c(m.n(m.c(x)))), c=conv(), n=IF(), n2=IF()), ""),
+    "a tensor changed in place": (Flow(changed, c=conv(), c2=conv(), n=IF(), n2=IF()), ""),
+    "a keyword": (Flow(lambda m, x: m.n(x=m.c(x)), c=conv(), n=IF()), ""),
+    "a loop over the steps": (Flow(lambda m, x: m.n(torch.stack([m.c[0](now) for now in x])), c=conv(), n=IF()), ""),
+    "the mean over time": (Flow(lambda m, x: m.n(m.c(x)).mean(0), c=conv(), n=IF()), ""),
+    "a neuron alone": (IF(), "if"),
+    "a neuron called output": (Flow(lambda m, x: m.output(x), output=IF()), "output_"),
+    "numbers that forward makes": (Flow(lambda m, x: m.n(x * torch.ones(2).sum()), n=IF()), ""),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_forward_may_do(name: str) -> None:
+    module, neuron = FREE[name]
+    source = imported(module)
+    assert_same_spikes(source)
+    assert not neuron or neuron in source.graph.nodes
 
 
 def test_names_are_module_paths() -> None:

@@ -116,9 +116,9 @@ def test_a_module_of_another_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_the_reader_of_modules_refuses(tmp_path: Path) -> None:
-    """A layer that is not known is named as for a live module."""
+    """An operation that is not known is named as for a live module."""
     torch.save(nn.Sequential(PerStep(nn.Linear(5, 4)), IF(), PerStep(nn.Softmax(dim=-1))), tmp_path / "net.pt")
-    assert refused(tmp_path / "net.pt", TRUST).startswith("unknown-layer: layers of type Softmax are not supported")
+    assert refused(tmp_path / "net.pt", TRUST).startswith("unknown-operation: the operation softmax in forward")
 
 
 def test_readout_and_encoding_are_flags(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from snnhw.frontends.check import require_equal
-from snnhw.frontends.checkpoint import DEFAULT, import_module
+from snnhw.frontends.checkpoint import import_module
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.lowering.sums import Sums
@@ -132,8 +132,8 @@ def test_explain_says_why() -> None:
 def test_neurons_of_several_spikes_a_step_are_not_pooled_as_if_of_one() -> None:
     """Their sums could pass the relay's largest payload."""
     deployment = Deployment(4, "spikes", SHAPE, "mean")
-    several = replace(DEFAULT, multispike=3, reset=Reset.SUBTRACT)
-    made = import_module(network(), deployment, several)
+    made = import_module(network(), deployment)
+    made = replace(made, semantics=replace(made.semantics, multispike=3, reset=Reset.SUBTRACT))
     lowered = lower_for(made, load_target("loihi2"))
     assert lowered["n"].payload == (0, 3)
     assert not [p for p in lowered.populations if p.kind is Kind.RELAY]

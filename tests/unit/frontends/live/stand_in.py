@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhw.frontends.live import load, registry
-from snnhw.frontends.live.adapter import MEMBRANE, Call, Cell, Shape, refused, tensors
+from snnhw.frontends.live.adapter import MEMBRANE, Call, Cell, Shape, cell_of, refused, tensors
 from snnhw.frontends.live.equations import Membrane, silent, spiking
 from snnhw.network import Comparison, Reset, ResetTiming
 
@@ -68,7 +68,7 @@ class StandIn:
         one = np.ones(shape)
         equation = Membrane(KEEP * one, one, 0 * one)
         if read == MEMBRANE:
-            return Cell(silent(equation, dt, where), {"v_init": 0.0})
+            return cell_of(silent(equation, dt, where), {"v_init": 0.0})
         node, _ = spiking(equation, one, 0 * one, dt, where)
         semantics = {
             "reset": Reset.ZERO,
@@ -78,7 +78,7 @@ class StandIn:
             "v_min": None,
             "v_init": 0.0,
         }
-        return Cell(node, semantics, condition=getattr(layer, "condition", ""))
+        return cell_of(node, semantics, condition=getattr(layer, "condition", ""))
 
     def reset(self, layer: nn.Module) -> None:
         assert isinstance(layer, Cellule)

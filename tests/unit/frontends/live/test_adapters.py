@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live import norse, rockpool, sinabs, snntorch, spikingjelly
-from snnhw.frontends.live.adapter import OUT, Adapter, Call, comparison_of, given
+from snnhw.frontends.live.adapter import GIVEN, OUT, Adapter, Call, comparison_of, given
 from snnhw.frontends.live.counts import refuse_counts
 from snnhw.frontends.live_module import load_module
 from snnhw.frontends.simulate import run
@@ -42,13 +42,11 @@ def layer_of(package: str, name: str, bases: tuple[str, ...] = (), **attributes:
 def spikes_of(adapter: Adapter, layer: nn.Module, x: np.ndarray) -> np.ndarray:
     """What the nodes of a layer give for x (B, T, N)."""
     cell = adapter.cell(layer, (N,), OUT, DT, "leaf")
-    nodes = {"input": nir.Input({"input": np.array([N])}), "leaf": cell.node}
-    edges = [("input", "leaf"), ("leaf", "output")]
-    if cell.recurrent is not None:
-        nodes["back"] = cell.recurrent
-        edges += [("leaf", "back"), ("back", "leaf")]
-    nodes["output"] = nir.Output({"output": np.array([N])})
-    rules = Semantics(**{**{name: getattr(RULE, name) for name in RULE.__dataclass_fields__}, **cell.semantics})
+    nodes = {"input": nir.Input({"input": np.array([N])}), "output": nir.Output({"output": np.array([N])})}
+    nodes |= {f"leaf{name}": part.node for name, part in cell.parts.items()}
+    reads = [(pre, f"leaf{name}") for name, part in cell.parts.items() for pre, _ in part.reads]
+    edges = [("input" if pre == GIVEN else f"leaf{pre}", post) for pre, post in reads] + [("leaf", "output")]
+    rules = replace(RULE, **cell.parts[""].semantics)
     return run(nir.NIRGraph(nodes, edges, type_check=False), rules, x)["output"]
 
 
@@ -154,7 +152,7 @@ def test_a_threshold_that_is_subtracted_is_positive() -> None:
 def test_a_threshold_that_is_no_number_goes_on_to_be_named() -> None:
     """`graph.validate` says not-finite, with the node's field."""
     cell = sinabs.ADAPTER.cell(sinabs_lif(spike_threshold=torch.tensor(float("nan"))), (N,), OUT, DT, "net.1")
-    assert np.isnan(cell.node.v_threshold).all()  # type: ignore[attr-defined]
+    assert np.isnan(cell.parts[""].node.v_threshold).all()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("most", [1, UNLIMITED])
@@ -293,7 +291,7 @@ def test_comparisons_of_foreign_surrogates() -> None:
     ):
         for fire, wanted in ((above, Comparison.GT), (at_or_above, Comparison.GE)):
             cell = adapter.cell(make(**{key: fire}), (N,), OUT, DT, "n")
-            assert cell.semantics["threshold"] is wanted
+            assert cell.parts[""].semantics["threshold"] is wanted
         assert "its spike function gives other values" in refusal(adapter, make(**{key: torch.sigmoid}))
     old = spikingjelly_if(surrogate_function=above)
     type(old).jit_eval_step = staticmethod(lambda: None)  # type: ignore[attr-defined]
@@ -304,7 +302,7 @@ def test_spikingjelly_starts_at_the_reset_value_of_its_memory() -> None:
     adapter = spikingjelly.ADAPTER
     for start in (0.7, torch.full((1, N), 0.7, dtype=torch.float64)):
         layer = spikingjelly_if(_memories_rv={"v": start})
-        assert adapter.cell(layer, (N,), OUT, DT, "n").semantics["v_init"] == 0.7
+        assert adapter.cell(layer, (N,), OUT, DT, "n").parts[""].semantics["v_init"] == 0.7
     first = spikes_of(adapter, spikingjelly_if(_memories_rv={"v": 0.7}), np.full((1, 1, N), 0.4))
     assert first.all()
     differ = spikingjelly_if(_memories_rv={"v": torch.arange(3.0)})

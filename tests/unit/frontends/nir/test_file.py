@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import nir
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends import load_source
@@ -21,6 +23,7 @@ from snnhw.frontends.simulate import run
 from snnhw.lowering.lower import lower
 from snnhw.network_text import format_network
 from snnhw.semantics import METADATA_KEY
+from snnhw.zoo.neurons import IF
 from tests.unit.frontends.graphs import graph, lif
 from tests.unit.frontends.modules import imported, random_module, values
 
@@ -226,10 +229,8 @@ def test_data_outside_the_file(link: Callable[[Path, h5py.Group], None], tmp_pat
 
 
 def test_a_slash_in_a_name_is_refused() -> None:
-    from snnhw.frontends.module import _Builder
-
     with pytest.raises(SourceError) as caught:
-        _Builder().add("a/b", nir.Scale(np.ones(1)), [], (1,))
+        imported(nn.Sequential(OrderedDict({"a/b": IF()})))
     assert str(caught.value) == "bad-name: NIR node names cannot hold '/'\n  where: a/b"
 
 
