@@ -22,20 +22,16 @@ from snnhw.mapping.types import Mapping, Slice
 from snnhw.mapping.verify import verify_mapping
 from snnhw.network import (
     Array,
-    Conv,
-    Dense,
-    Diagonal,
     FloatNeuron,
-    Inject,
     IntNeuron,
     Network,
     Notes,
     Population,
     Projection,
     Readout,
-    Sparse,
     verify,
 )
+from snnhw.operators import REGISTRY
 from snnhw.pack import pack, unpack
 from snnhw.rationale import Reason
 from snnhw.semantics import Deployment
@@ -55,11 +51,6 @@ _CLASSES: dict[str, type] = {
         InputSpec,
         Mapping,
         Slice,
-        Conv,
-        Dense,
-        Diagonal,
-        Inject,
-        Sparse,
         FloatNeuron,
         IntNeuron,
         Network,
@@ -218,8 +209,8 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
             "bad-hash", "the artifact was changed after it was written", where=where, hint="compile the source again"
         )
     arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
-    target = parse_target(**content.pop("target"))
-    artifact = Artifact(target=target, **{key: unpack(value, arrays, _CLASSES) for key, value in content.items()})
+    target, classes = parse_target(**content.pop("target")), {**_CLASSES, **REGISTRY}
+    artifact = Artifact(target=target, **{key: unpack(value, arrays, classes) for key, value in content.items()})
     _check_numbers(artifact.network, where)
     verify(artifact.network)
     verify(artifact.reference)

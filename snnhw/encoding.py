@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from snnhw.errors import DataError
-from snnhw.linear import apply
 from snnhw.network import Array, LinearOp, Network, Part, Shape
 from snnhw.semantics import ENCODINGS
 
@@ -232,7 +231,7 @@ def _require_representable(source: Array, units: Array, spec: InputSpec) -> None
 
 def _host(values: Array, host: HostOp) -> Array:
     folded = values.reshape(-1, *values.shape[2:])
-    total = apply(host.op, host.weights, folded.astype(np.int64), host.out_shape) + host.bias
+    total = host.op.apply(host.weights, folded.astype(np.int64), host.out_shape) + host.bias
     clipped = np.asarray(np.clip(total >> host.shift, host.low, host.high), np.int32)
     return clipped.reshape(*values.shape[:2], *host.out_shape)
 

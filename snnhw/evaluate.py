@@ -25,7 +25,6 @@ from snnhw.network import (
     ResetTiming,
     Shape,
 )
-from snnhw.torch_ops import product, weight_tensor
 
 
 class Cells:
@@ -149,8 +148,7 @@ def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Popu
     static = steps > 1 and pre.strides[1] == 0  # direct encoding: the same at every step, once is enough
     folded = pre[:, 0] if static else pre.reshape(batch * steps, *pre.shape[2:])
     x = torch.tensor(folded, device="cpu")
-    weight = weight_tensor(op, network.weights, x[0].numel(), x.dtype)
-    y = product(op, weight, x, post.shape).numpy()
+    y = op.product(op.tensor(network.weights, pre.shape[2:], post.shape, x.dtype), x, post.shape).numpy()
     if static:
         return np.broadcast_to(y[:, None], (batch, steps, *post.shape))
     return y.reshape(batch, steps, *post.shape)
@@ -239,12 +237,3 @@ def _last_components(network: Network[Any]) -> dict[str, int]:
     """Population name -> place in `Network.components` of the last group that reads it; its own if none does."""
     place = {name: i for i, names in enumerate(network.components) for name in names}
     return {name: max([place[q.post] for q in network.out_of(name)] + [own]) for name, own in place.items()}
-
-
-def last_readers(network: Network[Any]) -> dict[str, int]:
-    """Population name -> place, in the network's order, of the last population that reads it; its own if none does."""
-    place = {population.name: i for i, population in enumerate(network.populations)}
-    return {
-        name: max((place[projection.post] for projection in network.out_of(name)), default=own)
-        for name, own in place.items()
-    }

@@ -18,6 +18,9 @@ BOMB_BYTES, BOMB_RATIO = 256 << 20, 300
 MAX_SAMPLE = 1 << 28
 """Values (T x input shape) of one sample."""
 
+FLOAT32_EXACT, FLOAT64_EXACT = 1 << 24, 1 << 53
+"""Whole numbers below these are exact in a float, sums of them included."""
+
 MAX_VALUES = 1 << 25
 """Values (samples x steps x neurons) of one population in memory at once; an engine holds several arrays of them."""
 

@@ -7,7 +7,7 @@ lowering makes, `Network[IntNeuron]` is the same graph after quantisation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -15,16 +15,23 @@ from math import prod
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import LoweringError
+from snnhw.operators import Conv as Conv
+from snnhw.operators import Dense as Dense
+from snnhw.operators import Diagonal as Diagonal
+from snnhw.operators import Inject as Inject
+from snnhw.operators import Operator
+from snnhw.operators import Sparse as Sparse
+from snnhw.operators.base import Array as Array
+from snnhw.operators.base import Shape as Shape
+from snnhw.operators.base import Weights
 from snnhw.rationale import Reason
 
-Shape = tuple[int, ...]
 Part = tuple[int, int, int]
-Array = NDArray[Any]
+LinearOp = Operator
 
 
 class Comparison(StrEnum):
@@ -111,52 +118,6 @@ N = TypeVar("N", FloatNeuron, IntNeuron)
 
 
 @dataclass(frozen=True)
-class Dense:
-    """y = W x over flattened (C order) pre and post; `weight` names W, shape (post size, pre size)."""
-
-    weight: str
-
-
-@dataclass(frozen=True)
-class Conv:
-    """Cross-correlation as torch.nn.Conv2d; `weight` names an array (C_out, C_in / groups, kh, kw).
-
-    Pre has shape (C_in, H, W), post (C_out, H', W'); `padding` is zero padding on both sides of each axis.
-    """
-
-    weight: str
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-
-@dataclass(frozen=True)
-class Diagonal:
-    """y = w * x, one to one; `weight` names an array that broadcasts to the shape (equal for pre and post)."""
-
-    weight: str
-
-
-@dataclass(frozen=True)
-class Sparse:
-    """y = W x over flattened pre and post, W in CSR form.
-
-    `weight` names the non-zero values; `weight + '/indices'` and `weight + '/indptr'` name the structure.
-    """
-
-    weight: str
-
-
-@dataclass(frozen=True)
-class Inject:
-    """y = x: values computed by the host enter as bias currents; no synapses, no synops."""
-
-
-LinearOp = Dense | Conv | Diagonal | Sparse | Inject
-
-
-@dataclass(frozen=True)
 class Population(Generic[N]):
     """A tensor of neurons with one neuron model.
 
@@ -204,7 +165,7 @@ class Projection:
     name: str
     pre: str
     post: str
-    op: LinearOp
+    op: Operator
     delay: int = 1
     weight_exp: int = 0
     lag: int = 0
@@ -320,14 +281,13 @@ class Network(Generic[N]):
         members = {g: tuple(name for name in place if group[name] == g) for g in before}
         return tuple(members[g] for g in TopologicalSorter(before).static_order())
 
-    def array(self, op: LinearOp) -> Array:
+    def array(self, op: Operator) -> Array:
         """The weight array of an operator that has one."""
-        assert not isinstance(op, Inject), "an injection has no weights"
         return self.weights[op.weight]
 
-    def with_weights(self, weights: Mapping[str, Array]) -> Network[N]:
-        """The same graph over other arrays."""
-        return replace(self, weights=dict(weights))
+    def between(self, projection: Projection) -> tuple[Weights, Shape, Shape]:
+        """What a projection's operator asks for: the weight table, and the shapes of its populations."""
+        return self.weights, self[projection.pre].shape, self[projection.post].shape
 
 
 def verify(network: Network[Any], timed: bool = True) -> None:
@@ -354,42 +314,15 @@ def verify(network: Network[Any], timed: bool = True) -> None:
             _broken("every hop costs at least one step", projection.name)
         if projection.lag < 0 or (timed and pre.start + projection.delay - projection.lag != post.start):
             _broken("a projection's delay is the difference of the start steps and its lag", projection.name)
-        if not isinstance(projection.op, Inject) and projection.op.weight not in network.weights:
+        if projection.op.parts and projection.op.weight not in network.weights:
             _broken("every operator's weights exist", projection.name)
-        if not _fits(network.weights, projection.op, pre.shape, post.shape):
+        if not projection.op.fits(*network.between(projection)):
             _broken("an operator's weights fit its populations", projection.name)
     for population in network.computed:
         if not network.into(population.name) and population.kind is not Kind.GATE:
             _broken("every computed population but a constant has an input", population.name)
     if network.readout.population not in seen:
         _broken("the readout names a population", network.readout.population)
-
-
-def _fits(weights: Mapping[str, Array], op: LinearOp, pre: Shape, post: Shape) -> bool:
-    if isinstance(op, Inject):
-        return pre == post
-    w = weights[op.weight]
-    match op:
-        case Dense():
-            return w.shape == (prod(post), prod(pre))
-        case Diagonal():
-            tail = pre[len(pre) - w.ndim :]
-            return pre == post and len(tail) == w.ndim and all(a in (1, b) for a, b in zip(w.shape, tail, strict=True))
-        case Sparse():
-            return _sparse_fits(w, weights.get(f"{op.weight}/indices"), weights.get(f"{op.weight}/indptr"), pre, post)
-        case Conv():
-            if (len(pre), len(post), w.ndim) != (3, 3, 4) or post[0] % op.groups or w.shape[1] * op.groups != pre[0]:
-                return False
-            sizes = zip(pre[1:], w.shape[2:], op.stride, op.padding, op.dilation, strict=True)
-            return post == (w.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes))
-
-
-def _sparse_fits(w: Array, indices: Array | None, indptr: Array | None, pre: Shape, post: Shape) -> bool:
-    """Whether a CSR matrix points inside its populations; compiled code reads without asking."""
-    if indices is None or indptr is None or indptr.shape != (prod(post) + 1,) or w.shape != indices.shape:
-        return False
-    inside = not indices.size or (indices.min() >= 0 and indices.max() < prod(pre))
-    return bool(inside and indptr[0] == 0 and indptr[-1] == w.size and (np.diff(indptr) >= 0).all())
 
 
 def _broken(rule: str, where: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from snnhw.network import Array, Comparison, Conv, FloatNeuron, Inject, IntNeuron, LinearOp, Network, Shape
+from snnhw.network import Array, Comparison, FloatNeuron, IntNeuron, Network, Shape
 
 
 def format_network(network: Network[Any]) -> str:
@@ -16,7 +16,7 @@ def format_network(network: Network[Any]) -> str:
         lines.append(f"  {p.kind:<11} {p.name} {_shape(p.shape)} start={p.start}{_model(p.neuron)}")
     for q in network.projections:
         lines.append(
-            f"  {q.pre} -> {q.post} {_op(q.op)} delay={q.delay}"
+            f"  {q.pre} -> {q.post} {q.op.text} delay={q.delay}"
             + (f" lag={q.lag}" if q.lag else "")
             + (f" exp={q.weight_exp}" if q.weight_exp else "")
         )
@@ -45,15 +45,3 @@ def _model(neuron: FloatNeuron | IntNeuron | None) -> str:
     u_keep, v_keep = np.asarray(neuron.u_keep), np.asarray(neuron.v_keep)
     current = f" u_keep={_range(u_keep)}" if u_keep.any() else ""
     return f"{current} keep={_range(v_keep)} v{sign}{_range(np.asarray(neuron.threshold))} reset={neuron.reset}"
-
-
-def _op(op: LinearOp) -> str:
-    match op:
-        case Conv():
-            rest = f" dilation={_shape(op.dilation)}" if op.dilation != (1, 1) else ""
-            rest += f" groups={op.groups}" if op.groups != 1 else ""
-            return f"conv[{op.weight}] stride={_shape(op.stride)} padding={_shape(op.padding)}{rest}"
-        case Inject():
-            return "inject"
-        case _:
-            return f"{type(op).__name__.lower()}[{op.weight}]"

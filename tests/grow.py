@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from snnhw.engines.reference import Cells, History, arriving
-from snnhw.linear import conv_shape
 from snnhw.network import (
     Array,
     Comparison,
@@ -115,7 +114,7 @@ class Grower:
                 tuple(int(n) for n in rng.integers(lo, hi, 2)) for lo, hi in ((1, 4), (1, 3), (0, 3), (1, 3))
             )
             conv = Conv("", stride, padding, dilation, groups)  # type: ignore[arg-type]
-            shape = conv_shape(pre, (out, pre[0] // groups, *kernel), conv)
+            shape = conv.shape({conv.weight: np.empty((out, pre[0] // groups, *kernel))}, pre)
             if min(shape) > 0 and np.prod(shape) <= 200:
                 return replace(conv, weight=self.tensor((out, pre[0] // groups, *kernel))), shape
 

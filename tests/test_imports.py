@@ -30,7 +30,7 @@ STAGES = (
 SHARED = {
     "errors",
     "fixed",
-    "linear",
+    "operators",
     "evaluate",
     "encoding",
     "machine",
@@ -38,7 +38,6 @@ SHARED = {
     "network_text",
     "semantics",
     "version",
-    "torch_ops",
     "pack",
     "rationale",
     "shipped",

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from snnhw.artifact import Artifact
-from snnhw.chip.wiring import stored_synapses
 from snnhw.encoding import InputSpec
-from snnhw.linear import apply
 from snnhw.machine import Constant
-from snnhw.network import Array, Diagonal, Kind, LinearOp, Network, Projection
+from snnhw.network import Array, Kind, LinearOp, Network, Projection
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,11 @@ def ann_macs(artifact: Artifact) -> int:
 
 
 def _multiplies(network: Network[Any], projection: Projection) -> bool:
-    return not isinstance(projection.op, Diagonal) and network[projection.post].kind is not Kind.RELAY
+    return projection.op.multiplies and network[projection.post].kind is not Kind.RELAY
 
 
 def _dense(network: Network[Any], q: Projection) -> int:
-    return int(stored_synapses(q.op, network.weights, network[q.pre].shape, network[q.post].shape).sum())
+    return int(q.op.fan_out(*network.between(q)).sum())
 
 
 def host_macs(spec: InputSpec) -> int:
@@ -83,7 +81,7 @@ def host_macs(spec: InputSpec) -> int:
     host = spec.host
     if host is None:
         return 0
-    return int(stored_synapses(host.op, host.weights, spec.shape, host.out_shape).sum())
+    return int(host.op.fan_out(host.weights, spec.shape, host.out_shape).sum())
 
 
 def float_operations(artifact: Artifact, events: Mapping[str, Array], samples: int, static: bool) -> Operations:
@@ -109,7 +107,7 @@ def float_operations(artifact: Artifact, events: Mapping[str, Array], samples: i
         if q.pre in analog:
             macs += _dense(network, q) * (1 if static else network.steps) * samples
             continue
-        reached = stored_synapses(q.op, network.weights, network[q.pre].shape, network[q.post].shape)
+        reached = q.op.fan_out(*network.between(q)).ravel()
         plain, graded = handed[q.pre].reshape(2, -1) @ reached
         acs, macs = acs + float(plain), macs + float(graded)
     return Operations(acs / samples, macs / samples)
@@ -122,7 +120,7 @@ def _handed_on(artifact: Artifact, events: Mapping[str, Array]) -> dict[str, Arr
     for p in network.populations:
         if p.kind is Kind.RELAY:
             parts = ((q, found[q.pre].reshape(2, *network[q.pre].shape)) for q in network.into(p.name))
-            found[p.name] = np.sum([apply(q.op, network.weights, x, p.shape) for q, x in parts], axis=0)
+            found[p.name] = np.sum([q.op.apply(network.weights, x, p.shape) for q, x in parts], axis=0)
         elif p.name in events:
             sent = np.asarray(events[p.name], np.float64)
             silent = np.zeros_like(sent)

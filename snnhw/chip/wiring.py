@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from snnhw.artifact import Artifact
-from snnhw.linear import adjoint
 from snnhw.mapping.types import Mapping, Slice
-from snnhw.network import Array, Conv, Dense, Inject, LinearOp, Network, Projection, Shape
+from snnhw.network import Array, Network, Projection
 
 BLOCK = 1 << 23
 """Entries of a temporary array when many slices are followed backwards at once."""
@@ -73,28 +71,16 @@ def wire(artifact: Artifact) -> Wiring:
     return Wiring(cores, links, home, touched)
 
 
-def format_of(projection: Projection) -> str | None:
-    """Synapse format a projection is stored in; injected values have no synapses."""
-    match projection.op:
-        case Inject():
-            return None
-        case Dense():
-            return "dense"
-        case Conv():
-            return "conv"
-        case _:
-            return "sparse"
-
-
 def _link(projection: Projection, network: Network[Any], mapping: Mapping, cores: Array) -> Link:
     pre = network[projection.pre]
-    if isinstance(projection.op, Inject):
+    if projection.op.injects:
         none = np.zeros(pre.size, np.int64)
         return Link(projection, None, none, none, sparse.csr_matrix((pre.size, len(cores)), dtype=np.int64))
     blocks = list(_blocks(projection, network, mapping.of(projection.post), cores))
     by_core = sparse.csr_matrix(sum(blocks[1:], blocks[0]), dtype=np.int64)
     stored = np.asarray(by_core.sum(axis=1), np.int64).ravel()
-    return Link(projection, format_of(projection), stored, _nonzero(projection, network, stored), by_core)
+    nonzero = projection.op.fan_out(*network.between(projection), nonzero=True).ravel()
+    return Link(projection, projection.op.format, stored, nonzero, by_core)
 
 
 def _blocks(projection: Projection, network: Network[Any], slices: tuple[Slice, ...], cores: Array) -> Iterator[Any]:
@@ -106,44 +92,10 @@ def _blocks(projection: Projection, network: Network[Any], slices: tuple[Slice, 
         marks = np.zeros((len(part), *post.shape))
         for mark, piece in zip(marks, part, strict=True):
             mark[piece.where] = 1
-        counts = reached_back(projection.op, network.weights, marks, pre.shape)
+        counts = projection.op.reached(network.weights, marks, pre.shape)
         at = np.searchsorted(cores, [piece.core for piece in part])
         gather = sparse.csr_matrix((np.ones(len(part)), (np.arange(len(part)), at)), shape=(len(part), len(cores)))
         yield sparse.csr_matrix(sparse.csr_matrix(counts.T) @ gather)
-
-
-def reached_back(op: LinearOp, weights: Any, marks: Array, pre_shape: Shape) -> Array:
-    """For each set of marked post neurons (sets, *post), the stored synapses each pre neuron has into it.
-
-    Returns (sets, N), float64 holding exact integers.
-    """
-    sets = marks.shape[0]
-    if isinstance(op, Inject):
-        return np.zeros((sets, prod(pre_shape)))
-    if isinstance(op, Conv):  # all channels of a group have the same synapses: follow one
-        kernel = np.ones((op.groups, 1, *weights[op.weight].shape[2:]))
-        grouped = marks.reshape(sets, op.groups, -1, *marks.shape[2:]).sum(axis=2)
-        back = adjoint(op, {op.weight: kernel}, grouped, (op.groups, *pre_shape[1:]))
-        return np.repeat(back, pre_shape[0] // op.groups, axis=1).reshape(sets, -1)
-    ones = {op.weight: np.ones(weights[op.weight].shape)}
-    return np.asarray(adjoint(op, {**weights, **ones}, marks, pre_shape)).reshape(sets, prod(pre_shape))
-
-
-def stored_synapses(op: LinearOp, weights: Any, pre_shape: Shape, post_shape: Shape) -> Array:
-    """Stored synapses one event of each pre neuron reaches, int64 (N,): border aware, zero weights included."""
-    found: Array = np.rint(reached_back(op, weights, np.ones((1, *post_shape)), pre_shape)[0]).astype(np.int64)
-    return found
-
-
-def _nonzero(projection: Projection, network: Network[Any], stored: Array) -> Array:
-    """`stored` without synapses of weight zero."""
-    op, pre, post = projection.op, network[projection.pre], network[projection.post]
-    weight = network.array(op)
-    if isinstance(op, Inject) or (weight != 0).all():
-        return stored
-    table = {**network.weights, op.weight: (weight != 0).astype(np.float64)}
-    back = adjoint(op, table, np.ones((1, *post.shape)), pre.shape)
-    return np.rint(back).astype(np.int64).reshape(pre.size)
 
 
 def _touched(links: list[Link], size: int, cores: int) -> Any:

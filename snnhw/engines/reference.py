@@ -15,7 +15,6 @@ import numpy as np
 from snnhw import fixed
 from snnhw.artifact import Artifact
 from snnhw.engines.base import Observer, Record
-from snnhw.linear import apply
 from snnhw.network import Array, Comparison, IntNeuron, Kind, Network, Population, Reset, ResetTiming
 
 
@@ -99,7 +98,7 @@ def arriving(
         sent = history[projection.pre].at(step - projection.delay)
         into_sample = (step - post.start) % network.steps
         if sent is not None and into_sample >= projection.lag:  # else it was sent in the sample before
-            arrived = apply(projection.op, network.weights, sent[None], post.shape)[0]
+            arrived = projection.op.apply(network.weights, sent[None], post.shape)[0]
             total = total + fixed.shifted(arrived, projection.weight_exp)
     return total
 

@@ -14,12 +14,8 @@ import torch
 from snnhw import fixed
 from snnhw.errors import EngineError
 from snnhw.evaluate import late
-from snnhw.linear import reach
-from snnhw.network import Array, Inject, IntNeuron, Network, Population, Projection
-from snnhw.torch_ops import product, weight_tensor
-
-FLOAT32_EXACT = 1 << 24
-FLOAT64_EXACT = 1 << 53
+from snnhw.limits import FLOAT32_EXACT, FLOAT64_EXACT
+from snnhw.network import Array, IntNeuron, Network, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Synapses:
         x = torch.tensor(flat, dtype=self.dtype, device="cpu")
         # Winograd kernels would round; oneDNN's direct ones do not, NNPACK may choose them
         with torch.backends.nnpack.flags(enabled=False):
-            y = product(self.projection.op, self.weight, x, post.shape).reshape(batch, steps, *post.shape)
+            y = self.projection.op.product(self.weight, x, post.shape).reshape(batch, steps, *post.shape)
         return np.asarray(fixed.shifted(y.numpy().astype(np.int64), self.projection.weight_exp))
 
 
@@ -78,22 +74,17 @@ def grouped(
 def _synapses(network: Network[IntNeuron], post: Population[IntNeuron], members: list[Projection]) -> Synapses:
     first = members[0]
     pres = tuple(p.pre for p in members)
-    if isinstance(first.op, Inject):
+    if first.op.injects:
         return Synapses(pres, first, None, torch.int64)
     largest = sum(max(abs(bound) for bound in network[name].payload) for name in pres)
-    dtype = _exact_type(network, first, post, largest)
-    return Synapses(pres, first, weight_tensor(first.op, network.weights, network[first.pre].size, dtype), dtype)
+    dtype = _exact_type(network, first, largest)
+    return Synapses(pres, first, first.op.tensor(*network.between(first), dtype), dtype)
 
 
-def _exact_type(
-    network: Network[IntNeuron], projection: Projection, post: Population[IntNeuron], largest: int
-) -> torch.dtype:
+def _exact_type(network: Network[IntNeuron], projection: Projection, largest: int) -> torch.dtype:
     """The smallest float type in which every partial sum of |w| * payload is an exact integer."""
-    op = projection.op
-    assert not isinstance(op, Inject)
-    magnitudes = {**network.weights, op.weight: np.abs(np.asarray(network.weights[op.weight], np.int64))}
-    _, top = reach(op, magnitudes, 0, largest, network[projection.pre].shape, post.shape)
-    bound = int(top.max(initial=0))
+    weights, pre, post = network.between(projection)
+    bound = projection.op.magnitude(weights, largest, pre, post)
     if bound < FLOAT32_EXACT:
         return torch.float32
     if bound < FLOAT64_EXACT:

@@ -12,14 +12,11 @@ import numpy as np
 from snnhw.encoding import InputSpec
 from snnhw.errors import ArtifactError
 from snnhw.fixed import DECAY_ONE
-from snnhw.linear import matrix_of
 from snnhw.network import (
     Array,
     Comparison,
     Conv,
-    Dense,
     Diagonal,
-    Inject,
     IntNeuron,
     Kind,
     Network,
@@ -27,8 +24,6 @@ from snnhw.network import (
     Projection,
     Reset,
     ResetTiming,
-    Shape,
-    Sparse,
 )
 
 SHIFT = 6
@@ -60,7 +55,7 @@ def layers_of(network: Network[IntNeuron], inputs: tuple[InputSpec, ...]) -> lis
     flat = False
     for before, population in itertools.pairwise(populations):
         feed, loop = _sources(network, before, population)
-        if isinstance(feed[0].op, Inject):
+        if feed[0].op.injects:
             found.append(_hosted(population, inputs[0]))
             continue
         if not found:
@@ -89,11 +84,8 @@ def _sources(
         what = "a layer reads others than the one before it (a residual)"
         raise cannot(what, population.name, ", ".join(strangers), f"netx is a chain: {before.name}")
     feed, loops = [q for q in into if q.pre == before.name], [q for q in into if q.pre == population.name]
-    if (
-        not feed
-        or len({type(q.op) for q in feed}) > 1
-        or (len(feed) > 1 and not isinstance(feed[0].op, Sparse | Dense))
-    ):
+    alone = any(q.op.injects or isinstance(q.op, Conv) for q in feed)
+    if not feed or len({type(q.op) for q in feed}) > 1 or (len(feed) > 1 and alone):
         raise cannot("a layer reads the one before it in several ways", population.name, len(feed), "1 operator")
     if len(loops) > 1 or (loops and loops[0].lag != 1) or (loops and any(q.lag for q in feed)):
         raise cannot("feedback has a delay", population.name, max(q.lag for q in into), "1 step, no other delays")
@@ -168,7 +160,7 @@ def _dense(
     if delay.any():
         fields["delay"] = delay
     if loop is not None:
-        if not isinstance(loop.op, Dense):
+        if loop.op.format != "dense":
             raise cannot("feedback is not a matrix", population.name, type(loop.op).__name__, "Dense")
         fields["weight_rec"] = _logical(loop, network.weights[loop.op.weight])
     _require_packable(
@@ -191,7 +183,7 @@ def _matrices(
         raise cannot("the layer is too large for a matrix", population.name, f"{prod(shape)} synapses", MAX_SYNAPSES)
     weight, delay, taken = (np.zeros(shape, kind) for kind in (np.int64, np.int32, bool))
     for projection in feed:
-        here = _matrix(network, projection, shape)
+        here = _matrix(network, projection)
         if (here.astype(bool) & taken).any():
             raise cannot("a synapse has two delays", population.name, projection.lag, "1 delay a synapse")
         if projection.lag > DELAY_MAX:
@@ -202,15 +194,8 @@ def _matrices(
     return weight, delay
 
 
-def _matrix(network: Network[IntNeuron], projection: Projection, shape: Shape) -> Array:
-    op = projection.op
-    if isinstance(op, Dense):
-        return _logical(projection, network.weights[op.weight])
-    if isinstance(op, Sparse):
-        return _logical(projection, np.asarray(matrix_of(op, network.weights, shape[1]).todense()))
-    assert isinstance(op, Diagonal), "convolutions and injections are layers of their own kind"
-    diagonal = np.broadcast_to(network.weights[op.weight], network[projection.pre].shape)
-    return _logical(projection, np.diag(diagonal.ravel()))
+def _matrix(network: Network[IntNeuron], projection: Projection) -> Array:
+    return _logical(projection, projection.op.full(*network.between(projection)))
 
 
 def _logical(projection: Projection, stored: Array) -> Array:

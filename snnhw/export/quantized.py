@@ -8,7 +8,7 @@ network without leaks spikes in any framework as on the chip. A readout's scale 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import nir
@@ -20,21 +20,16 @@ from snnhw.frontends.graph import validate
 from snnhw.frontends.nir.graph import dissolved
 from snnhw.frontends.nir.shapes import with_shapes
 from snnhw.frontends.source import Source
-from snnhw.linear import apply, matrix_of
 from snnhw.network import (
     Array,
     Comparison,
-    Conv,
-    Dense,
-    Diagonal,
-    Inject,
     IntNeuron,
     Kind,
     Population,
     Projection,
     Reset,
-    Sparse,
 )
+from snnhw.operators import Conv, Diagonal, Operator
 from snnhw.semantics import CurrentOrder, Semantics, to_metadata
 
 DT = 1e-4
@@ -186,7 +181,7 @@ class _Maker:
                 continue
             if q.lag:
                 raise _cannot(q.name, "a constant current that begins late", "export the source")
-            arrived = apply(q.op, self.network.weights, np.ones((1, *pre.shape)), population.shape)[0]
+            arrived = q.op.apply(self.network.weights, np.ones((1, *pre.shape)), population.shape)[0]
             total = total + arrived * self._factor(q, population, scale)
         return total
 
@@ -216,7 +211,7 @@ class _Maker:
     def _flat(self, name: str, q: Projection) -> str | None:
         """A Flatten in front of a matrix that reads a tensor."""
         shape = self.network[q.pre].shape
-        if isinstance(q.op, (Conv, Diagonal)) or len(shape) == 1:
+        if type(q.op) in FORMS or len(shape) == 1:
             return None
         self.nodes[f"{name}.flat"] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
         self.edges.append((f"{name}.flat", name))
@@ -228,51 +223,39 @@ class _Maker:
         """Adds one linear node; gives back the bias it does not carry."""
         factor = self._factor(q, population, scale)
         rows = np.broadcast_to(factor, population.shape)
+        if type(q.op) in FORMS:
+            self.nodes[name], left = FORMS[type(q.op)](self, q, rows, bias)
+            return left
+        if len(population.shape) != 1:
+            raise _cannot(q.name, f"a matrix into a population of shape {population.shape}", "export the source")
+        weight = q.op.full(*self.network.between(q)) * rows.reshape(-1, 1)
+        self.nodes[name] = nir.Affine(weight, bias.ravel().copy()) if bias.any() else nir.Linear(weight)
+        return np.zeros_like(bias)
+
+    def conv(self, q: Projection, rows: Array, bias: Array) -> tuple[nir.NIRNode, Array]:
+        """A convolution, or the pool that it is; it carries a bias that is even over each channel."""
+        op: Any = q.op
         nothing = np.zeros_like(bias)
-        match q.op:
-            case Conv():
-                channels = bias.reshape(bias.shape[0], -1)
-                even = bool((channels == channels[:, :1]).all())
-                gain = rows.reshape(len(rows), -1)
-                if not (gain == gain[:, :1]).all():
-                    raise _cannot(q.name, "a scale for every neuron behind a convolution", "export the source")
-                weight = self.network.array(q.op) * gain[:, 0].reshape(-1, 1, 1, 1)
-                if (
-                    q.op.groups == len(weight) == self.network[q.pre].shape[0]
-                    and (weight == 1).all()
-                    and not bias.any()
-                ):
-                    parts = (weight.shape[2:], q.op.stride, q.op.padding)
-                    if q.op.dilation == (1, 1):
-                        self.nodes[name] = nir.SumPool2d(*map(np.array, parts))
-                        return nothing
-                held = channels[:, 0] if even else np.zeros(len(rows))
-                self.nodes[name] = nir.Conv2d(
-                    input_shape=self.network[q.pre].shape[1:],
-                    weight=weight,
-                    stride=q.op.stride,
-                    padding=q.op.padding,
-                    dilation=q.op.dilation,
-                    groups=q.op.groups,
-                    bias=held,
-                )
-                return nothing if even else bias
-            case Dense() | Sparse() if len(population.shape) == 1:
-                stored: Any = self.network.array(q.op)
-                if isinstance(q.op, Sparse):
-                    stored = matrix_of(q.op, self.network.weights, self.network[q.pre].size).toarray()
-                weight = stored * rows.reshape(-1, 1)
-                self.nodes[name] = nir.Affine(weight, bias.ravel().copy()) if bias.any() else nir.Linear(weight)
-                return nothing
-            case Diagonal():
-                weight = np.broadcast_to(self.network.array(q.op), population.shape) * rows
-                self.nodes[name] = nir.Scale(np.array(weight))
-                return bias
-        raise _cannot(q.name, f"a matrix into a population of shape {population.shape}", "export the source")
+        channels, gain = bias.reshape(bias.shape[0], -1), rows.reshape(len(rows), -1)
+        even = bool((channels == channels[:, :1]).all())
+        if not (gain == gain[:, :1]).all():
+            raise _cannot(q.name, "a scale for every neuron behind a convolution", "export the source")
+        weight = self.network.array(op) * gain[:, 0].reshape(-1, 1, 1, 1)
+        depthwise = op.groups == len(weight) == self.network[q.pre].shape[0]
+        if depthwise and (weight == 1).all() and not bias.any() and op.dilation == (1, 1):
+            return nir.SumPool2d(*map(np.array, (weight.shape[2:], op.stride, op.padding))), nothing
+        held = channels[:, 0] if even else np.zeros(len(rows))
+        options = {key: getattr(op, key) for key in ("stride", "padding", "dilation", "groups")}
+        node = nir.Conv2d(input_shape=self.network[q.pre].shape[1:], weight=weight, bias=held, **options)
+        return node, nothing if even else bias
+
+    def scale(self, q: Projection, rows: Array, bias: Array) -> tuple[nir.NIRNode, Array]:
+        """One to one; a Scale carries no bias."""
+        return nir.Scale(np.array(np.broadcast_to(self.network.array(q.op), rows.shape) * rows)), bias
 
     def _factor(self, q: Projection, population: Population[IntNeuron], scale: Array) -> Array:
         """Reals per unit of a weight: payload unit, exponent, shift, scale."""
-        if isinstance(q.op, Inject):
+        if q.op.injects:
             raise _cannot(q.name, "values that the host injects", "export the source, or for loihi2")
         units = 2.0**q.weight_exp * (1 << population.model.act_shift) / self.network[q.pre].payload_scale
         return np.asarray(units / scale)
@@ -303,6 +286,13 @@ class _Maker:
     def _name(self, wished: str) -> str:
         taken = {p.name for p in self.network.populations} | set(self.nodes)
         return next(n for n in (wished, *(f"{wished}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
+
+
+FORMS: dict[type[Operator], Callable[[_Maker, Projection, Array, Array], tuple[nir.NIRNode, Array]]] = {
+    Conv: _Maker.conv,
+    Diagonal: _Maker.scale,
+}
+"""Operators that NIR has words for over any shape: the node and the bias that it leaves; others become matrices."""
 
 
 def _changes(neuron: IntNeuron, scale: Array) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from torch import Tensor
 from snnhw.errors import LoweringError
 from snnhw.frontends.simulate import linear
 from snnhw.limits import samples_at_once
-from snnhw.linear import apply
 from snnhw.network import Array, Conv, Dense, Diagonal, LinearOp, Shape, Sparse
 
 PROBE_BATCH = 512
@@ -202,15 +201,9 @@ def _spread(weight: Array, dilation: tuple[int, int]) -> Array:
 def _agrees(found: Composed, chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shape: Shape) -> bool:
     x = np.random.default_rng(0).standard_normal((2, *pre_shape))
     want = run_chain(chain, torch.from_numpy(x)).numpy()
-    op, w = found.kind, found.arrays[""]
-    assert isinstance(op, Conv)
-    spatial = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(pre_shape[1:], w.shape[2:], op.stride, op.padding, op.dilation, strict=True)
-    )
-    if (w.shape[0], *spatial) != tuple(post_shape):
+    if not found.kind.fits(found.arrays, pre_shape, tuple(post_shape)):
         return False
-    have = apply(op, found.arrays, x, post_shape)
+    have = found.kind.apply(found.arrays, x, post_shape)
     return bool(np.allclose(have, want, rtol=1e-9, atol=1e-9 * max(1.0, float(np.abs(want).max()))))
 
 

@@ -16,7 +16,6 @@ from snnhw.errors import LoweringError
 from snnhw.frontends.dynamics import delays_input, level, neuron_model, readout_model, squeeze, tidy
 from snnhw.frontends.graph import NEURONS, filter_of, is_readout, readout_of, validate
 from snnhw.frontends.source import Source
-from snnhw.linear import scale_rows
 from snnhw.lowering.compose import Composed, compose
 from snnhw.lowering.pools import GlobalPool, worthwhile
 from snnhw.lowering.reader import Chain, Reader, Term
@@ -27,7 +26,6 @@ from snnhw.network import (
     Array,
     Dense,
     FloatNeuron,
-    Inject,
     Kind,
     Network,
     Notes,
@@ -147,12 +145,11 @@ class _Maker:
             if (term.chain, pre_shape) not in composed:
                 composed[term.chain, pre_shape] = self._operator(term, population, gain, composed)
             label, operator = composed[term.chain, pre_shape]
-            assert not isinstance(operator.kind, Inject)
             route = f"{term.source}->{name}" + (f" via {term.chain[-1]}" if term.chain else "")
             route += f" after {term.lag}" if term.lag else ""
             route += f"#{len(routes)}" if route in routes else ""
             routes.add(route)
-            op = replace(operator.kind, weight=label)
+            op: Any = replace(operator.kind, weight=label)  # type: ignore[type-var]
             self.projections.append(Projection(route, term.source, name, op, lag=term.lag))
         self.populations.append(population)
 
@@ -195,8 +192,10 @@ class _Maker:
         chain = [(node, self.reader.graph.nodes[node]) for node in term.chain]
         if term.source in self.pools:
             chain = [(term.source, self.pools[term.source].remainder), *chain]
-        operator = compose(chain, self._shape(term.source), population.shape)
-        arrays = scale_rows(operator.kind, operator.arrays, squeeze_channels(gain), population.shape, name)
+        pre, post = self._shape(term.source), population.shape
+        operator = compose(chain, pre, post)
+        scaled = operator.kind.scaled(operator.arrays, squeeze_channels(gain), pre, post, name)
+        arrays = {**operator.arrays, "": scaled}
         self.weights |= {label + part: array for part, array in arrays.items()}
         return label, replace(operator, arrays=arrays)
 

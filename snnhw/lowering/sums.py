@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from snnhw.lowering.relay import RELAY_WEIGHT, relay_model
-from snnhw.network import Diagonal, FloatNeuron, Inject, Kind, LinearOp, Network, Population, Projection
+from snnhw.network import Diagonal, FloatNeuron, Kind, LinearOp, Network, Population, Projection
 from snnhw.rationale import Effect, Reason
 
 
@@ -88,7 +88,7 @@ def _readers(network: Network[FloatNeuron]) -> dict[Members, list[list[Projectio
             pre = network[projection.pre]
             single = pre.kind in (Kind.NEURON, Kind.GATE) and pre.model.max_spikes == 1
             returns = pre.name in loop[population.name]  # a relay in a loop would cost a step that is not there
-            if single and not returns and not isinstance(projection.op, Inject):
+            if single and not returns and not projection.op.injects:
                 groups[projection.op, projection.lag, pre.shape].append(projection)
         for group in groups.values():
             members = Members(projection.pre for projection in group)

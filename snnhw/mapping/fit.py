@@ -12,7 +12,7 @@ from snnhw.mapping.partition import Failure, Partition, partition
 from snnhw.mapping.resources import limits
 from snnhw.mapping.route import snake
 from snnhw.mapping.types import Slice
-from snnhw.network import Conv, IntNeuron, Network
+from snnhw.network import IntNeuron, Network
 
 WORDS = {
     "neurons": "neurons",
@@ -110,10 +110,7 @@ def _change(cut: Partition, failure: Failure) -> str:
 def _fan_in(network: Network[Any], name: str) -> int:
     """Most synapses of one projection that reach one post neuron."""
     projection = next(p for p in network.projections if p.name == name)
-    if isinstance(projection.op, Conv):
-        kernel = network.weights[projection.op.weight].shape
-        return int(kernel[1] * kernel[2] * kernel[3])
-    return network[projection.pre].size
+    return projection.op.fan_in(*network.between(projection))
 
 
 def _advice(change: str, network: Network[IntNeuron], target: Machine) -> str:

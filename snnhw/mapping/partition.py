@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from snnhw.machine import Machine
-from snnhw.mapping.geometry import Ints, grid, whole
 from snnhw.mapping.resources import limits, uses
 from snnhw.network import IntNeuron, Network, Population, Shape
+from snnhw.operators.base import Ints
 
 SPATIAL = (1, 0, 2)
 """Order in which a (C, H, W) population is cut: rows (low fan-out), then channels, then columns."""
@@ -48,6 +50,22 @@ class Partition:
         self.parts[population.name] = parts
         self.boxes[population.name] = grid(population.shape, parts, axes(population.shape))
         return uses(population.name, self.network, self.target, self.boxes)
+
+
+def whole(shape: Shape) -> Ints:
+    """The one box that holds a population."""
+    return np.array([[(0, n) for n in shape]], np.int64)
+
+
+def grid(shape: Shape, parts: tuple[int, ...], order: tuple[int, ...]) -> Ints:
+    """Boxes of near-equal size, `parts` along each axis; the first axis of `order` varies slowest."""
+    edges = [np.arange(p + 1, dtype=np.int64) * n // p for n, p in zip(shape, parts, strict=True)]
+    index = np.indices([parts[axis] for axis in order]).reshape(len(order), -1)
+    boxes = np.empty((index.shape[1], len(shape), 2), np.int64)
+    for position, axis in enumerate(order):
+        boxes[:, axis, 0] = edges[axis][index[position]]
+        boxes[:, axis, 1] = edges[axis][index[position] + 1]
+    return boxes
 
 
 def axes(shape: Shape) -> tuple[int, ...]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from snnhw.machine import Machine
 from snnhw.mapping.axons import axons
-from snnhw.mapping.geometry import Boxes, Ints, sizes
 from snnhw.mapping.synapses import synaptic_words
 from snnhw.network import IntNeuron, Network
+from snnhw.operators.base import Ints, sizes
+
+Boxes = Mapping[str, Ints]
+"""Population name -> its partition: int64 (n, axes, 2) of (start, stop), a grid."""
 
 RESOURCES = ("neurons", "in_axons", "out_axons", "syn_words", "words_per_axon", "delay_slots")
 """Names in `[core]` of a target file; a resource that is `unlimited` there is not checked."""

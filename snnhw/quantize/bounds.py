@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from snnhw import fixed
-from snnhw.linear import reach
 from snnhw.network import (
     Array,
     Comparison,
-    Inject,
     IntNeuron,
     Kind,
     Network,
@@ -89,12 +87,9 @@ def _projected_range(
     network: Network[Any], projection: Projection, pre: Population[Any], population: Population[Any]
 ) -> tuple[Array, Array]:
     """Smallest and largest input of every neuron by one projection."""
-    if isinstance(projection.op, Inject):
-        bottom, top = (np.full(population.shape, bound) for bound in pre.payload)
-    else:
-        bottom, top = reach(projection.op, network.weights, *pre.payload, pre.shape, population.shape)
-        if bottom.dtype.kind == "f":
-            bottom, top = bottom * pre.payload_scale, top * pre.payload_scale
+    bottom, top = projection.op.reach(network.weights, *pre.payload, pre.shape, population.shape)
+    if bottom.dtype.kind == "f":
+        bottom, top = bottom * pre.payload_scale, top * pre.payload_scale
     if projection.weight_exp:
         bottom, top = (fixed.shifted(end, projection.weight_exp) for end in (bottom, top))
     return bottom, top

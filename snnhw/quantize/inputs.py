@@ -14,10 +14,8 @@ import numpy as np
 
 from snnhw.encoding import HostOp, InputSpec, taken
 from snnhw.errors import QuantizeError
-from snnhw.linear import reach
 from snnhw.network import Array, FloatNeuron, Inject, Kind, Network, Population, Projection, Shape
 from snnhw.quantize.formats import Formats
-from snnhw.quantize.scale import parts
 from snnhw.rationale import Effect, Reason
 from snnhw.semantics import Deployment
 
@@ -114,16 +112,16 @@ def _largest(
     network: Network[FloatNeuron], projection: Projection, pre: Population[FloatNeuron], post: Population[FloatNeuron]
 ) -> float:
     low, high = (bound * pre.payload_scale for bound in pre.payload)
-    bottom, top = reach(projection.op, network.weights, low, high, pre.shape, post.shape)
+    bottom, top = projection.op.reach(network.weights, low, high, pre.shape, post.shape)
     return float(max(-bottom.min(), top.max()))
 
 
 def host_spec(name: str, layer: HostLayer, network: Network[FloatNeuron], scale: Array, formats: Formats) -> InputSpec:
     """The input of a host-computed layer: its integer arithmetic at the scale of the population it feeds."""
     projection, spec = layer.projection, layer.spec
-    arrays = parts(network, projection.op)
+    arrays = projection.op.arrays(network.weights)
     fixed = {**arrays, "": np.rint(arrays[""] * (spec.scale * float(scale) * (1 << HOST_SHIFT))).astype(np.int64)}
-    op: Any = replace(projection.op, weight="") if not isinstance(projection.op, Inject) else projection.op
+    op: Any = projection.op if projection.op.injects else replace(projection.op, weight="")  # type: ignore[type-var]
     most = current_max(formats)
     shape = network[projection.post].shape
     half = np.asarray(1 << (HOST_SHIFT - 1), np.int64)

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from snnhw.evaluate import late
-from snnhw.network import Array, Conv, Dense, Inject, LinearOp, Network, Population
+from snnhw.limits import FLOAT32_EXACT
+from snnhw.network import Array, Network, Population
+from snnhw.operators import Operator
 
 ROWS = 16384
 """Inputs (patches of a convolution) that moments are taken over; more change little."""
 
 COLUMNS = 2048
 """Operators that read more values than this per neuron get variances only."""
-
-FLOAT32_EXACT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -46,21 +45,19 @@ class Moments:
 
 def moments_into(
     network: Network[Any], population: Population[Any], values: Mapping[str, Array]
-) -> dict[LinearOp, Moments]:
-    """Moments of every dense and every ungrouped convolution into a population; summands that share weights are added.
+) -> dict[Operator, Moments]:
+    """Moments of every operator into a population whose rows read alike; summands that share weights are added.
 
     Args:
         values: real activity (B, T, *shape) of the populations in front.
     """
-    summed: dict[LinearOp, Array] = {}
+    summed: dict[Operator, Array] = {}
     for projection in network.into(population.name):
         op, pre = projection.op, network[projection.pre]
-        if isinstance(op, Inject) or projection.pre not in values:
-            continue
-        if isinstance(op, Dense) or (isinstance(op, Conv) and op.groups == 1):
+        if op.alike and projection.pre in values:
             units = np.rint(_once(late(values[pre.name], projection.lag)) / np.float32(pre.payload_scale))
             summed[op] = summed[op] + units if op in summed else units
-    return {op: _moments(_patches(op, network.array(op), x)) for op, x in summed.items()}
+    return {op: _moments(_patches(op, network.weights, x)) for op, x in summed.items()}
 
 
 def _once(x: Array) -> Array:
@@ -68,20 +65,14 @@ def _once(x: Array) -> Array:
     return x[:, :1] if x.shape[1] > 1 and x.strides[1] == 0 else x
 
 
-def _patches(op: LinearOp, weight: Array, x: Array) -> Array:
+def _patches(op: Operator, weights: Mapping[str, Array], x: Array) -> Array:
     """What single neurons read, (at most ROWS, columns): a fixed random choice."""
     rng = np.random.default_rng(0)
-    frames = x.reshape(-1, *x.shape[2:])
-    if not isinstance(op, Conv):
-        return _some(frames.reshape(len(frames), -1), ROWS, rng)
-    positions = (frames.shape[2] // op.stride[0]) * (frames.shape[3] // op.stride[1])
-    some = torch.from_numpy(_some(frames, max(4 * ROWS // max(positions, 1), 1), rng).astype(np.float32))
-    unfolded = torch.nn.functional.unfold(some, weight.shape[2:], op.dilation, op.padding, op.stride)
-    return _some(unfolded.movedim(1, 2).flatten(0, 1).numpy(), ROWS, rng)
 
+    def some(x: Array, most: int) -> Array:
+        return x if len(x) <= most else x[rng.permutation(len(x))[:most]]
 
-def _some(x: Array, most: int, rng: np.random.Generator) -> Array:
-    return x if len(x) <= most else x[rng.permutation(len(x))[:most]]
+    return op.patches(weights, x.reshape(-1, *x.shape[2:]), ROWS, some)
 
 
 def _moments(x: Array) -> Moments:

@@ -12,14 +12,10 @@ import numpy as np
 from snnhw.encoding import InputSpec
 from snnhw.evaluate import shows_membrane
 from snnhw.fixed import STATE_MAX
-from snnhw.linear import scale_rows
 from snnhw.machine import Machine
 from snnhw.network import (
     Array,
-    Conv,
-    Diagonal,
     FloatNeuron,
-    Inject,
     IntNeuron,
     Kind,
     Level,
@@ -55,7 +51,7 @@ from snnhw.quantize.neuron import (
 )
 from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
-from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, parts, whole_scale
+from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, whole_scale
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.rationale import Effect, Reason, rounded
 from snnhw.semantics import Deployment
@@ -212,7 +208,7 @@ class _Work:
             return not np.any(n.v_keep) and bool((n.bias == np.rint(n.bias)).all())
         if n.bias.any() or not (forgets_or_keeps(n.v_keep) and forgets_or_keeps(n.u_keep)):
             return False
-        if any(isinstance(p.op, Inject) or self.placed[p.pre].payload_scale != 1.0 for p in projections):
+        if any(p.op.injects or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False
         weights = [self.placed.array(p.op) for p in projections]
         most = self.formats.largest // self.formats.step
@@ -263,19 +259,19 @@ class _Work:
 
     def _projection(self, projection: Projection, population: Population[FloatNeuron], scale: Scale) -> Projection:
         """Integer weights, stored once for all projections that share them and their scale."""
-        op = projection.op
-        if isinstance(op, Inject):
+        op: Any = projection.op
+        if op.injects:
             return projection
         payload = self.placed[projection.pre].payload_scale
         label = op.weight if payload == 1.0 else f"{op.weight}*{payload:g}"
-        if population.kind is Kind.RELAY and isinstance(op, Diagonal):  # one weight 1 for all that hand on
+        if population.kind is Kind.RELAY and not op.multiplies:  # one weight 1 for all that hand on
             label = f"{label}@{self.formats.step}"
         factor = self._factor(projection, scale)
         if label in self.weights and not np.array_equal(self.factors[label], factor):
             label = f"{label}@{population.name}"
         if label not in self.weights:
-            arrays = parts(self.placed, op)
-            real = scale_rows(op, arrays, factor, population.shape, projection.name)[""]
+            arrays = op.arrays(self.placed.weights)
+            real = self._real(projection, factor)
             moments = self.moments.get(op)
             integers = (
                 round_weights(real, 1.0, self.formats) if moments is None else compensated(real, moments, self.formats)
@@ -291,6 +287,11 @@ class _Work:
         """Integer units of a projection's weights per real unit."""
         payload = self.placed[projection.pre].payload_scale
         return np.asarray(scale.value * payload / (1 << self.powers[projection.op]))
+
+    def _real(self, projection: Projection, factor: Array) -> Array:
+        """A projection's weights in integer units, not yet rounded."""
+        weights, pre, post = self.placed.between(projection)
+        return projection.op.scaled(weights, factor, pre, post, projection.name)
 
     def _weights_reason(
         self, population: str, label: str, real: Array, integers: Array, source: Array, power: int
@@ -321,13 +322,10 @@ class _Work:
             if want.op not in self.moments or want.op in seen:
                 continue
             seen.add(want.op)
-            real = scale_rows(
-                want.op, parts(self.placed, want.op), self._factor(want, scale), population.shape, want.name
-            )[""]
+            real = self._real(want, self._factor(want, scale))
             lost = (real - result.array(have.op)).reshape(len(real), -1) @ self.moments[want.op].mean
             lost = lost * (1 << have.weight_exp)
-            shape = (-1, 1, 1) if isinstance(want.op, Conv) else population.shape
-            change = change + lost.reshape(shape)
+            change = change + lost.reshape(want.op.rows(population.shape))
         change = np.where(np.abs(change) < NOTHING, 0.0, change) / scale.value
         most = largest_bias(self.formats) / (float(scale.value.max()) * (1 << self.formats.act_shifts[-1]))
         return replace(population, neuron=replace(n, bias=np.clip(n.bias + change, -most, most)))
@@ -339,7 +337,7 @@ class _Work:
             shifts = shifts[-1:]
         network, most = self._so_far(population), self._most(population)
         low, high = arriving_range(network, network[population.name])
-        even = not any(isinstance(p.op, Inject) for p in self.placed.into(population.name))
+        even = not any(p.op.injects for p in self.placed.into(population.name))
         made = limit = None
         for shift in shifts:
             if shift != shifts[-1] and not fits(population.model, scale.value, shift, self.formats):

@@ -13,19 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnhw.linear import scale_rows
 from snnhw.network import (
     Array,
-    Conv,
-    Dense,
     FloatNeuron,
-    Inject,
     Kind,
     LinearOp,
     Network,
     Population,
     Shape,
-    Sparse,
 )
 from snnhw.quantize.formats import Formats, round_weights
 from snnhw.quantize.moments import Moments
@@ -56,40 +51,12 @@ class Scale:
     kind: Effect = Effect.CHOSEN
 
 
-def parts(network: Network[FloatNeuron], op: LinearOp) -> dict[str, Array]:
-    """Arrays of an operator under the keys '', '/indices', '/indptr'."""
-    assert not isinstance(op, Inject)
-    return {
-        part: network.weights[op.weight + part]
-        for part in ("", "/indices", "/indptr")
-        if op.weight + part in network.weights
-    }
-
-
-def row_largest(op: LinearOp, arrays: Mapping[str, Array], post_shape: Shape) -> Array:
-    """Largest |weight| into each post neuron, as compact as the operator allows."""
-    w = np.abs(arrays[""])
-    match op:
-        case Conv():
-            return np.asarray(w.max(axis=(1, 2, 3)).reshape(-1, 1, 1))
-        case Dense():
-            return np.asarray(w.max(axis=1).reshape(post_shape))
-        case Sparse():
-            rows = np.repeat(np.arange(len(arrays["/indptr"]) - 1), np.diff(arrays["/indptr"]))
-            largest = np.zeros(len(arrays["/indptr"]) - 1)
-            np.maximum.at(largest, rows, w)
-            return largest.reshape(post_shape)
-        case _:
-            return w
-
-
 def _rows(network: Network[FloatNeuron], population: Population[FloatNeuron]) -> dict[LinearOp, Array]:
     """Largest |weight| into each post neuron by operator, payload scales included."""
     found: dict[LinearOp, Array] = {}
     for projection in network.into(population.name):
-        if not isinstance(projection.op, Inject):
-            rows = row_largest(projection.op, parts(network, projection.op), population.shape)
-            rows = rows * network[projection.pre].payload_scale
+        if not projection.op.injects:
+            rows = projection.op.row_largest(*network.between(projection)) * network[projection.pre].payload_scale
             found[projection.op] = np.maximum(found.get(projection.op, np.zeros(())), rows)
     return found
 
@@ -137,8 +104,9 @@ def largest_weights(
         largest = np.maximum(largest, 0.0 * row if op in but else row / (1 << powers[op]))
     if shared:
         return np.asarray(largest.max())
-    if largest.ndim == 3 and any(isinstance(op, Conv) for op in rows):
-        return np.asarray(largest.max(axis=(1, 2), keepdims=True))
+    if largest.ndim == len(population.shape):  # neurons that share weights share their scale
+        alike = [a for a in range(largest.ndim) if any(op.rows(population.shape)[a] == 1 for op in rows)]
+        return np.asarray(largest.max(axis=tuple(alike), keepdims=True))
     return largest
 
 
@@ -187,14 +155,14 @@ class Trial:
                 continue
             seen.add(projection.op)
             unit = scale * self.network[projection.pre].payload_scale / (1 << self.powers[projection.op])
-            arrays = parts(self.network, projection.op)
-            units = scale_rows(projection.op, arrays, np.asarray(unit), self.population.shape, projection.name)[""]
+            where = self.network.between(projection)
+            units = projection.op.scaled(where[0], np.asarray(unit), *where[1:], projection.name)
             errors = (units - round_weights(units, 1.0, formats)).reshape(len(units), -1)
             met = self.moments[projection.op]
             rows = met.variance(errors)
             if np.any(self.population.model.u_keep):  # the mean of a filtered current is not taken into the bias
                 rows = rows + np.square(errors @ met.mean)
-            shape = (-1, 1, 1) if isinstance(projection.op, Conv) else self.population.shape
+            shape = projection.op.rows(self.population.shape)
             total = total + rows.reshape(shape) * 4.0 ** self.powers[projection.op] / scale**2
         if self.population.kind is not Kind.ACCUMULATOR:
             units = self.population.model.threshold * scale

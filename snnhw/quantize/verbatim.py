@@ -145,18 +145,13 @@ def _projection(
     logical = np.asarray(network.weights[op.weight]).astype(np.int64)
     stored, exponent = fitted(logical, target, projection.name)
     weights[op.weight] = stored.astype(np.int32)
-    weights |= {
-        op.weight + part: network.weights[op.weight + part] for part in _PARTS if op.weight + part in network.weights
-    }
+    weights |= {op.weight + part: network.weights[op.weight + part] for part in op.parts if part}
     if exponent:
         why = f"the weight times 2**{-exponent}, sums times 2**{exponent}: {target.name}'s format, the same sums"
         text = f"{stored.min()} to {stored.max()}"
         real = f"{logical.min()} to {logical.max()}"
         reasons.append(Reason(projection.post, f"stored weights {op.weight}", text, real, Effect.EXACT, why))
     return replace(projection, weight_exp=exponent)
-
-
-_PARTS = ("/indices", "/indptr")
 
 
 def fitted(weights: Array, target: Machine, where: str) -> tuple[Array, int]:

@@ -10,7 +10,6 @@ import torch
 from hypothesis import strategies as st
 
 from snnhw.frontends.check import check_import
-from snnhw.linear import apply, conv_shape, scale_rows
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.compose import compose, run_chain
 from snnhw.lowering.lower import lower
@@ -53,7 +52,7 @@ def _convolutions(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[nir.NIRNode,
     bias = np.full(outputs, float(draw(st.integers(0, 1))))
     node = nir.Conv2d(None, weight, stride, padding, (dilation, dilation), groups, bias)
     op = Conv("", stride, padding, (dilation, dilation), groups)
-    return node, conv_shape(shape, weight.shape, op)
+    return node, op.shape({"": weight}, shape)
 
 
 @st.composite
@@ -77,10 +76,10 @@ def test_a_composed_chain_gives_what_torch_gives(chain: tuple[list[tuple[str, ni
     x = np.random.default_rng(0).standard_normal((2, *shape))
     want = run_chain(nodes, torch.from_numpy(x)).numpy()
     found = compose(nodes, shape, want.shape[1:])
-    np.testing.assert_allclose(apply(found.kind, found.arrays, x, want.shape[1:]), want, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.kind.apply(found.arrays, x, want.shape[1:]), want, rtol=1e-9, atol=1e-9)
     for factor in (np.asarray(2.5), np.arange(1.0, want.shape[1] + 1).reshape(-1, *[1] * (want.ndim - 2))):
-        arrays = scale_rows(found.kind, found.arrays, factor, want.shape[1:], "chain")
-        scaled = apply(found.kind, arrays, x, want.shape[1:])
+        arrays = {**found.arrays, "": found.kind.scaled(found.arrays, factor, shape, want.shape[1:], "chain")}
+        scaled = found.kind.apply(arrays, x, want.shape[1:])
         np.testing.assert_allclose(scaled, want * factor, rtol=1e-9, atol=1e-9)
 
 

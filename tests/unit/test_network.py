@@ -171,14 +171,6 @@ def test_neighbours() -> None:
     assert net["hidden"].model is MODEL
 
 
-def test_other_weights_leave_the_graph() -> None:
-    net = network()
-    doubled = net.with_weights({name: 2 * w for name, w in net.weights.items()})
-    assert doubled.projections == net.projections
-    assert (doubled.array(Dense("w")) == 2).all()
-    assert (net.array(Dense("w")) == 1).all()
-
-
 def test_text_of_a_float_network() -> None:
     assert format_network(network()) == (
         "network steps=4 readout=rate(out)\n"

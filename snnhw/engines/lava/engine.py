@@ -20,8 +20,7 @@ from snnhw.engines.lava.recorder import read_window
 from snnhw.engines.lava.report import FAULT
 from snnhw.engines.lava.supervisor import Worker, worker
 from snnhw.errors import DataError, EngineError
-from snnhw.linear import fan_out
-from snnhw.network import Array, Conv, IntNeuron, Kind, Network, Population
+from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
 DEFAULT_CONNECTIONS = {"lava-lif": STOCK, "programmable": SPARSE}
 WINDOW_SAMPLES = 16
@@ -35,7 +34,7 @@ STEP_SECONDS, MESSAGE_SECONDS, SYNAPSE_SECONDS = 1.0, 0.02, 2e-7
 
 def default_connections(network: Network[IntNeuron], profile: str) -> str:
     """What a run without a wish uses."""
-    scaled = any(isinstance(q.op, Conv) and q.weight_exp for q in network.projections)
+    scaled = any(q.op.format == "conv" and q.weight_exp for q in network.projections)
     return SPARSE if scaled else DEFAULT_CONNECTIONS[profile]
 
 
@@ -117,7 +116,7 @@ def _window(network: Network[IntNeuron]) -> int:
 
 
 def _generous(job: Job, plan: Plan) -> float:
-    synapses = sum(int(fan_out(q, job.network).sum()) for q in job.network.projections)
+    synapses = sum(int(q.op.fan_out(*job.network.between(q)).sum()) for q in job.network.projections)
     per_step = STEP_SECONDS + MESSAGE_SECONDS * len(plan.nodes) + SYNAPSE_SECONDS * synapses
     return START_SECONDS + PROCESS_SECONDS * len(plan.nodes) + per_step * plan.steps
 

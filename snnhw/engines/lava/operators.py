@@ -1,6 +1,6 @@
 """Operators as sparse matrices with one row per pre neuron, so that a step's work follows its spikes.
 
-Written apart from `snnhw.linear`, so that the lava engine does not share an error with the reference.
+Convolutions are written apart from `snnhw.operators`, so that the lava engine shares no error with the reference.
 """
 
 from __future__ import annotations
@@ -11,27 +11,16 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from snnhw.network import Array, Conv, Dense, Diagonal, LinearOp, Shape, Sparse
+from snnhw.network import Array, Shape
+from snnhw.operators import Conv, Operator
 
 
-def rows_by_source(op: LinearOp, weights: Mapping[str, Array], pre: Shape, post: Shape) -> Any:
+def rows_by_source(op: Operator, weights: Mapping[str, Array], pre: Shape, post: Shape) -> Any:
     """CSR matrix (pre size, post size), int32: row j holds the synapses of pre neuron j."""
-    pre_size, post_size = int(np.prod(pre)), int(np.prod(post))
-    match op:
-        case Dense():
-            matrix = sparse.csr_matrix(np.asarray(weights[op.weight]).T)
-        case Diagonal():
-            each = np.broadcast_to(weights[op.weight], pre).ravel()
-            matrix = sparse.csr_matrix(
-                (each, np.arange(pre_size), np.arange(pre_size + 1)), shape=(pre_size, post_size)
-            )
-        case Sparse():
-            parts = tuple(np.asarray(weights[op.weight + part]) for part in ("", "/indices", "/indptr"))
-            matrix = sparse.csr_matrix(parts, shape=(post_size, pre_size)).T.tocsr()
-        case Conv():
-            matrix = _conv_rows(op, np.asarray(weights[op.weight]), pre, post)
-        case _:
-            raise TypeError(f"{type(op).__name__} has no synapses")
+    if isinstance(op, Conv):
+        matrix = _conv_rows(op, np.asarray(weights[op.weight]), pre, post)
+    else:
+        matrix = op.matrix(weights, pre, post).T.tocsr()
     return matrix.astype(np.int32)  # weights fit; `drive` sums in 64 bit
 
 

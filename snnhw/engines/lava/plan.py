@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,15 @@ from snnhw.engines.lava.layout import conv_weights, dense_weights, lava_shape, t
 from snnhw.network import (
     Array,
     Comparison,
-    Conv,
-    Dense,
-    Diagonal,
-    Inject,
     IntNeuron,
     Kind,
-    LinearOp,
     Network,
     Population,
     Projection,
     ResetTiming,
     Shape,
-    Sparse,
 )
+from snnhw.operators import REGISTRY, Conv, Dense, Operator, Sparse
 
 CLOCK = "#clock"
 STOCK, SPARSE = "stock", "sparse"
@@ -84,11 +79,11 @@ class Job:
     @property
     def spatial(self) -> bool:
         """Whether stock Conv takes part, which fixes the axis order of populations with three axes."""
-        return any(self.stock(q) and isinstance(q.op, Conv) for q in self.network.projections)
+        return any(self.stock(q) and STOCK_FORMS[type(q.op)] is _stock_conv for q in self.network.projections)
 
     def stock(self, projection: Projection) -> bool:
         """Whether a projection runs as Lava's own process; for the other operators Lava has no affordable one."""
-        return self.connections == STOCK and isinstance(projection.op, Dense | Conv)
+        return self.connections == STOCK and type(projection.op) in STOCK_FORMS
 
     def shape(self, name: str) -> Shape:
         """Shape of a population in Lava."""
@@ -190,7 +185,7 @@ def _line(job: Job, name: str, projection: Projection, delay: int) -> Node:
 
 def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int, int], str]) -> Iterator[Node | Wire]:
     """Processes and wires of one projection; delay lines are shared by projections of one pre population."""
-    if isinstance(projection.op, Inject):
+    if projection.op.injects:
         line = f"{projection.name}#inject"  # not shared: one port pair can be joined only once
         yield _line(job, line, projection, projection.delay)
         yield Wire(projection.pre, "s_out", line, "s_in")
@@ -204,21 +199,13 @@ def _connect(job: Job, projection: Projection, lines: dict[tuple[str, int, int],
             lines[key] = source
             yield _line(job, source, projection, extra)
             yield Wire(projection.pre, "s_out", source, "s_in")
-    if not job.stock(projection):
-        yield _synapses(job, projection)
-    elif isinstance(projection.op, Conv):
-        yield _stock_conv(job, projection, projection.op)
-    else:
-        yield from _stock_dense(job, projection, source)
-        return
-    yield Wire(source, "s_out", projection.name, "s_in")
-    yield Wire(projection.name, "a_out", projection.post, "a_in")
+    form = STOCK_FORMS[type(projection.op)] if job.stock(projection) else _synapses
+    yield from form(job, projection, source)
 
 
-def _synapses(job: Job, projection: Projection) -> Node:
+def _synapses(job: Job, projection: Projection, source: str) -> Iterator[Node | Wire]:
     network, pre, post = job.network, projection.pre, projection.post
     op: Any = projection.op
-    parts = ("", "/indices", "/indptr") if isinstance(op, Sparse) else ("",)
     params = {
         "pre": job.shape(pre),
         "post": job.shape(post),
@@ -226,12 +213,21 @@ def _synapses(job: Job, projection: Projection) -> Node:
         "post_shape": network[post].shape,
         "op": op_to_json(op),
         "weight_exp": projection.weight_exp,
-        "parts": parts,
+        "parts": op.parts,
     }
-    return Node("Synapses", projection.name, params, {"w" + part: network.weights[op.weight + part] for part in parts})
+    arrays = {"w" + part: array for part, array in op.arrays(network.weights).items()}
+    yield Node("Synapses", projection.name, params, arrays)
+    yield from _joined(projection, source)
 
 
-def _stock_conv(job: Job, projection: Projection, op: Conv) -> Node:
+def _joined(projection: Projection, source: str, pre: Shape | None = None, post: Shape | None = None) -> Iterator[Wire]:
+    """Wires through a connection; shapes where its ports have others than their populations."""
+    yield Wire(source, "s_out", projection.name, "s_in", pre)
+    yield Wire(projection.name, "a_out", projection.post, "a_in", post)
+
+
+def _stock_conv(job: Job, projection: Projection, source: str) -> Iterator[Node | Wire]:
+    op: Any = projection.op
     params = {
         "input_shape": job.shape(projection.pre),
         "padding": op.padding[::-1],
@@ -241,7 +237,8 @@ def _stock_conv(job: Job, projection: Projection, op: Conv) -> Node:
         "num_message_bits": _bits(job.network[projection.pre]),
     }
     weights = conv_weights(job.network.weights[op.weight].astype(np.int32))
-    return Node("Conv", projection.name, params, {"weight": weights})
+    yield Node("Conv", projection.name, params, {"weight": weights})
+    yield from _joined(projection, source)
 
 
 def _stock_dense(job: Job, projection: Projection, source: str) -> Iterator[Node | Wire]:
@@ -249,28 +246,30 @@ def _stock_dense(job: Job, projection: Projection, source: str) -> Iterator[Node
     weights = dense_weights(job.network.array(projection.op).astype(np.int32), pre, post)
     params = {"num_message_bits": _bits(job.network[projection.pre]), "weight_exp": projection.weight_exp}
     yield Node("Dense", projection.name, params, {"weights": weights})
-    yield Wire(source, "s_out", projection.name, "s_in", (weights.shape[1],) if len(pre) > 1 else None)
-    yield Wire(projection.name, "a_out", projection.post, "a_in", post if len(post) > 1 else None)
+    flat = (weights.shape[1],) if len(pre) > 1 else None
+    yield from _joined(projection, source, flat, post if len(post) > 1 else None)
+
+
+STOCK_FORMS: dict[type[Operator], Callable[[Job, Projection, str], Iterator[Node | Wire]]] = {
+    Dense: _stock_dense,
+    Conv: _stock_conv,
+}
+"""Operators for which Lava has a process that one can afford; all others run as our own."""
 
 
 def _bits(population: Population[IntNeuron]) -> int:
     return GRADED_BITS if rules.graded(population) else 0
 
 
-def op_to_json(op: LinearOp) -> dict[str, Any]:
+def op_to_json(op: Operator) -> dict[str, Any]:
     """An operator without its weights."""
-    return {"type": type(op).__name__, **{key: value for key, value in asdict(op).items() if key != "weight"}}
+    options = {f.name: getattr(op, f.name) for f in fields(op) if f.name != "weight"}  # type: ignore[arg-type]
+    return {"type": type(op).__name__, **options}
 
 
-def op_from_json(data: dict[str, Any]) -> LinearOp:
+def op_from_json(data: dict[str, Any]) -> Operator:
     """Inverse of `op_to_json`; the weights are called 'w'."""
     values = {key: value for key, value in data.items() if key != "type"}
-    match data["type"]:
-        case "Dense":
-            return Dense("w")
-        case "Conv":
-            return Conv("w", **values)
-        case "Diagonal":
-            return Diagonal("w")
-        case _:
-            return Sparse("w")
+    kind: Any = REGISTRY[data["type"]]
+    made: Operator = kind("w", **values)
+    return made

@@ -11,8 +11,6 @@ from snnhw.errors import EngineError
 from snnhw.network import (
     Array,
     Comparison,
-    Conv,
-    Inject,
     IntNeuron,
     Kind,
     Network,
@@ -35,10 +33,12 @@ def verify(network: Network[IntNeuron], profile: str, stock: Sequence[Projection
         for population in network.computed:
             _check_lif(population)
         for projection in network.projections:
-            if not isinstance(projection.op, Inject):
+            if not projection.op.injects:
                 _check_weights(projection, network.array(projection.op))
     for projection in stock:
-        if isinstance(projection.op, Conv) and projection.weight_exp:
+        if projection.op.format == "dense":
+            _check_weights(projection, network.array(projection.op))
+        elif projection.weight_exp:
             raise EngineError(
                 "lava-unsupported",
                 "Lava's Conv ignores weight_exp (lava issue 803)",
@@ -47,8 +47,6 @@ def verify(network: Network[IntNeuron], profile: str, stock: Sequence[Projection
                 limit=0,
                 hint="use connections='sparse'",
             )
-        if not isinstance(projection.op, Conv):
-            _check_weights(projection, network.array(projection.op))
 
 
 def graded(population: Population[Any]) -> bool:

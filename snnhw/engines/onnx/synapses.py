@@ -7,65 +7,58 @@ the mantissa's limit (as in `engines/fast.py`), else in int64; a convolution the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from snnhw.engines.onnx.graph import Graph, Value, dtype_code
 from snnhw.engines.onnx.rules import INT64
-from snnhw.linear import reach
-from snnhw.network import Array, Conv, Dense, Diagonal, Inject, LinearOp, Shape, Sparse
-
-FLOAT32_EXACT = 1 << 24
-FLOAT64_EXACT = 1 << 53
-
-
-def magnitude(op: LinearOp, weights: Any, payload: int, pre: Shape, post: Shape) -> int:
-    """Bound of every partial sum of |w| * |x| for |x| <= payload."""
-    if isinstance(op, Inject):
-        return payload
-    magnitudes = {**weights, op.weight: np.abs(np.asarray(weights[op.weight], np.int64))}
-    _, top = reach(op, magnitudes, 0, payload, pre, post)
-    return max(int(top.max(initial=0)), payload)
+from snnhw.limits import FLOAT32_EXACT, FLOAT64_EXACT
+from snnhw.network import Array, Shape
+from snnhw.operators import Conv, Dense, Diagonal, Inject, Operator
+from snnhw.operators.windows import Kernels
 
 
-def exact_type(bound: int, op: LinearOp) -> Any:
+def magnitude(op: Operator, weights: Any, payload: int, pre: Shape, post: Shape) -> int:
+    """Bound of every partial sum of |w| * |x| for |x| <= payload, and of x itself."""
+    return max(op.magnitude(weights, payload, pre, post), payload)
+
+
+def exact_type(bound: int, op: Operator) -> Any:
     """The cheapest type in which sums up to `bound` are exact and for which onnxruntime has the operator."""
     if bound < FLOAT32_EXACT:
         return np.float32
-    if bound < FLOAT64_EXACT and not isinstance(op, Conv):
+    if bound < FLOAT64_EXACT and not isinstance(op, Kernels):
         return np.float64
     return np.int64
 
 
-def product(g: Graph, op: LinearOp, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+def product(g: Graph, op: Operator, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
     """op(x) as int64 (batch, *post), of int64 x (batch, *pre), computed in `dtype`."""
-    match op:
-        case Inject():
-            return x
-        case Diagonal():
-            return g.op("Mul", x, _weight(g, op.weight, weights[op.weight], np.int64))
-        case Sparse():
-            return _sparse(g, op, weights, x, post)
-        case Dense():
-            rows = g.weight(f"{op.weight}.transposed", np.asarray(weights[op.weight]).T)
-            flat = g.op("Cast", _reshaped(g, x, (-1, int(np.prod(pre)))), to=dtype_code(dtype))
-            y = g.op("MatMul", flat, g.op("Cast", rows, to=dtype_code(dtype)))
-            return _reshaped(g, g.op("Cast", y, to=INT64), (-1, *post))
-        case Conv():
-            w = np.asarray(weights[op.weight])
-            return _conv(g, op, w, x, dtype) if dtype is np.float32 else _conv_by_taps(g, op, w, x, pre, post)
+    form: Callable[..., Value] = FORMS.get(type(op), _listed)
+    return form(g, op, weights, x, pre, post, dtype)
 
 
-def _weight(g: Graph, name: str, array: Array, dtype: Any) -> Value:
-    return g.op("Cast", g.weight(name, np.asarray(array)), to=dtype_code(dtype))
+def _inject(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+    return x
 
 
-def _reshaped(g: Graph, x: Value, shape: tuple[int, ...]) -> Value:
-    return g.op("Reshape", x, g.int64(np.array(shape)))
+def _diagonal(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+    return g.op("Mul", x, _weight(g, op.weight, weights[op.weight], np.int64))
 
 
-def _conv(g: Graph, op: Conv, w: Array, x: Value, dtype: Any) -> Value:
+def _dense(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+    rows = g.weight(f"{op.weight}.transposed", np.asarray(weights[op.weight]).T)
+    flat = g.op("Cast", _reshaped(g, x, (-1, int(np.prod(pre)))), to=dtype_code(dtype))
+    y = g.op("MatMul", flat, g.op("Cast", rows, to=dtype_code(dtype)))
+    return _reshaped(g, g.op("Cast", y, to=INT64), (-1, *post))
+
+
+def _conv(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+    w = np.asarray(weights[op.weight])
+    if dtype is not np.float32:
+        return _conv_by_taps(g, op, w, x, pre, post)
     y = g.op(
         "Conv",
         g.op("Cast", x, to=dtype_code(dtype)),
@@ -77,6 +70,14 @@ def _conv(g: Graph, op: Conv, w: Array, x: Value, dtype: Any) -> Value:
         kernel_shape=list(w.shape[2:]),
     )
     return g.op("Cast", y, to=INT64)
+
+
+def _weight(g: Graph, name: str, array: Array, dtype: Any) -> Value:
+    return g.op("Cast", g.weight(name, np.asarray(array)), to=dtype_code(dtype))
+
+
+def _reshaped(g: Graph, x: Value, shape: tuple[int, ...]) -> Value:
+    return g.op("Reshape", x, g.int64(np.array(shape)))
 
 
 def _conv_by_taps(g: Graph, op: Conv, w: Array, x: Value, pre: Shape, post: Shape) -> Value:
@@ -99,14 +100,18 @@ def _conv_by_taps(g: Graph, op: Conv, w: Array, x: Value, pre: Shape, post: Shap
     return _reshaped(g, total, (-1, *post))
 
 
-def _sparse(g: Graph, op: Sparse, weights: Any, x: Value, post: Shape) -> Value:
-    """Every row padded to the longest one with zero weights: gathered, multiplied, summed."""
-    data, indices, indptr = (np.asarray(weights[op.weight + part]) for part in ("", "/indices", "/indptr"))
-    lengths = np.diff(indptr)
+def _listed(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+    """Any operator by its synapses: rows padded to the longest one with zero weights, gathered, multiplied, summed."""
+    matrix = op.matrix(weights, pre, post)
+    lengths = np.diff(matrix.indptr)
     inside = np.arange(lengths.max(initial=1))[None, :] < lengths[:, None]
-    columns, values = (np.zeros(inside.shape, kind) for kind in (indices.dtype, data.dtype))
-    columns[inside], values[inside] = indices, data
+    columns, values = (np.zeros(inside.shape, like.dtype) for like in (matrix.indices, weights[op.weight]))
+    columns[inside], values[inside] = matrix.indices, matrix.data
     flat = g.op("Flatten", x, axis=1)
     sent = g.op("Gather", flat, _weight(g, f"{op.weight}/columns", columns, np.int64), axis=1)
     terms = g.op("Mul", sent, _weight(g, op.weight, values, np.int64))
     return _reshaped(g, g.op("ReduceSum", terms, g.int64(np.array([2])), keepdims=0), (-1, *post))
+
+
+FORMS: dict[type[Operator], Callable[..., Value]] = {Inject: _inject, Diagonal: _diagonal, Dense: _dense, Conv: _conv}
+"""Operators that ONNX has words for; all others are gathered synapse by synapse."""

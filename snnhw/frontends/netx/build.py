@@ -11,7 +11,6 @@ from snnhw.encoding import HostOp, InputSpec
 from snnhw.frontends.netx.fields import MAX_VALUES, bad, unsupported
 from snnhw.frontends.netx.layers import DECAY_ONE, Cuba, Layer
 from snnhw.limits import require_windows
-from snnhw.linear import conv_shape
 from snnhw.network import (
     Array,
     Comparison,
@@ -19,7 +18,6 @@ from snnhw.network import (
     Dense,
     Diagonal,
     FloatNeuron,
-    Inject,
     IntNeuron,
     Kind,
     LinearOp,
@@ -184,7 +182,7 @@ class Builder:
             where = f"{layer.where}/weight"
             raise bad("the weights do not fit the layer before", where, weight.shape[1] * groups, pre.shape[0])
         op = Conv(layer.name, layer.stride, layer.padding, layer.dilation, groups)
-        made = conv_shape(pre.shape, weight.shape, op)
+        made = op.shape({layer.name: weight}, pre.shape)
         if made != layer.shape:
             raise bad(
                 "the layer's shape is not what its window makes of the one before", layer.where, layer.shape, made
@@ -196,7 +194,7 @@ class Builder:
     def _connect(self, layer: Layer, op: LinearOp, lag: int = 0) -> None:
         route = f"{self.last.name}->{layer.name}" + (f" after {lag}" if lag else "")
         self.projections.append(Projection(route, self.last.name, layer.name, op, lag=lag))
-        if not isinstance(op, Diagonal | Inject):
+        if op.multiplies:
             w = self.weights[op.weight]
             self._reason(layer, f"weights {op.weight}", f"{w.min()} to {w.max()}", "as they act in netx", "weight")
 

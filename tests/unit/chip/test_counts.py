@@ -8,7 +8,7 @@ import pytest
 from snnhw.artifact import Artifact
 from snnhw.chip.counts import ChipObserver
 from snnhw.chip.tally import Tally, tally
-from snnhw.chip.wiring import stored_synapses, wire
+from snnhw.chip.wiring import wire
 from snnhw.engines.base import Record
 from snnhw.engines.fast import FastEngine
 from snnhw.engines.reference import ReferenceEngine
@@ -142,7 +142,7 @@ def test_stored_synapses_sum_to_slices() -> None:
     network = residual().network
     for link in wiring.links:
         q = link.projection
-        stored = stored_synapses(q.op, network.weights, network[q.pre].shape, network[q.post].shape)
+        stored = q.op.fan_out(*network.between(q)).ravel()
         assert np.array_equal(link.stored, stored)
 
 

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from snnhw.engines import synapses
 from snnhw.engines.fast import FastEngine, Plan
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
-from snnhw.engines.synapses import FLOAT32_EXACT, FLOAT64_EXACT
 from snnhw.errors import EngineError
+from snnhw.limits import FLOAT32_EXACT, FLOAT64_EXACT
 from snnhw.network import (
     Array,
     Conv,
@@ -30,7 +29,6 @@ from snnhw.network import (
     Readout,
     Shape,
 )
-from snnhw.torch_ops import product
 from tests.generate import PROGRAMMABLE, artifact
 
 SILENT = IntNeuron(0, np.array((1 << 24) - 1), np.array(0), act_shift=0)
@@ -211,11 +209,13 @@ def test_nnpack_is_off_only_while_a_product_runs(monkeypatch: pytest.MonkeyPatch
     """The user's own torch code keeps its setting."""
     seen: list[bool] = []
 
+    product = Dense.forward
+
     def spy(*given: Any) -> torch.Tensor:
         seen.append(torch._C._get_nnpack_enabled())
         return product(*given)
 
-    monkeypatch.setattr(synapses, "product", spy)
+    monkeypatch.setattr(Dense, "forward", spy)
     network = joined([((3,), (0, 1))], Dense("w"), {"w": np.ones((2, 3), np.int64)}, (2,))
     with torch.backends.nnpack.flags(enabled=True):  # type: ignore[no-untyped-call]
         plan = Plan(network)

@@ -14,7 +14,6 @@ from snnhw.engines.lava.folder import read_plan, write_plan
 from snnhw.engines.lava.layout import conv_weights, dense_weights, from_lava, lava_shape, order, to_lava
 from snnhw.engines.lava.operators import drive, rows_by_source
 from snnhw.engines.lava.plan import Job, make_plan, op_from_json, op_to_json
-from snnhw.linear import apply
 from snnhw.network import (
     Conv,
     Dense,
@@ -138,7 +137,7 @@ def test_sparse_rows_equal_the_plain_operator(seed: int) -> None:
         post = pre if seed % 4 else (3, 2)
         op = grower.operator(pre, post, spread=bool(seed % 3))
     x = grower.rng.integers(-3, 4, pre) * (grower.rng.random(pre) < 0.5)
-    expected = apply(op, grower.weights, x[None], post)[0]
+    expected = op.apply(grower.weights, x[None], post)[0]
     assert (drive(rows_by_source(op, grower.weights, pre, post), x.ravel()) == expected.ravel()).all()
 
 

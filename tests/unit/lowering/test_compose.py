@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from snnhw.errors import LoweringError
-from snnhw.linear import apply
 from snnhw.lowering import compose as module
 from snnhw.lowering.compose import Composed, compose, run_chain
 from snnhw.network import Conv, Dense, Diagonal, Sparse
@@ -47,7 +46,7 @@ def composed(nodes: list[nir.NIRNode], shape: tuple[int, ...]) -> Composed:
     x = np.random.default_rng(0).standard_normal((3, *shape))
     want = run_chain(chain, torch.from_numpy(x)).numpy()
     found = compose(chain, shape, want.shape[1:])
-    np.testing.assert_allclose(apply(found.kind, found.arrays, x, want.shape[1:]), want, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.kind.apply(found.arrays, x, want.shape[1:]), want, rtol=1e-9, atol=1e-9)
     return found
 
 
@@ -104,7 +103,7 @@ def test_probing_gives_what_the_closed_form_gives(nodes: list[nir.NIRNode], shap
     post = run_chain(chain, torch.from_numpy(x)).shape[1:]
     one, other = compose(chain, shape, tuple(post)), module._probe(chain, shape, tuple(post))
     np.testing.assert_allclose(
-        apply(one.kind, one.arrays, x, tuple(post)), apply(other.kind, other.arrays, x, tuple(post)), atol=1e-9
+        one.kind.apply(one.arrays, x, tuple(post)), other.kind.apply(other.arrays, x, tuple(post)), atol=1e-9
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from snnhw.linear import conv_shape
 from snnhw.network import Array, Conv, Dense, IntNeuron, Kind, LinearOp, Network, Population, Projection, Readout, Shape
 
 LIF = IntNeuron(dv=0, vth=np.array(64), bias=np.array(0))
@@ -40,7 +39,7 @@ class Builder:
         dilation = more.get("dilation", 1)
         w = self.weight(f"w_{name}", (channels, before[0] // groups, kernel, kernel))
         op = Conv(w, (stride, stride), (padding, padding), (dilation, dilation), groups)
-        shape = conv_shape(before, self.weights[w].shape, op)
+        shape = op.shape(self.weights, before)
         return self._add(name, pres, op, shape, Kind.NEURON)
 
     def dense(self, name: str, pres: list[str], n: int, kind: Kind = Kind.NEURON) -> str:

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnhw.linear import apply
-from snnhw.mapping.geometry import grid, source_mask
+from snnhw.mapping.partition import grid
 from snnhw.mapping.resources import uses
-from snnhw.mapping.types import Slice
 from snnhw.network import Array, Diagonal, Inject, Network, Projection, Sparse
 from tests.unit.mapping.nets import Builder
 from tests.unit.mapping.test_place import random_net
@@ -25,7 +23,7 @@ def reaches(projection: Projection, network: Network[Any]) -> Array:
     table = {op.weight: np.ones_like(network.weights[op.weight])}
     table |= {key: w for key, w in network.weights.items() if key.startswith(op.weight + "/")}
     units = np.eye(pre.size, dtype=np.int64).reshape(pre.size, *pre.shape)
-    return apply(op, table, units, post.shape).reshape(pre.size, post.size) > 0
+    return op.apply(table, units, post.shape).reshape(pre.size, post.size) > 0
 
 
 def some_parts(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, ...]:
@@ -74,19 +72,6 @@ def test_axons_are_counted_as_drawn(seed: int, make: Any) -> None:
                 for other in boxes[q.post]
             )
             assert (found["in_axons"][number], found["out_axons"][number]) == (into, out), population.name
-
-
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("make", [random_net, net_with_everything])
-def test_source_masks_are_the_operators_own(seed: int, make: Any) -> None:
-    network, rng = make(seed), np.random.default_rng(seed)
-    for projection in network.projections:
-        shape = network[projection.post].shape
-        joined = reaches(projection, network)
-        for box in grid(shape, some_parts(shape, rng), tuple(range(len(shape)))):
-            part = Slice(projection.post, tuple((int(a), int(b)) for a, b in box), 0, {})
-            mask = source_mask(projection, network, part.box)
-            assert (mask.ravel() == joined[:, flat(box, shape)].any(axis=1)).all()
 
 
 def list_words(synapses: int, delay: int) -> int:
