@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 class Inject(Operator):
     """y = x: values computed by the host enter as bias currents; no synapses, no synops."""
 
-    weight: str = field(default="", init=False)
     parts = ()
     format = None
     injects = True

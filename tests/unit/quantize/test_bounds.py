@@ -79,8 +79,8 @@ def test_summands_that_share_weights_are_bounded_once(
 ) -> None:
     """Three summands over one kernel: one interval product, three times its range."""
     calls = []
-    real = bounds.reach
-    monkeypatch.setattr(bounds, "reach", lambda *a: calls.append(a) or real(*a))
+    real = Conv.reach
+    monkeypatch.setattr(Conv, "reach", lambda *a: calls.append(a) or real(*a))
     shape = (2, 5, 5)
     inputs = tuple(Population(f"i{k}", shape, Kind.INPUT) for k in range(3))
     post = Population("n", shape, Kind.NEURON, integrating(40), 1)
