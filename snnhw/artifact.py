@@ -16,7 +16,7 @@ import numpy as np
 from snnhw import files
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, MappingError, SnnhwError
-from snnhw.limits import MAX_SAMPLE, is_file, require_sample, require_small
+from snnhw.limits import MAX_SAMPLE, fault, is_file, require_sample, require_small
 from snnhw.machine import Machine, parse_target
 from snnhw.mapping.types import Mapping, Slice
 from snnhw.mapping.verify import verify_mapping
@@ -190,7 +190,7 @@ def load(path: str | Path) -> Artifact:
             raise
         raise _unreadable(error, path.name) from error
     except Exception as error:  # zip, JSON and numpy raise many kinds; all mean a damaged or foreign file
-        raise _unreadable(error, path.name) from error
+        raise fault(error, str(path)) or _unreadable(error, path.name) from error
 
 
 def _unreadable(error: Exception, where: str) -> ArtifactError:

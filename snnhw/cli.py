@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import secrets
+import shlex
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
-from snnhw.errors import SnnhwError
+from snnhw import files
+from snnhw.errors import Plain, SnnhwError, StreamLostError, printable, shown
+from snnhw.limits import fault, is_memory
 
 COMMANDS = {
     "compile": "Compile a trained network for a chip.",
@@ -57,39 +65,88 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: exit 0 on success, 2 on wrong use, 1 on a refused model, target or data."""
+    """Entry point. Exit codes: 0 done (a closed pipe too), 1 refused, 2 wrong use, 3 a defect of ours, 130 interrupted;
+    of `diff` 0 equal, 1 different, 2 refused or wrong use."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "_SNNHW_COMPLETE" in os.environ:
+        cli.main(args=words, prog_name="snnhw")
+    before = sys.stdout
+    sys.stdout = before and Plain(before)
     try:
-        cli.main(args=words, prog_name="snnhw", standalone_mode=True)
-    except SnnhwError as error:
-        _refuse(error, words)
-    except MemoryError as error:
-        _refuse(_out_of_memory(str(error)), words)
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # torch has no class of its own for it
-            raise
-        _refuse(_out_of_memory(str(error)), words)
+        code = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - nothing ends in a traceback
+        code = _failed(error, words)
+    finally:
+        sys.stdout = before
+    sys.exit(code)
 
 
-def _refuse(error: SnnhwError, words: list[str]) -> None:
-    _report(error, machine="--json" in words)
-    sys.exit(1)
+def _run(words: list[str]) -> int:
+    """The command's exit code."""
+    try:
+        with cli.make_context("snnhw", list(words)) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    return 0
 
 
-def _out_of_memory(what: str) -> SnnhwError:
-    return SnnhwError(
-        "out-of-memory",
-        "there is not enough memory for this network and these samples",
-        needed=what or None,
-        hint="give fewer samples (--samples) or fewer steps, or use a machine with more memory",
-    )
+def _failed(error: Exception, words: list[str]) -> int:
+    """Says what ended a command, in the words of a refusal, and gives the exit code."""
+    if isinstance(error, StreamLostError):
+        return _lost(error)
+    refusal = error if isinstance(error, SnnhwError) else fault(error, "") if is_memory(error) else None
+    code = 3 if refusal is None else 2 if words[:1] == ["diff"] else 1
+    said = refusal or _defect(error, words)
+    with suppress(OSError):
+        if "--json" in words:
+            click.echo(json.dumps({"error": said.to_dict()}, indent=2))
+    with suppress(OSError):
+        click.echo(f"error: {said}" if refusal else f"error: {said.message}", err=True)
+    return code
 
 
-def _report(error: SnnhwError, machine: bool) -> None:
-    content: dict[str, Any] = {"error": error.to_dict()}
-    if machine:
-        click.echo(json.dumps(content, indent=2))
-    click.echo(f"error: {error}", err=True)
+def _lost(error: StreamLostError) -> int:
+    """The exit code where standard output failed: 0 where its reader has gone, 1 where it is full."""
+    cause = error.__cause__
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush would complain
+    if isinstance(cause, BrokenPipeError):
+        return 0
+    click.echo(f"error: cannot-write: standard output cannot be written: {getattr(cause, 'strerror', cause)}", err=True)
+    return 1
+
+
+def _defect(error: Exception, words: list[str]) -> SnnhwError:
+    """One line about an error that nobody foresaw, and a report of it: versions, command line, traceback, no data."""
+    import platform
+    import traceback
+    from importlib.metadata import PackageNotFoundError, version
+
+    names = ("snnhw", "torch", "numpy", "numba", "nir", "onnx", "h5py", "click", "pydantic")
+    lines = [shlex.join(["snnhw", *words]), f"Python {platform.python_version()}", platform.platform()]
+    for name in names:
+        with suppress(PackageNotFoundError):
+            lines.append(f"{name} {version(name)}")
+    found = "".join(traceback.format_exception(error))
+    folder = Path(os.environ.get("XDG_STATE_HOME") or tempfile.gettempdir()) / "snnhw"
+    path = folder / f"defect-{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}.txt"
+    try:
+        files.write({path: printable("\n".join([*lines, "", found]))}, folders=True)
+        where = f"send the report {path}"
+    except SnnhwError as failed:
+        where = f"no report could be written: {failed.message}"
+    what = shown(f"{type(error).__name__}: {error}".splitlines()[0])
+    return SnnhwError("defect", f"defect: {what}; this is a fault of snnhw, not of your files: {where}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnhw import files
 from snnhw.errors import DataError, SnnhwError
-from snnhw.limits import is_file, require_small
+from snnhw.limits import fault, is_file, require_small
 from snnhw.network import Array
 
 
@@ -42,7 +42,7 @@ def load_samples(path: str | Path) -> Samples:
     except SnnhwError:
         raise
     except Exception as error:  # zip and numpy raise many kinds; all mean the same to the user
-        raise DataError(
+        raise fault(error, str(path)) or DataError(
             "bad-data",
             f"not a readable .npz file: {type(error).__name__}: {error}",
             where=path.name,
@@ -121,7 +121,7 @@ def load_recording(path: str | Path) -> dict[str, Array]:
     except SnnhwError:
         raise
     except Exception as error:  # as above
-        raise DataError(
+        raise fault(error, str(path)) or DataError(
             "bad-data", f"not a readable .npz file: {type(error).__name__}: {error}", where=path.name
         ) from error
     if not found:

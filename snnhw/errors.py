@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import unicodedata
+from typing import Any, TextIO
 
 LONGEST = 1000
 """Characters of one part of a message."""
@@ -39,26 +40,85 @@ class SnnhwError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        lines = [f"{self.code}: {_shown(self.message)}"]
+        lines = [f"{self.code}: {shown(self.message)}"]
         for label in ("where", "needed", "limit", "hint"):
             value = getattr(self, label)
             if value is not None:
-                lines.append(f"  {label}: {_shown(value)}")
+                lines.append(f"  {label}: {shown(value)}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The same five parts for `--json`."""
         parts = {"where": self.where, "needed": self.needed, "limit": self.limit, "hint": self.hint}
-        given = {key: _shown(value) for key, value in parts.items() if value is not None}
-        return {"code": self.code, "message": _shown(self.message), **given}
+        given = {key: shown(value) for key, value in parts.items() if value is not None}
+        return {"code": self.code, "message": shown(self.message), **given}
 
 
-def _shown(value: Any) -> str:
-    """Text as a terminal can take it: names in a file can be megabytes long, or hold commands to the terminal."""
+def shown(value: Any) -> str:
+    """One part of a message: bounded, as names in a file can be megabytes long, and no line of it looks like a part."""
     text = str(value)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} … ({len(text) - LONGEST} more characters)"
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return printable(text).replace("\n", "\n    ")
+
+
+def printable(text: str) -> str:
+    """Text as a terminal, a page or a picture can take it.
+
+    Control characters, escapes and marks that turn the direction of writing, which a name in a file may hold, are
+    shown as Python writes them; line ends and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    plain = (c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs" for c in text)
+    return "".join(c if ok else c.encode("unicode_escape").decode() for c, ok in zip(text, plain, strict=True))
+
+
+class StreamLostError(Exception):
+    """Standard output took no more; its cause is the system's error."""
+
+
+class Plain:
+    """A text stream that writes `printable` text only, in its own encoding, and is never a terminal.
+
+    Args:
+        styled: for a writer that styles text itself and has made it printable: nothing is changed.
+
+    Raises:
+        StreamLostError: where the stream fails, so that it is not taken for another file's failure.
+    """
+
+    def __init__(self, stream: TextIO, styled: bool = False) -> None:
+        self.stream, self.plain = stream, not styled
+        self.encoding, self.errors = stream.encoding or "utf-8", "backslashreplace"
+
+    def write(self, text: str) -> int:
+        """The text's length, whatever it was written as."""
+        said = printable(text).encode(self.encoding, self.errors).decode(self.encoding) if self.plain else text
+        try:
+            self.stream.write(said)
+        except OSError as error:
+            raise StreamLostError from error
+        return len(text)
+
+    def flush(self) -> None:
+        """As of the stream."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            raise StreamLostError from error
+
+    def fileno(self) -> int:
+        """As of the stream."""
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        """Not where only plain text is written, so that nobody tries to write a terminal's escapes."""
+        return not self.plain and self.stream.isatty()
+
+
+class OutOfMemoryError(SnnhwError, MemoryError):
+    """This machine has too little memory; a MemoryError too."""
 
 
 class SourceError(SnnhwError):

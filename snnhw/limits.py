@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
-from snnhw.errors import SnnhwError
+from snnhw.errors import OutOfMemoryError, SnnhwError
 
 MAX_BYTES = 4 << 30
 """Of a file, and of what it unpacks to."""
@@ -41,6 +42,33 @@ def is_file(path: str | Path) -> bool:
     except (OSError, ValueError) as error:  # no rights, or a path that no file can have
         reason = getattr(error, "strerror", None) or str(error)
         raise SnnhwError("cannot-read", f"the file cannot be read: {reason}", where=str(path)) from None
+
+
+def fault(error: Exception, where: str) -> SnnhwError | None:
+    """What the machine has against reading, as a refusal; None where it is the content that cannot be read.
+
+    Readers of files raise many kinds of errors for damaged content: without this question, a full memory or a failing
+    disk would be called a damaged file.
+    """
+    if is_memory(error):
+        return OutOfMemoryError(
+            "out-of-memory",
+            "there is not enough memory for this network and these samples",
+            where=where or None,
+            needed=str(error) or None,
+            hint="give fewer samples (--samples) or fewer steps, or use a machine with more memory",
+        )
+    # EINVAL, EFBIG and EOVERFLOW are places and sizes that damaged content names
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
+        if error.errno == errno.ENOMEM:
+            return fault(MemoryError(error.strerror), where)
+        return SnnhwError("cannot-read", f"the file cannot be read: {error.strerror}", where=where)
+    return None
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether an error says that there is too little memory; torch has no class of its own for it."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def require_sample(steps: int, shape: Sequence[int], where: str) -> None:

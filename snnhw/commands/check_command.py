@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from snnhw.commands.common import emit, json_option, making_options, pipeline_of, refuse_making, stages
 from snnhw.commands.source_options import refuse_for_artifact, source_options
@@ -70,7 +71,7 @@ def _show(rows: list[dict[str, object]], fits: bool, target: str) -> None:
     table = Table("population", "resource", "needed", "limit", "slices", "fits")
     for row in rows:
         table.add_row(
-            *(str(row[key]) for key in ("population", "resource", "needed", "limit", "slices")),
+            *(Text(str(row[key])) for key in ("population", "resource", "needed", "limit", "slices")),
             "yes" if row["fits"] else "NO",
         )
     Console().print(table)

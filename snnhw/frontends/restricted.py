@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from snnhw.errors import SnnhwError, SourceError
-from snnhw.limits import require_small
+from snnhw.limits import fault, require_small
 
 HOLDS = "a torch file of tensors, plain containers and argparse.Namespace"
 UNSAFE = "unsafe-checkpoint"
@@ -34,7 +34,7 @@ def read_restricted(path: Path) -> dict[Any, Any]:
     except SnnhwError:
         raise
     except Exception as error:  # torch raises many kinds; all mean the same to the user
-        raise _refusal(path, error) from error
+        raise fault(error, str(path)) or _refusal(path, error) from error
     return require_dictionary(content, path)
 
 

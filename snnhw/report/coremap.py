@@ -37,7 +37,7 @@ def core_map(c: Comparison) -> str:
         figure.colorbar(
             scale, ax=[upper, lower], label="load, % of the busiest core", shrink=0.4, anchor=(0, 0.95), fraction=0.04
         )
-        patches = [Patch(color=colour, label=name) for name, colour in list(_palette(c).items())[:LEGEND]]
+        patches = [Patch(color=colour, label=f" {name}") for name, colour in list(_palette(c).items())[:LEGEND]]
         below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "ncols": COLUMNS}
         lower.legend(handles=patches, frameon=False, fontsize=7, **below)
         return svg(figure)

@@ -13,11 +13,12 @@ from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.report import plots, tables
 from snnhw.report.coremap import core_map
-from snnhw.report.numbers import percent, si
+from snnhw.report.numbers import percent, plain, si
 
 
 def html(comparison: Comparison) -> str:
     """The page."""
+    comparison = plain(comparison)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = (resources.files("snnhw.report") / "report.html.j2").read_text(encoding="utf-8")
     page = environment.from_string(source).render(

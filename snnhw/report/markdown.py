@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from html import escape
 from pathlib import Path
 
 from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.report import tables
+from snnhw.report.numbers import plain
 from snnhw.report.tables import Table
 
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison, one section a table."""
-    head = f"# {comparison.target}: float and quantised network compared\n"
+    comparison = plain(comparison)
+    head = f"# {_cell(comparison.target)}: float and quantised network compared\n"
     body = [_section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
     notes = "## Notes\n\n" + "\n".join(f"- {_cell(note)}" for note in comparison.notes) + "\n"
     return "\n".join([head, *body, notes])
@@ -24,10 +28,10 @@ def write_markdown(comparison: Comparison, path: str | Path) -> None:
 
 
 def _section(table: Table) -> str:
-    lines = [f"## {table.title}", "", _row(table.columns)]
+    lines = [f"## {_cell(table.title)}", "", _row(table.columns)]
     lines.append("|" + "|".join("---" if i < table.names else "---:" for i in range(len(table.columns))) + "|")
     lines += [_row(row) for row in table.rows]
-    return "\n".join([*lines, *(["", table.note] if table.note else []), ""])
+    return "\n".join([*lines, *(["", _cell(table.note)] if table.note else []), ""])
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -35,4 +39,6 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text that no reader of Markdown takes for a mark, a formula or HTML."""
+    text = escape(text, quote=False).replace("\n", " ")
+    return re.sub(r"[\\`*|$]|~(?=~)|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

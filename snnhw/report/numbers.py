@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from snnhw.errors import printable
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
@@ -25,3 +30,18 @@ def count(value: float) -> str:
 def percent(share: float) -> str:
     """0.123 as 12.3 %."""
     return f"{100 * share:.2f} %"
+
+
+def plain(value: Any) -> Any:
+    """A tree of dataclasses, mappings and tuples with every text `printable`: names come from files."""
+    match value:
+        case str():
+            return printable(value)
+        case tuple() | list():
+            return type(value)(map(plain, value))
+        case Mapping():
+            return {plain(key): plain(item) for key, item in value.items()}
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{f.name: plain(getattr(value, f.name)) for f in fields(value) if f.init})
+        case _:
+            return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ GAP = 4
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "snnhw",
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -47,7 +49,9 @@ def drawn(draw: Callable[[Axes], None], width: float, height: float) -> str:
 def svg(figure: Figure) -> str:
     """The figure as an <svg> element without namespaces, which HTML does not need."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, dpi=150, metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the page's reader has other fonts
+        figure.savefig(out, format="svg", transparent=True, dpi=150, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

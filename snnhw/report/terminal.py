@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from snnhw.comparison.tree import Comparison
+from snnhw.errors import Plain
 from snnhw.report import tables
+from snnhw.report.numbers import plain
 from snnhw.report.tables import Table
 
 
@@ -18,12 +23,18 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
         console: standard output if not given.
         everything: also projections, cores and constants.
     """
-    out = console if console is not None else Console()
+    out = console if console is not None else Console(file=_stdout())
+    comparison = plain(comparison)
     details = tables.details(comparison)
     for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT])):
         _print(out, table)
     for note in comparison.notes:
         out.print(Text(f"- {note}", style="bold red" if note.startswith("OVERFLOW") else "dim"))
+
+
+def _stdout() -> Any:
+    """For text that is printable already, and styled."""
+    return Plain(sys.stdout.stream, styled=True) if isinstance(sys.stdout, Plain) else None
 
 
 def _print(out: Console, table: Table) -> None:

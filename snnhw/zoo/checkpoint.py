@@ -11,7 +11,7 @@ from torch import nn
 
 from snnhw import files
 from snnhw.errors import SnnhwError
-from snnhw.limits import require_small
+from snnhw.limits import fault, require_small
 from snnhw.zoo.datasets import Split
 from snnhw.zoo.recipe import Recipe
 from snnhw.zoo.registry import build
@@ -85,7 +85,8 @@ def read_plain(path: str | Path) -> dict[str, Any]:
     except SnnhwError:
         raise
     except Exception as error:  # torch raises many kinds; all mean the same to the user
-        raise _refuse(path, f"{type(error).__name__}", "a torch zip file of tensors and plain containers") from error
+        limit = "a torch zip file of tensors and plain containers"
+        raise fault(error, str(path)) or _refuse(path, type(error).__name__, limit) from error
     if not isinstance(content, dict):
         raise _refuse(path, f"a {type(content).__name__}", f"format {FORMAT!r}, version {VERSION}")
     return content

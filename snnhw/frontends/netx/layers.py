@@ -13,6 +13,7 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.frontends.hdf5 import require_plain
 from snnhw.frontends.netx.fields import HINT, Fields, bad, listed, unsupported
+from snnhw.limits import fault
 from snnhw.network import Array, Shape
 
 MAX_BYTES = 1 << 30
@@ -99,7 +100,7 @@ def read_net(path: Path) -> NetFile:
     except SourceError:
         raise
     except Exception as error:  # h5py raises many kinds; all mean the same to the user
-        raise SourceError(
+        raise fault(error, str(path)) or SourceError(
             "bad-net", f"not a readable .net file: {type(error).__name__}: {error}", where=path.name, hint=HINT
         ) from error
 

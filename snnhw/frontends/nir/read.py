@@ -18,7 +18,7 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import unknown_node
 from snnhw.frontends.hdf5 import require_plain
-from snnhw.limits import MAX_BYTES
+from snnhw.limits import MAX_BYTES, fault
 from snnhw.network import Array
 
 HINT = "give an HDF5 file written by nir.write"
@@ -63,7 +63,7 @@ def read_graph(path: str | Path, most: int = MAX_BYTES) -> nir.NIRGraph:
     except SourceError:
         raise
     except Exception as error:  # h5py raises many kinds; all mean the same to the user
-        raise SourceError(
+        raise fault(error, str(path)) or SourceError(
             "bad-nir", f"not a readable NIR file: {type(error).__name__}: {error}", where=path.name, hint=HINT
         ) from error
 

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import checker, numpy_helper
 
 from snnhw.errors import SourceError
+from snnhw.limits import fault
 from snnhw.network import Array
 
 MOST_BYTES = (1 << 31) - 1
@@ -49,7 +50,7 @@ def read_model(path: str | Path) -> Any:
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError, OSError) as error:
-        raise bad_file(path.name, f"{type(error).__name__}: {error}") from None
+        raise fault(error, str(path)) or bad_file(path.name, f"{type(error).__name__}: {error}") from None
     _require_plain(model, path.name)
     embed(model, path)
     try:
@@ -87,7 +88,7 @@ def array_of(tensor: Any, file: str) -> Array:
     try:
         found = numpy_helper.to_array(tensor)
     except (KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise bad_constant(where, error) from None
+        raise fault(error, where) or bad_constant(where, error) from None
     require_finite(found, where)
     return found
 

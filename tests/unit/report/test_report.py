@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from rich.console import Console
 from snnhw.comparison import Comparison, compare
 from snnhw.comparison.tree import Overflow
 from snnhw.engines.reference import ReferenceEngine
+from snnhw.errors import printable
 from snnhw.report import html, markdown, show, write_html, write_markdown
 from snnhw.report.numbers import count, percent, si
 from tests.unit.chip.nets import residual, residual_input
@@ -145,3 +148,45 @@ def test_count() -> None:
         "1,234.6",
         "1,234,568",
     ]
+
+
+HOSTILE = (
+    "\x1b[31mred\x1b]0;title\x07 a$\\frac{x$b <script>alert(1)</script>",
+    "_x_ [/x] [x](javascript:alert(1)) `a` **b** | c",
+    "\u202eabc\u732b\ud800\x00\x85",
+)
+
+
+def named(value: Any, name: str) -> Any:
+    """The same comparison with another name for its first layer, in every field that says it."""
+    match value:
+        case str():
+            return name if value == "a" else value
+        case tuple() | list():
+            return type(value)(named(item, name) for item in value)
+        case Mapping():
+            return {named(key, name): named(item, name) for key, item in value.items()}
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{f.name: named(getattr(value, f.name), name) for f in fields(value)})
+        case _:
+            return value
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_data(tree: Comparison, name: str) -> None:
+    """Nothing that a terminal, a Markdown reader, a browser or matplotlib would obey."""
+    hostile = replace(named(tree, name), target=name, source={"file": name}, notes=(name,))
+    assert hostile.quantized.layers[0].name == name
+    page = html(hostile)
+    assert "<script" not in page
+    for text in (printed(hostile, everything=True), markdown(hostile), page):
+        assert printable(text) == text
+        text.encode()
+    written = markdown(hostile)
+    assert "<script" not in written
+    assert "](java" not in written.replace("\\](", "")
+    if name == HOSTILE[0]:
+        assert "a\\$\\\\frac{x\\$b" in written
+        assert "a$\\frac{x$b" in page
+    if name == HOSTILE[1]:
+        assert "\\_x\\_" in written
