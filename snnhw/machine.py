@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from snnhw import fixed
 from snnhw.errors import TargetError
 from snnhw.limits import is_file
 from snnhw.shipped import shipped_folder
@@ -311,6 +312,13 @@ class Machine(Section):
         """Every number of the file by its key ('time.synop.dense'), in the file's order."""
         return dict(_flat(tomllib.loads(self.text)))
 
+    @cached_property
+    def widths(self) -> fixed.Widths:
+        """Formats of states and decays, which every engine obeys."""
+        n = self.numeric
+        u = _width(n.u_bits, n.u_overflow, n.u_ends)
+        return fixed.Widths(u, _width(n.v_bits, n.v_overflow, n.v_ends), n.decay_bits)
+
     def constant(self, key: str) -> Constant:
         """The number of a key that the file has, as it says it."""
         return self.constants[key]
@@ -348,6 +356,13 @@ class Machine(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {"chip": Chip, "core": Core, "numeric": Numeric, "time": Times, "energy": Energies}
+
+
+def _width(bits: int, overflow: str, ends: str) -> fixed.Width:
+    """A format of a state; `ends` says whether saturation leaves out the lowest value."""
+    rules = {"wrap-once": fixed.WRAP_ONCE, "wrap": fixed.WRAP, "saturate": fixed.SATURATE}
+    symmetric = fixed.width(bits, rules[overflow])
+    return symmetric if ends == "symmetric" else symmetric._replace(low=symmetric.low - 1)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Constant]]:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
+from snnhw import fixed
 from snnhw.errors import LoweringError
 from snnhw.operators import Conv as Conv
 from snnhw.operators import Dense as Dense
@@ -113,6 +114,28 @@ class IntNeuron:
     v_init: IntLevel = 0
     max_spikes: int = 1
 
+    @property
+    def parameters(self) -> fixed.Parameters:
+        """What `fixed.step` takes of every neuron; numbers where one serves all."""
+        return fixed.Parameters(
+            self.du, self.dv, self.vth, self.bias, self.v_reset, 0 if self.v_min is None else self.v_min
+        )
+
+    def rule(self, fires: bool, widths: fixed.Widths) -> fixed.Rule:
+        """What `fixed.step` takes of the whole population."""
+        return fixed.Rule(
+            act_shift=int(self.act_shift),
+            greater_equal=int(self.comparison is Comparison.GE),
+            max_spikes=int(self.max_spikes),
+            reset=_RESETS[self.reset],
+            late=int(self.reset_timing is ResetTiming.NEXT_STEP),
+            floor=int(self.v_min is not None),
+            fires=int(fires),
+            widths=widths,
+        )
+
+
+_RESETS = {Reset.ZERO: fixed.RESET_ZERO, Reset.SUBTRACT: fixed.RESET_SUBTRACT, Reset.V_RESET: fixed.RESET_TO}
 
 N = TypeVar("N", FloatNeuron, IntNeuron)
 

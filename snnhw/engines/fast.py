@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from snnhw import fixed
 from snnhw.artifact import Artifact
 from snnhw.engines.base import Observer, Record
 from snnhw.engines.kernels import flat, update
@@ -25,7 +26,7 @@ class FastEngine:
 
     def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
         """Run each chunk as one batch; chunks are independent because samples are."""
-        plan = Plan(artifact.network)
+        plan = Plan(artifact.network, artifact.target.widths)
         first = 0
         for chunk in chunks:
             for population, record in plan.run(chunk):
@@ -37,9 +38,10 @@ class FastEngine:
 class Plan:
     """A network made ready to run: synapses grouped, weights in the float type that is exact for them."""
 
-    def __init__(self, network: Network[IntNeuron]) -> None:
-        self.network = network
-        self.loops = {names: Loop(network, names) for names in network.components if _feeds_back(network, names)}
+    def __init__(self, network: Network[IntNeuron], widths: fixed.Widths = fixed.LOIHI) -> None:
+        self.network, self.widths = network, widths
+        looping = [names for names in network.components if _feeds_back(network, names)]
+        self.loops = {names: Loop(network, names, widths) for names in looping}
         looped = {name for names in self.loops for name in names}
         self.groups: dict[str, tuple[Synapses, ...]] = {
             p.name: grouped(network, p, network.into(p.name)) for p in network.computed if p.name not in looped
@@ -75,7 +77,9 @@ class Plan:
         steps, size = self.network.steps, population.size
         arrived = np.zeros((batch, steps, size), np.int64) if total is None else total.reshape(batch, steps, size)
         fires = population.kind is not Kind.ACCUMULATOR
-        spikes, u, v, wraps, clips = update(flat(population.model, population.shape), fires, arrived)
+        spikes, u, v, wraps, clips = update(
+            flat(population.model, population.shape), fires, arrived, widths=self.widths
+        )
         shape = (batch, steps, *population.shape)
         return Record(spikes.reshape(shape), u.reshape(shape), v.reshape(shape), wraps, clips)
 

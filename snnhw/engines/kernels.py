@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from numba import njit, prange, types
 from numba.extending import overload, register_jitable
 
 from snnhw import fixed
-from snnhw.network import Array, Comparison, IntNeuron, Reset, ResetTiming, Shape
+from snnhw.network import Array, IntNeuron, Shape
 
 for _rule in (
+    fixed.rule_from,
     fixed.decayed,
-    fixed.wrap24,
-    fixed.sat24,
+    fixed.held,
     fixed.current,
     fixed.membrane,
     fixed.spikes,
@@ -28,10 +29,13 @@ for _rule in (
     fixed.reset_subtract,
     fixed.reset_to,
     fixed.floored,
+    fixed.fired,
+    fixed.step,
 ):
-    register_jitable(_rule)
+    register_jitable(forceinline=True)(_rule)
 
-_RESETS = {Reset.ZERO: 0, Reset.SUBTRACT: 1, Reset.V_RESET: 2}
+STATES = ("u", "v")
+"""What `update` can record besides spikes."""
 
 
 def _at(level: Any, n: int) -> Any:
@@ -50,38 +54,36 @@ def _compiled(contract, cache):  # type: ignore[no-untyped-def]
     """The kernel. `contract` only enters numba's cache key: its disk cache does not see that `fixed.py` changed."""
 
     @njit(parallel=True, nogil=True, cache=cache)
-    def _steps(a, vth, bias, levels, rule, state, s_out, u_out, v_out, wraps, clips):  # type: ignore[no-untyped-def]
-        """T steps of every neuron of every sample; arrays (B, T, N), `state` u, v and s (3, B, N) before and after."""
+    def _steps(a, parameters, flat_rule, state, s_out, u_out, v_out, wraps, clips):  # type: ignore[no-untyped-def]
+        """T steps of every neuron of every sample; arrays (B, T, N), `state` u, v and s (3, B, N) before and after.
+
+        An array without entries is not written.
+        """
         _ = contract
-        act_shift, greater_equal, max_spikes, reset, late, floor, fires = rule
         batch, steps, size = a.shape
+        keeps_u, keeps_v = u_out.size > 0, v_out.size > 0
         for b in prange(batch):
+            rule = fixed.rule_from(flat_rule)  # inside: what runs in parallel can capture no nested tuple
             u, v, s = state[0, b], state[1, b], state[2, b]
             for t in range(steps):
                 for n in range(size):
-                    du, dv = _at(levels[0], n), _at(levels[1], n)
-                    v_reset, v_min = _at(levels[2], n), _at(levels[3], n)
-                    raw_u = fixed.current(u[n], np.int64(a[b, t, n]), du, act_shift)
-                    new_u = fixed.wrap24(raw_u)
-                    debt = vth[n] * s[n] if late else 0
-                    raw_v = fixed.membrane(v[n], new_u, dv, bias[n], debt)
-                    new_v = fixed.sat24(raw_v)
-                    wraps[b] += raw_u != new_u
-                    clips[b] += raw_v != new_v
-                    if fires:
-                        fired = fixed.spikes(new_v, vth[n], greater_equal, max_spikes)
-                        s[n] = fired
-                        if not late:
-                            if reset == 0:
-                                new_v = fixed.reset_zero(new_v, fired)
-                            elif reset == 1:
-                                new_v = fixed.reset_subtract(new_v, fired, vth[n])
-                            else:
-                                new_v = fixed.reset_to(new_v, fired, v_reset)
-                        if floor:
-                            new_v = fixed.floored(new_v, v_min)
-                    u[n], v[n] = new_u, new_v
-                    s_out[b, t, n], u_out[b, t, n], v_out[b, t, n] = s[n], new_u, new_v
+                    mine = (
+                        _at(parameters[0], n),
+                        _at(parameters[1], n),
+                        parameters[2][n],
+                        parameters[3][n],
+                        _at(parameters[4], n),
+                        _at(parameters[5], n),
+                    )
+                    now, overflowed = fixed.step((u[n], v[n], s[n]), np.int64(a[b, t, n]), mine, rule)
+                    u[n], v[n], s[n] = now
+                    wraps[b] += overflowed[0]
+                    clips[b] += overflowed[1]
+                    s_out[b, t, n] = now[2]
+                    if keeps_u:
+                        u_out[b, t, n] = now[0]
+                    if keeps_v:
+                        v_out[b, t, n] = now[1]
 
     return _steps
 
@@ -102,20 +104,27 @@ _steps = _kernel()
 
 
 def update(
-    neuron: IntNeuron, fires: bool, a: Array, state: Array | None = None
+    neuron: IntNeuron,
+    fires: bool,
+    a: Array,
+    state: Array | None = None,
+    widths: fixed.Widths = fixed.LOIHI,
+    want: Collection[str] = STATES,
 ) -> tuple[Array, Array, Array, int, int]:
-    """Spikes, u, v (each (B, T, N)) and the numbers of wraps and clips for the summed input `a` (B, T, N).
+    """Spikes, u, v (each (B, T, N)) and the numbers of overflows of u and v for the summed input `a` (B, T, N).
 
     Args:
         neuron: arrays of it have one entry or N.
         state: u, v and spikes of the step before, (3, B, N), from `at_rest`; it is moved on. A sample's start if None.
+        widths: formats of states and decays.
+        want: states to record; the others come back without entries.
     """
     batch, _, size = a.shape
-    vth, bias = _spread(neuron.vth, size), _spread(neuron.bias, size)
-    spikes, u, v = room(neuron, a.shape)
+    spikes, u, v = room(neuron, a.shape, want)
     wraps, clips = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
     state = at_rest(neuron, batch, size) if state is None else state
-    _steps(a, vth, bias, _levels(neuron, size), _rule_of(neuron, fires), state, spikes, u, v, wraps, clips)
+    rule = neuron.rule(fires, widths).flat
+    _steps(a, _parameters(neuron, size), rule, state, spikes, u, v, wraps, clips)
     return spikes, u, v, int(wraps.sum()), int(clips.sum())
 
 
@@ -126,10 +135,11 @@ def at_rest(neuron: IntNeuron, batch: int, size: int) -> Array:
     return state
 
 
-def room(neuron: IntNeuron, shape: Shape) -> tuple[Array, Array, Array]:
-    """Arrays for spikes, u and v."""
+def room(neuron: IntNeuron, shape: Shape, want: Collection[str] = STATES) -> tuple[Array, Array, Array]:
+    """Arrays for spikes, u and v; those of states that nobody wants have no entries."""
     spikes = np.empty(shape, np.int8 if neuron.max_spikes == 1 else np.int32)
-    return spikes, np.empty(shape, np.int32), np.empty(shape, np.int32)
+    u, v = (np.empty(shape if name in want else (0, 0, 0), np.int32) for name in STATES)
+    return spikes, u, v
 
 
 def flat(neuron: IntNeuron, shape: Shape) -> IntNeuron:
@@ -143,15 +153,11 @@ def _spread(x: Any, size: int) -> Array:
     return np.ascontiguousarray(np.broadcast_to(np.asarray(x, np.int64), (size,)))
 
 
-def _levels(n: IntNeuron, size: int) -> tuple[Any, ...]:
-    """du, dv, v_reset and v_min: numbers where all are, else arrays all, so that two kernels serve all models."""
-    levels = (n.du, n.dv, n.v_reset, 0 if n.v_min is None else n.v_min)
-    if all(np.ndim(level) == 0 for level in levels):
-        return tuple(int(level) for level in levels)
-    return tuple(_spread(level, size) for level in levels)
-
-
-def _rule_of(n: IntNeuron, fires: bool) -> tuple[Any, ...]:
-    late = n.reset_timing is ResetTiming.NEXT_STEP
-    floor = n.v_min is not None
-    return n.act_shift, int(n.comparison is Comparison.GE), n.max_spikes, _RESETS[n.reset], late, floor, fires
+def _parameters(neuron: IntNeuron, size: int) -> tuple[Any, ...]:
+    """Thresholds and biases as arrays; the others as numbers where all are, else as arrays all, so that two kernels
+    serve all models."""
+    du, dv, vth, bias, *levels = neuron.parameters
+    found = [du, dv, *levels]
+    plain = all(np.ndim(level) == 0 for level in found)
+    du, dv, *levels = (int(level) if plain else _spread(level, size) for level in found)
+    return (du, dv, _spread(vth, size), _spread(bias, size), *levels)

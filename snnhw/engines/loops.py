@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from snnhw import fixed
 from snnhw.engines.base import Record
 from snnhw.engines.kernels import at_rest, flat, room, update
 from snnhw.engines.synapses import grouped
@@ -19,7 +20,8 @@ from snnhw.network import Array, IntNeuron, Kind, Network
 class Loop:
     """One group of `Network.components` that feeds back."""
 
-    def __init__(self, network: Network[IntNeuron], names: tuple[str, ...]) -> None:
+    def __init__(self, network: Network[IntNeuron], names: tuple[str, ...], widths: fixed.Widths = fixed.LOIHI) -> None:
+        self.widths = widths
         self.members = tuple(network[name] for name in names)
         self.steps = network.steps
         into = {name: network.into(name) for name in names}
@@ -44,7 +46,7 @@ class Loop:
                         now = {name: sent[name][:, t - group.projection.lag, None] for name in group.pres}
                         a = a + group.sums(group.added(now), p).reshape(batch, 1, p.size)
                 fires = p.kind is not Kind.ACCUMULATOR
-                *found, wraps, clips = update(neurons[p.name], fires, a, states[p.name])
+                *found, wraps, clips = update(neurons[p.name], fires, a, states[p.name], self.widths)
                 for whole, part in zip(kept[p.name], found, strict=True):
                     whole[:, t] = part[:, 0]
                 counts[p.name] += (wraps, clips)

@@ -15,7 +15,7 @@ import numpy as np
 from snnhw import fixed
 from snnhw.artifact import Artifact
 from snnhw.engines.base import Observer, Record
-from snnhw.network import Array, Comparison, IntNeuron, Kind, Network, Population, Reset, ResetTiming
+from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
 
 class ReferenceEngine:
@@ -31,7 +31,7 @@ class ReferenceEngine:
         stream = (
             {p.name: np.concatenate([batch[p.name] for batch in batches]) for p in network.inputs} if batches else {}
         )
-        history = simulate(network, stream, samples)
+        history = simulate(network, stream, samples, artifact.target.widths)
         first = 0
         for size in (_samples(batch) for batch in batches):
             for population in network.populations:
@@ -71,10 +71,12 @@ class History:
         return Record(spikes, u, v, sum(self.wraps[window]), sum(self.clips[window]))
 
 
-def simulate(network: Network[IntNeuron], stream: Mapping[str, Array], samples: int) -> dict[str, History]:
+def simulate(
+    network: Network[IntNeuron], stream: Mapping[str, Array], samples: int, widths: fixed.Widths = fixed.LOIHI
+) -> dict[str, History]:
     """All chip steps of `samples` samples, back to back, until the last population has finished."""
     history = {p.name: History() for p in network.populations}
-    state = {p.name: Cells(p) for p in network.computed}
+    state = {p.name: Cells(p, widths) for p in network.computed}
     for step in range(samples * network.steps + network.depth):
         for population in network.inputs:
             sample, at = divmod(step, network.steps)
@@ -106,12 +108,11 @@ def arriving(
 class Cells:
     """State of one population: u, v and the spikes of the last step."""
 
-    def __init__(self, population: Population[IntNeuron]) -> None:
+    def __init__(self, population: Population[IntNeuron], widths: fixed.Widths = fixed.LOIHI) -> None:
         self.shape = population.shape
         self.neuron = population.model
-        self.fires = population.kind is not Kind.ACCUMULATOR
-        self.vth = np.broadcast_to(np.asarray(self.neuron.vth, np.int64), self.shape)
-        self.bias = np.broadcast_to(np.asarray(self.neuron.bias, np.int64), self.shape)
+        self.parameters = fixed.Parameters(*(np.asarray(x, np.int64) for x in self.neuron.parameters))
+        self.rule = self.neuron.rule(population.kind is not Kind.ACCUMULATOR, widths)
         self.begin_sample()
 
     def begin_sample(self) -> None:
@@ -122,21 +123,10 @@ class Cells:
         self.wraps = self.clips = 0
 
     def step(self, a: Array) -> None:
-        """One chip step: current, membrane, spike, reset (docs/design.md §4, in this order)."""
-        n = self.neuron
-        raw_u = fixed.current(self.u, a, n.du, n.act_shift)
-        self.u = fixed.wrap24(raw_u)
-        late = n.reset_timing is ResetTiming.NEXT_STEP
-        raw_v = fixed.membrane(self.v, self.u, n.dv, self.bias, self.vth * self.s if late else 0)
-        self.v = fixed.sat24(raw_v)
-        self.wraps, self.clips = int((raw_u != self.u).sum()), int((raw_v != self.v).sum())
-        if not self.fires:
-            return
-        self.s = fixed.spikes(self.v, self.vth, int(n.comparison is Comparison.GE), n.max_spikes)
-        if not late:
-            self.v = _after_spike(n, self.v, self.s, self.vth)
-        if n.v_min is not None:
-            self.v = fixed.floored(self.v, n.v_min)
+        """One chip step."""
+        state, overflowed = fixed.step((self.u, self.v, self.s), a, self.parameters, self.rule)
+        self.u, self.v, self.s = (np.asarray(x, np.int64) for x in state)
+        self.wraps, self.clips = (int(x.sum()) for x in overflowed)
 
     def log(self, history: History) -> None:
         """Append this step; v is recorded after reset."""
@@ -145,13 +135,3 @@ class Cells:
         history.v.append(self.v)
         history.wraps.append(self.wraps)
         history.clips.append(self.clips)
-
-
-def _after_spike(neuron: IntNeuron, v: Array, s: Array, vth: Array) -> Array:
-    match neuron.reset:
-        case Reset.ZERO:
-            return np.asarray(fixed.reset_zero(v, s))
-        case Reset.SUBTRACT:
-            return np.asarray(fixed.reset_subtract(v, s, vth))
-        case Reset.V_RESET:
-            return np.asarray(fixed.reset_to(v, s, neuron.v_reset))

@@ -12,6 +12,7 @@ from snnhw.engines.base import Record
 from snnhw.engines.fast import FastEngine
 from snnhw.frontends.check import Check
 from snnhw.frontends.source import IntegerSource
+from snnhw.machine import Machine
 from snnhw.network import Array, Kind
 from snnhw.quantize.quantize import Quantized
 
@@ -20,7 +21,7 @@ DENSITY = 0.3
 """Of random spikes where there are no samples."""
 
 
-def check_replay(source: IntegerSource, quantized: Quantized, samples: Array | None) -> Check:
+def check_replay(source: IntegerSource, quantized: Quantized, samples: Array | None, chip: Machine) -> Check:
     """Spikes of all populations (v of the accumulator) on one sample, against `IntegerSource.replay`.
 
     Args:
@@ -32,7 +33,7 @@ def check_replay(source: IntegerSource, quantized: Quantized, samples: Array | N
     values = encode(x, quantized.inputs, network.steps)
     expected = source.replay(values[spec.population])
     kept = _Kept({})
-    FastEngine().run(_Bare(network), [values], [kept])  # type: ignore[arg-type]
+    FastEngine().run(_Bare(network, chip), [values], [kept])  # type: ignore[arg-type]
     compared = different = 0
     first = ""
     for population in network.computed:
@@ -66,5 +67,5 @@ class _Kept:
 class _Bare:
     """Just enough of an artifact for an engine."""
 
-    def __init__(self, network: Any) -> None:
-        self.network = network
+    def __init__(self, network: Any, target: Machine) -> None:
+        self.network, self.target = network, target

@@ -1,12 +1,14 @@
-"""Interval analysis: can u and v leave 24 bit within T steps?
+"""Interval analysis: can u and v leave their formats within T steps?
 
-The neuron rules are monotone in what they receive, so stepping the two ends of an interval through `fixed.py` bounds
-every reachable state. A proof holds for all inputs; without one the bound is reported and engines count what happens.
+Current and membrane are monotone in what they receive, so `fixed` is called at both ends of an interval. Spikes are
+not: there the interval is cut where the number of spikes changes, and `fixed` is called at both ends of the pieces that
+can hold an extreme. A proof holds for all inputs; without one the bound is reported and engines count what happens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,23 +16,21 @@ import numpy as np
 from snnhw import fixed
 from snnhw.network import (
     Array,
-    Comparison,
     IntNeuron,
     Kind,
     Network,
     Population,
     Projection,
-    Reset,
-    ResetTiming,
 )
 
 
 @dataclass(frozen=True)
 class Bound:
-    """Largest and smallest u and v any input can cause within `steps`, before wrap and saturation.
+    """Largest and smallest u and v any input can cause within `steps`, before they overflow.
 
     Args:
         silent: no input can make any of its neurons fire within `steps`.
+        widths: the formats of u and v.
         spikes: most whole thresholds that a membrane can hold in one step, whatever `max_spikes` allows; only known
             by `bound`, not kept in artifacts.
     """
@@ -42,13 +42,24 @@ class Bound:
     v_high: int
     steps: int
     silent: bool = False
+    widths: fixed.Widths = fixed.LOIHI
     spikes: int = field(default=0, compare=False)
 
     @property
     def proven(self) -> bool:
-        """Whether neither u can wrap nor v saturate."""
-        most = fixed.STATE_MAX
-        return _current_fits(self.u_low, self.u_high) and self.v_low >= -most and self.v_high <= most
+        """Whether neither u nor v can overflow."""
+        return _inside(self.widths.u, self.u_low, self.u_high) and _inside(self.widths.v, self.v_low, self.v_high)
+
+    @property
+    def one_turn(self) -> bool:
+        """Whether each state that wraps once, as Lava's, is back in its format after one turn: |x| < 3 * 2**(bits - 1).
+
+        Beyond that Lava leaves values that no register of so many bits holds (at 16 bits, 254464 for 320000).
+        """
+        states = ((self.widths.u, self.u_low, self.u_high), (self.widths.v, self.v_low, self.v_high))
+        return all(
+            width.overflow != fixed.WRAP_ONCE or max(-low, high) < 3 << (width.bits - 1) for width, low, high in states
+        )
 
     def to_dict(self) -> dict[str, object]:
         """For the manifest; "silent" is only there where it is true."""
@@ -57,15 +68,16 @@ class Bound:
             "u": [self.u_low, self.u_high],
             "v": [self.v_low, self.v_high],
             "steps": self.steps,
-            "limit": fixed.STATE_MAX,
+            "limit": self.widths.v.high,
             "status": "proven" if self.proven else "unproven",
         }
         return {**found, "silent": True} if self.silent else found
 
 
-def _current_fits(low: int, high: int) -> bool:
-    """Whether no current between these wraps."""
-    return low > -fixed.STATE_MAX - 1 and high <= fixed.STATE_MAX + 1
+def _inside(width: fixed.Width, low: int, high: int) -> bool:
+    """Whether no value between these overflows."""
+    lowest, highest = fixed.ends(width)
+    return lowest <= low and high <= highest
 
 
 def arriving_range(network: Network[Any], population: Population[Any]) -> tuple[Array, Array]:
@@ -95,32 +107,71 @@ def _projected_range(
     return bottom, top
 
 
-def bound(name: str, kind: Kind, neuron: IntNeuron, a_low: Array, a_high: Array, steps: int) -> Bound:
-    """Bounds of one population over `steps` steps from rest."""
-    a_low, a_high = _distinct(neuron, a_low, a_high)
-    u_low = u_high = np.zeros_like(a_low)
-    v_low = v_high = np.full_like(a_low, neuron.v_init)
-    lowest_u = highest_u = lowest_v = highest_v = spikes = 0
-    bias, vth = np.asarray(neuron.bias, np.int64), np.asarray(neuron.vth, np.int64)
-    spiking, fires = kind is not Kind.ACCUMULATOR, False
-    late = spiking and neuron.reset_timing is ResetTiming.NEXT_STEP
-    for step in range(steps):
-        u_low, u_high = (
-            fixed.current(u, a, neuron.du, neuron.act_shift) for u, a in ((u_low, a_low), (u_high, a_high))
-        )
-        kept_low, kept_high = (fixed.decayed(v, neuron.dv) for v in (v_low, v_high))
-        if late and step > 0:
-            kept_low, kept_high = _after_debt(neuron, vth, v_high, kept_low, kept_high)
-        v_low, v_high = kept_low + u_low + bias, kept_high + u_high + bias
-        lowest_u, highest_u = min(lowest_u, int(u_low.min())), max(highest_u, int(u_high.max()))
-        lowest_v, highest_v = min(lowest_v, int(v_low.min())), max(highest_v, int(v_high.max()))
-        if spiking:
-            fires = fires or bool((v_high >= vth if neuron.comparison is Comparison.GE else v_high > vth).any())
-            spikes = max(spikes, int(_thresholds(vth, v_high).max()))
-            v_low, v_high = _after(neuron, vth, v_low, v_high)
-    fits = _current_fits(lowest_u, highest_u)
-    spikes = spikes if fits else int(_thresholds(vth, np.asarray(fixed.STATE_MAX)).max())
-    return Bound(name, lowest_u, highest_u, lowest_v, highest_v, steps, spiking and not fires and fits, spikes)
+def bound(
+    name: str,
+    kind: Kind,
+    neuron: IntNeuron,
+    a_low: Array,
+    a_high: Array,
+    steps: int,
+    widths: fixed.Widths = fixed.LOIHI,
+) -> Bound:
+    """Bounds of one population over `steps` steps from rest.
+
+    Args:
+        a_low, a_high: ends of the summed input of every neuron, in its shape.
+    """
+    arriving = _distinct(neuron, a_low, a_high)
+    p, rule = neuron.parameters, neuron.rule(kind is not Kind.ACCUMULATOR, widths)
+    vth, bits = np.asarray(p.vth, np.int64), widths.decay_bits
+    u = np.zeros_like(arriving[0]), np.zeros_like(arriving[1])
+    cells = [(np.full_like(arriving[0], neuron.v_init), np.zeros_like(arriving[0]))]  # membranes and their last spikes
+    raw_u, raw_v, spikes, fires = (0, 0), (0, 0), 0, False
+    for _ in range(steps):
+        u = tuple(fixed.current(end, a, p.du, rule.act_shift, bits) for end, a in zip(u, arriving, strict=True))
+        raw_u = min(raw_u[0], int(u[0].min())), max(raw_u[1], int(u[1].max()))
+        u = _held(*u, widths.u)
+        ends = [
+            [fixed.membrane(v, end, p.dv, p.bias, vth * s if rule.late else 0, bits) for v, s in cells] for end in u
+        ]
+        low, high = reduce(np.minimum, ends[0]), reduce(np.maximum, ends[1])
+        raw_v = min(raw_v[0], int(low.min())), max(raw_v[1], int(high.max()))
+        low, high = _held(low, high, widths.v)
+        cells = [fixed.fired(v, np.zeros_like(v), p, rule) for v in _corners(low, high, vth, rule)]
+        if rule.fires:
+            fires = fires or bool(np.any(cells[1][1]))
+            spikes = max(spikes, int(_thresholds(vth, high).max()))
+        if not rule.late:
+            membranes = [v for v, _ in cells]
+            cells = [(reduce(end, membranes), np.zeros_like(low)) for end in (np.minimum, np.maximum)]
+    return Bound(name, *raw_u, *raw_v, steps, bool(rule.fires) and not fires, widths, spikes)
+
+
+def _held(low: Array, high: Array, width: fixed.Width) -> tuple[Array, Array]:
+    """Ends of what a state keeps of the values between two; where some turn over they may be anywhere."""
+    bottom, top = fixed.ends(width)
+    turns = ((low < bottom) | (high > top)) & (width.overflow != fixed.SATURATE)
+    low, high = fixed.held(low, width), fixed.held(high, width)
+    return (
+        np.where(turns, np.minimum(np.minimum(low, high), bottom), low),
+        np.where(turns, np.maximum(np.maximum(low, high), top), high),
+    )
+
+
+def _corners(low: Array, high: Array, vth: Array, rule: fixed.Rule) -> list[Array]:
+    """Membranes between two at which what `fixed.fired` leaves of them, or the debt, can be extreme.
+
+    Both ends, lowest first; the last that is silent and the first that fires; the last with as many spikes as the
+    lowest, and the first with as many as the highest: between those a membrane and its debt only rise.
+    """
+    found = [low, high]
+    if rule.fires:
+        whole = np.maximum(vth, 1)
+        silent = vth - rule.greater_equal
+        same = (np.maximum(low // whole, 0) + 1) * whole - 1
+        most = np.clip(high // whole, 0, rule.max_spikes) * whole
+        found += [np.clip(v, low, high) for v in (silent, silent + 1, same, most)]
+    return found
 
 
 def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Array]:
@@ -140,40 +191,6 @@ def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Ar
     return a_low, a_high
 
 
-def _after_debt(neuron: IntNeuron, vth: Array, v_high: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """Next-step reset: decayed membranes (low, high) less the debt of those that fired in the step before.
-
-    What fired s times was at least vth * s, so decay and debt leave no less than they leave of vth times the most
-    spikes.
-    """
-    most = vth * _whole(neuron, vth, v_high)
-    fires = v_high >= vth
-    low = np.where(fires, np.minimum(low, fixed.decayed(most, neuron.dv) - most), low)
-    return low, np.where(fires, np.maximum(high - _whole(neuron, vth, v_high) * vth, vth), high)
-
-
-def _whole(neuron: IntNeuron, vth: Array, v: Array) -> Array:
-    """Spikes of a membrane that fires."""
-    return np.asarray(np.minimum(np.maximum(v // np.maximum(vth, 1), 1), neuron.max_spikes))
-
-
 def _thresholds(vth: Array, v: Array) -> Array:
-    """Whole thresholds in a membrane, which saturates."""
-    return np.asarray(np.minimum(v, fixed.STATE_MAX) // np.maximum(vth, 1))
-
-
-def _after(neuron: IntNeuron, vth: Array, v_low: Array, v_high: Array) -> tuple[Array, Array]:
-    """Interval after firing and reset: silent membranes stay at or below vth, fired ones are where the reset puts them.
-
-    With next-step reset nothing happens yet; the highest membrane may be one that has just come to the threshold.
-    """
-    low, high = v_low, v_high
-    if neuron.reset_timing is not ResetTiming.NEXT_STEP:
-        silent_high, fires = np.minimum(v_high, vth), v_high >= vth
-        to_low: Array | int = neuron.v_reset if neuron.reset is Reset.V_RESET else 0
-        to_high: Array | int = v_high - _whole(neuron, vth, v_high) * vth if neuron.reset is Reset.SUBTRACT else to_low
-        high = np.where(fires, np.maximum(silent_high, to_high), v_high)
-        low = np.where(fires, np.minimum(v_low, to_low), v_low)
-    if neuron.v_min is not None:
-        low, high = np.maximum(low, neuron.v_min), np.maximum(high, neuron.v_min)
-    return low, high
+    """Whole thresholds in a membrane."""
+    return np.asarray(v // np.maximum(vth, 1))

@@ -41,16 +41,22 @@ def _no_reset_between_samples(patch: Patch) -> None:
     patch.setattr(reference.Cells, "begin_sample", lambda cells: begin(cells) if "u" not in cells.__dict__ else None)
 
 
-_spikes, _current, _wrap, _debtless = fixed.spikes, fixed.current, fixed.wrap24, fixed.membrane
+def _u_kept(wrong: Callable[[Any], Any]) -> Callable[[Patch], None]:
+    return _rule("held", lambda x, width: wrong(x) if width == fixed.LOIHI.u else _held(x, width))
+
+
+_spikes, _current, _held, _debtless = fixed.spikes, fixed.current, fixed.held, fixed.membrane
 
 BOTH: dict[str, Callable[[Patch], None]] = {
     "fires at the threshold and above": _rule("spikes", lambda v, vth, ge, most: _spikes(v, vth, 1, most)),
-    "wraps as two's complement": _rule("wrap24", lambda x: (x + TURN // 2) % TURN - TURN // 2),
-    "does not wrap": _rule("wrap24", lambda x: x),
-    "saturates one lower": _rule("sat24", lambda x: x.clip(-(1 << 23), (1 << 23) - 1)),
-    "decays towards minus infinity": _rule("decayed", lambda x, d: (x * (4096 - d)) >> 12),
+    "wraps as two's complement": _u_kept(lambda x: (x + TURN // 2) % TURN - TURN // 2),
+    "does not wrap": _u_kept(lambda x: x),
+    "saturates one lower": _rule(
+        "held", lambda x, width: _held(x, width) if width != fixed.LOIHI.v else x.clip(-(1 << 23), (1 << 23) - 1)
+    ),
+    "decays towards minus infinity": _rule("decayed", lambda x, d, bits: (x * ((1 << bits) - d)) >> bits),
     "forgets that Lava's du counts one less": _rule(
-        "current", lambda u, a, du, shift: _current(u, a, max(du - 1, 0), shift)
+        "current", lambda u, a, du, shift, bits: _current(u, a, max(du - 1, 0), shift, bits)
     ),
     "shifts towards zero": _rule("shifted", lambda x, e: x << e if e >= 0 else abs(x) // (1 << -e) * (1 - 2 * (x < 0))),
     "keeps the bias of the pipeline fill": _no_reset_at_start,
@@ -63,11 +69,13 @@ FREE: dict[str, Callable[[Patch], None]] = {
     "does not cap spikes": _rule(
         "spikes", lambda v, vth, ge, most: _spikes(v, vth, ge, most if most == 1 else 1 << 20)
     ),
-    "forgets the next-step reset": _rule("membrane", lambda v, u, dv, bias, debt: _debtless(v, u, dv, bias, 0)),
+    "forgets the next-step reset": _rule(
+        "membrane", lambda v, u, dv, bias, debt, bits: _debtless(v, u, dv, bias, 0, bits)
+    ),
     "subtracts nothing": _rule("reset_subtract", lambda v, s, vth: v),
     "resets to zero for v_reset": _rule("reset_to", lambda v, s, v_reset: v * (s == 0)),
     "has no lower clip": _rule("floored", lambda v, v_min: v),
-    "shifts by one less": _rule("current", lambda u, a, du, shift: _current(u, a, du, max(shift - 1, 0))),
+    "shifts by one less": _rule("current", lambda u, a, du, shift, bits: _current(u, a, du, max(shift - 1, 0), bits)),
 }
 MUTANTS = [
     pytest.param(profile, mutant, id=f"{profile}: {name}", marks=pytest.mark.xdist_group(f"lava-{profile}-0"))

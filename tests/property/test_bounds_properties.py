@@ -63,7 +63,7 @@ def test_bounds_hold_in_loops_of_different_neurons(
         kept = Everything()
         for i in range(len(x)):  # alone: the fill and drain of a stream are not part of a sample
             ReferenceEngine().run(artifact(network, PROGRAMMABLE), [{"in": x[i : i + 1]}], [kept])
-        u, v = watch.seen["wrap24"], watch.seen["sat24"]
+        u, v = watch.seen["u"], watch.seen["v"]
         assert limit.u_low <= min(u) <= max(u) <= limit.u_high
         assert limit.v_low <= min(v) <= max(v) <= limit.v_high
         spikes = int(kept.arrays()["n", "spikes"].max())

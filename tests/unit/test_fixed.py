@@ -14,7 +14,6 @@ TOP = 2**23
 CARRIERS = {
     "python": int,
     "numpy64": lambda x: np.array([x], np.int64),
-    "numpy32": lambda x: np.array([x], np.int32),
     "torch": lambda x: torch.tensor([x], dtype=torch.int64),
 }
 
@@ -52,7 +51,7 @@ def test_state_is_24_bit() -> None:
     ],
 )
 def test_decay(of: Any, x: int, d: int, expected: int) -> None:
-    assert value(fixed.decayed(of(x), d)) == expected
+    assert value(fixed.decayed(of(x), d, 12)) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_decay(of: Any, x: int, d: int, expected: int) -> None:
     ],
 )
 def test_wrap(of: Any, x: int, expected: int) -> None:
-    assert value(fixed.wrap24(of(x))) == expected
+    assert value(fixed.held(of(x), fixed.LOIHI.u)) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_wrap(of: Any, x: int, expected: int) -> None:
     ],
 )
 def test_saturation_is_symmetric(of: Any, x: int, expected: int) -> None:
-    assert value(fixed.sat24(of(x))) == expected
+    assert value(fixed.held(of(x), fixed.LOIHI.v)) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,10 +101,10 @@ def test_shifting_the_sum_is_not_the_sum_of_shifts() -> None:
 
 
 def test_current_and_membrane(of: Any) -> None:
-    assert value(fixed.current(of(4096), of(-3), 2048, 6)) == 2048 - 192
-    assert value(fixed.current(of(123), of(7), 4096, 6)) == 448
-    assert value(fixed.membrane(of(-4096), of(100), 1024, 7, 0)) == -3072 + 107
-    assert value(fixed.membrane(of(500), of(100), 0, 0, 450)) == 150
+    assert value(fixed.current(of(4096), of(-3), 2048, 6, 12)) == 2048 - 192
+    assert value(fixed.current(of(123), of(7), 4096, 6, 12)) == 448
+    assert value(fixed.membrane(of(-4096), of(100), 1024, 7, 0, 12)) == -3072 + 107
+    assert value(fixed.membrane(of(500), of(100), 0, 0, 450, 12)) == 150
 
 
 @pytest.mark.parametrize(
@@ -145,8 +144,43 @@ def test_floor(of: Any) -> None:
     assert value(fixed.floored(of(70), -64)) == 70
 
 
-def test_int32_arrays_widen_by_themselves() -> None:
-    """The decay's product exceeds 32 bit; arrays that engines store as int32 must not lose it."""
-    x = np.array([TOP - 1, 1 - TOP], np.int32)
-    assert fixed.decayed(x, 0).tolist() == [TOP - 1, 1 - TOP]
-    assert fixed.decayed(x, 0).dtype == np.int64
+@pytest.mark.parametrize(
+    ("overflow", "x", "expected"),
+    [
+        (fixed.WRAP_ONCE, 320000, 254464),  # one turn of 2**16 is not enough: bounds must forbid it
+        (fixed.WRAP_ONCE, 1 << 15, 1 << 15),
+        (fixed.WRAP_ONCE, (3 << 15) - 1, (1 << 15) - 1),
+        (fixed.WRAP, 320000, -7680),
+        (fixed.WRAP, 1 << 15, -(1 << 15)),
+        (fixed.WRAP, -(1 << 15), -(1 << 15)),
+        (fixed.WRAP, -(1 << 15) - 1, (1 << 15) - 1),
+        (fixed.SATURATE, 320000, 32767),
+        (fixed.SATURATE, -32768, -32767),
+    ],
+)
+def test_overflow_of_sixteen_bits(of: Any, overflow: int, x: int, expected: int) -> None:
+    assert value(fixed.held(of(x), fixed.width(16, overflow))) == expected
+
+
+def test_saturation_ends_where_the_target_says() -> None:
+    low = fixed.Width(16, fixed.SATURATE, -32768, 32767)
+    assert fixed.held(-40000, low) == -32768
+    assert fixed.ends(low) == (-32768, 32767)
+
+
+@pytest.mark.parametrize("overflow", [fixed.WRAP_ONCE, fixed.WRAP, fixed.SATURATE])
+@pytest.mark.parametrize("bits", [8, 24])
+def test_ends_are_kept_and_their_neighbours_are_not(bits: int, overflow: int) -> None:
+    width = fixed.width(bits, overflow)
+    low, high = fixed.ends(width)
+    assert [fixed.held(x, width) == x for x in (low - 1, low, high, high + 1)] == [False, True, True, False]
+
+
+def test_decay_of_other_bits(of: Any) -> None:
+    assert value(fixed.decayed(of(-1000), 64, 8)) == -750
+    assert value(fixed.decayed(of(1000), 256, 8)) == 0
+
+
+def test_a_rule_is_its_numbers_in_a_row() -> None:
+    rule = fixed.Rule(3, 1, 7, fixed.RESET_TO, 0, 1, 1, fixed.Widths(fixed.width(16, 1), fixed.width(20, 2), 8))
+    assert fixed.rule_from(rule.flat) == rule

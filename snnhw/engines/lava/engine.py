@@ -67,7 +67,7 @@ class LavaEngine:
             samples = _write_inputs(folder, network, chunks)
             if not samples:
                 return
-            job = Job(network, profile, connections, samples, _window(network))
+            job = Job(network, profile, connections, samples, _window(network), artifact.target.widths)
             plan = make_plan(job)
             write_plan(folder, plan)
             timeout = _generous(job, plan) if self.timeout is None else self.timeout

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from snnhw import fixed
 from snnhw.engines.lava import rules
 from snnhw.engines.lava.layout import conv_weights, dense_weights, lava_shape, to_lava
 from snnhw.network import (
     Array,
-    Comparison,
     IntNeuron,
     Kind,
     Network,
     Population,
     Projection,
-    ResetTiming,
     Shape,
 )
 from snnhw.operators import REGISTRY, Conv, Dense, Operator, Sparse
@@ -68,6 +67,7 @@ class Job:
         connections: 'stock' (Lava's Dense and Conv) or 'sparse' (ours).
         samples: number of samples of the run.
         window: samples per record file.
+        widths: formats of states and decays.
     """
 
     network: Network[IntNeuron]
@@ -75,6 +75,7 @@ class Job:
     connections: str
     samples: int
     window: int
+    widths: fixed.Widths = fixed.LOIHI
 
     @property
     def spatial(self) -> bool:
@@ -92,7 +93,7 @@ class Job:
 
 def make_plan(job: Job) -> Plan:
     """Express a network in Lava; raises EngineError where Lava's rules do not allow it."""
-    rules.verify(job.network, job.profile, [q for q in job.network.projections if job.stock(q)])
+    rules.verify(job.network, job.profile, job.widths, [q for q in job.network.projections if job.stock(q)])
     nodes, wires = [Node("Clock", CLOCK)], []
     for index, population in enumerate(job.network.populations):
         if population.kind is Kind.INPUT:
@@ -127,9 +128,12 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
     steps = job.network.steps
     place = {"index": index, "start": population.start, "window": job.window * steps, "steps": job.samples * steps}
     shape = job.shape(population.name)
-    params = {"shape": shape, "place": place, "fires": population.kind is not Kind.ACCUMULATOR}
+    params: dict[str, Any] = {"shape": shape, "place": place}
+    fires = population.kind is not Kind.ACCUMULATOR
     if job.profile == "programmable":
-        return _programmable(population, shape, params | {"interval": steps})
+        rule = population.model.rule(fires, job.widths).flat
+        return _programmable(population, shape, params | {"interval": steps, "rule": rule})
+    params["fires"] = fires
     n = population.model
     mantissa, exponent = rules.bias_register(n, population.name)
     # Lava's du register counts one less than it acts (ds_offset), its time_step one more than chip steps
@@ -140,14 +144,13 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
 
 def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[str, Any]) -> Node:
     n = population.model
-    values = {key: value for key, value in asdict(n).items() if key not in ("comparison", "reset_timing")}
+    values = n.parameters._asdict() | {"v_init": n.v_init}
     arrays = {
         key: _spread(value, population.shape, shape)
         for key, value in values.items()
         if key in ("vth", "bias") or isinstance(value, np.ndarray)
     }
     params |= {key: value for key, value in values.items() if key not in arrays}
-    params |= {"greater_equal": int(n.comparison is Comparison.GE), "late": n.reset_timing is ResetTiming.NEXT_STEP}
     return Node("Programmable", population.name, params, arrays)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from snnhw import fixed
 from snnhw.errors import EngineError
 from snnhw.network import (
     Array,
@@ -27,9 +28,10 @@ BIAS_EXPONENTS = range(8)
 DENSE_EXPONENTS = range(-31, 32)
 
 
-def verify(network: Network[IntNeuron], profile: str, stock: Sequence[Projection]) -> None:
+def verify(network: Network[IntNeuron], profile: str, widths: fixed.Widths, stock: Sequence[Projection]) -> None:
     """Check a network against the profile; `stock` are the projections that run as Lava's own Dense and Conv."""
     if profile == "lava-lif":
+        _check_widths(widths)
         for population in network.computed:
             _check_lif(population)
         for projection in network.projections:
@@ -47,6 +49,27 @@ def verify(network: Network[IntNeuron], profile: str, stock: Sequence[Projection
                 limit=0,
                 hint="use connections='sparse'",
             )
+
+
+def _check_widths(widths: fixed.Widths) -> None:
+    for name, have, want in zip(widths._fields, widths, fixed.LOIHI, strict=True):
+        if have != want:
+            raise EngineError(
+                "lava-unsupported",
+                f"Lava's LIF has no such format of {name}",
+                needed=_said(have),
+                limit=_said(want),
+                hint="compile for a target with programmable neurons, or use --engine fast",
+            )
+
+
+def _said(format_: Any) -> str:
+    """A format of a state, or the bits of a decay, in words."""
+    if isinstance(format_, int):
+        return f"{format_} bits"
+    overflow = ("wrap-once", "wrap", "saturate")[format_.overflow]
+    low, high = fixed.ends(format_)
+    return f"{format_.bits} bits, {overflow}, {low}..{high}"
 
 
 def graded(population: Population[Any]) -> bool:

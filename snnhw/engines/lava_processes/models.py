@@ -22,7 +22,6 @@ from snnhw.engines.lava.plan import op_from_json
 from snnhw.engines.lava.recorder import Recorder
 from snnhw.engines.lava.report import FOLDER, guarded
 from snnhw.engines.lava_processes.process import Clock, Delay, Programmable, Source, Synapses
-from snnhw.network import Reset
 
 
 @implements(proc=Clock, protocol=LoihiProtocol)
@@ -127,7 +126,7 @@ class SynapsesModel(PyLoihiProcessModel):
 @requires(CPU)
 @tag("fixed_pt")
 class ProgrammableModel(PyLoihiProcessModel):
-    """One step in the order of docs/design.md §4: current, membrane, spikes, reset, lower clip."""
+    """One step by `fixed.step`, from rest at the start step of every sample."""
 
     a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int64)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
@@ -139,6 +138,8 @@ class ProgrammableModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         shape = tuple(proc_params["shape"])
         self.fired = np.zeros(shape, np.int64)
+        self.parameters = fixed.Parameters(*(proc_params[name] for name in fixed.Parameters._fields))
+        self.rule = fixed.rule_from(proc_params["rule"])
         self.recorder = Recorder(proc_params["place"], shape)
 
     @guarded
@@ -152,27 +153,8 @@ class ProgrammableModel(PyLoihiProcessModel):
                 np.full_like(self.v, p["v_init"]),
                 np.zeros_like(self.fired),
             )
-        raw_u = fixed.current(self.u, arrived, p["du"], p["act_shift"])
-        self.u = fixed.wrap24(raw_u)
-        debt = p["vth"] * self.fired if p["late"] else 0
-        raw_v = fixed.membrane(self.v, self.u, p["dv"], p["bias"], debt)
-        self.v = fixed.sat24(raw_v)
-        wraps, clips = int((raw_u != self.u).sum()), int((raw_v != self.v).sum())
-        if p["fires"]:
-            self._fire()
+        state, overflowed = fixed.step((self.u, self.v, self.fired), arrived, self.parameters, self.rule)
+        self.u, self.v, self.fired = state
+        wraps, clips = (int(x.sum()) for x in overflowed)
         self.recorder.write(self.time_step, {"spikes": self.fired, "u": self.u, "v": self.v}, wraps, clips)
         self.s_out.send(self.fired.astype(np.int32))
-
-    def _fire(self) -> None:
-        p = self.proc_params
-        self.fired = fixed.spikes(self.v, p["vth"], p["greater_equal"], p["max_spikes"])
-        if not p["late"]:
-            match p["reset"]:
-                case Reset.ZERO:
-                    self.v = fixed.reset_zero(self.v, self.fired)
-                case Reset.SUBTRACT:
-                    self.v = fixed.reset_subtract(self.v, self.fired, p["vth"])
-                case Reset.V_RESET:
-                    self.v = fixed.reset_to(self.v, self.fired, p["v_reset"])
-        if p["v_min"] is not None:
-            self.v = fixed.floored(self.v, p["v_min"])

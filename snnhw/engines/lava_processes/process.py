@@ -51,7 +51,7 @@ class Synapses(AbstractProcess):
 
 
 class Programmable(AbstractProcess):
-    """A neuron of the `programmable` profile: every field of `IntNeuron`, by the rules of `snnhw.fixed`."""
+    """A neuron of the `programmable` profile: every field of `IntNeuron`, by `fixed.step`."""
 
     def __init__(self, *, name: str, shape: Shape, v_init: Any, **model: Any) -> None:
         super().__init__(name=name, shape=shape, v_init=v_init, **model)

@@ -17,6 +17,8 @@ from snnhw.engines.lava.report import guarded
 CONV_LIMIT = 1 << 23
 """`PyConvModelFixed` wraps its sum to signed 24 bit; the contract does not."""
 
+DECAY_BITS = fixed.LOIHI.decay_bits
+
 SUM_LIMIT = 1 << 25
 """`AbstractPyLifModelFixed` shifts the sum by 6 within 32 bits."""
 
@@ -56,8 +58,9 @@ class StockLif(PyLifResetModelBitAcc):
             raise OverflowError("the synaptic input of LIF needs more than 26 bits")
         u, v = self.u.astype(np.int64), self.v.astype(np.int64)
         super().subthr_dynamics(activation_in)
-        raw_u = fixed.current(u, activation_in.astype(np.int64), self.du + self.ds_offset, self.act_shift)
-        raw_v = fixed.membrane(v, self.u.astype(np.int64), self.dv + self.dm_offset, self.effective_bias, 0)
+        raw_u = fixed.current(u, activation_in.astype(np.int64), self.du + self.ds_offset, self.act_shift, DECAY_BITS)
+        arrived = self.u.astype(np.int64)
+        raw_v = fixed.membrane(v, arrived, self.dv + self.dm_offset, self.effective_bias, 0, DECAY_BITS)
         self.overflows = (int((raw_u != self.u).sum()), int((raw_v != self.v).sum()))
 
     def reset_voltage(self, spike_vector: Any) -> None:

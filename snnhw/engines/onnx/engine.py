@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from snnhw import fixed
 from snnhw.artifact import Artifact
 from snnhw.engines.base import Observer, Record
 from snnhw.engines.onnx.step import METADATA_KEY, initial_state, step_model
@@ -28,7 +29,7 @@ class OnnxEngine:
     def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
         """Run each chunk in batches of so many samples as their records fit into memory together."""
         network = artifact.network
-        step = Step(network)
+        step = Step(network, artifact.target.widths)
         first = 0
         for chunk in chunks:
             samples = len(next(iter(chunk.values())))
@@ -44,9 +45,9 @@ class OnnxEngine:
 class Step:
     """A session of the network's step model, and what its metadata says of the state."""
 
-    def __init__(self, network: Network[IntNeuron]) -> None:
+    def __init__(self, network: Network[IntNeuron], widths: fixed.Widths = fixed.LOIHI) -> None:
         self.network = network
-        model = step_model(network)
+        model = step_model(network, widths=widths)
         self.state = json.loads(model.metadata_props[0].value)["state"]
         assert model.metadata_props[0].key == METADATA_KEY
         self.session = _session(model)

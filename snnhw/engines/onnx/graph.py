@@ -98,3 +98,6 @@ def _small(array: Array) -> Array:
 def dtype_code(dtype: Any) -> int:
     """numpy's type as ONNX numbers it."""
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+INT64 = dtype_code(np.int64)

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
+from snnhw import fixed
 from snnhw.encoding import InputSpec
-from snnhw.engines.onnx import rules
 from snnhw.engines.onnx.graph import Dim, Graph, Value
 from snnhw.engines.onnx.host import host_layer
 from snnhw.engines.onnx.synapses import exact_type, magnitude, product
+from snnhw.engines.onnx.trace import Traced
 from snnhw.errors import EngineError
-from snnhw.fixed import DECAY_ONE
 from snnhw.network import (
     Array,
-    Comparison,
     IntNeuron,
     Kind,
     Network,
     Population,
     Projection,
-    Reset,
     ResetTiming,
 )
 
@@ -43,19 +42,23 @@ MOST_BYTES = (1 << 31) - (1 << 20)
 
 
 def step_model(
-    network: Network[IntNeuron], specs: Sequence[InputSpec] = (), metadata: Mapping[str, Any] | None = None
+    network: Network[IntNeuron],
+    specs: Sequence[InputSpec] = (),
+    metadata: Mapping[str, Any] | None = None,
+    widths: fixed.Widths = fixed.LOIHI,
 ) -> Any:
     """The ModelProto; what it takes and gives is in its metadata, key `snnhw` (docs/onnx.md).
 
     Args:
         specs: of inputs whose values the graph is to compute from samples in units of their scale (a host's layer).
         metadata: what else to say there.
+        widths: formats of states and decays.
 
     Raises:
         EngineError: the weights are more than a protobuf file can hold.
     """
     _require_small(sum(array.size for array in network.weights.values()))  # at least a byte each
-    builder = _Builder(network, {spec.population: spec for spec in specs if spec.host is not None})
+    builder = _Builder(network, {spec.population: spec for spec in specs if spec.host is not None}, widths)
     for population in network.populations:
         builder.visit(population)
     builder.hand_over()
@@ -100,8 +103,8 @@ def _require_small(size: int) -> None:
 class _Builder:
     """The graph while populations are added in the network's order."""
 
-    def __init__(self, network: Network[IntNeuron], hosted: Mapping[str, InputSpec]) -> None:
-        self.network, self.hosted = network, hosted
+    def __init__(self, network: Network[IntNeuron], hosted: Mapping[str, InputSpec], widths: fixed.Widths) -> None:
+        self.network, self.hosted, self.widths = network, hosted, widths
         self.graph = Graph()
         self.state: list[dict[str, Any]] = []
         self.spikes: dict[str, Value] = {}
@@ -129,23 +132,23 @@ class _Builder:
         if population.kind is Kind.INPUT:
             self.spikes[name] = self._values(population)
             return
-        neuron = population.model
-        arriving = self._arriving(population)
-        forgets = arriving is not None and bool(np.all(np.asarray(neuron.du) == DECAY_ONE))
-        u_before = None if forgets else self._remember(f"u/{name}", population.shape, 0)
-        v_before = self._remember(f"v/{name}", population.shape, neuron.v_init)
-        s_before = self._sent(name, 1) if _is_late(population) else None
-        raw_u = rules.current(self.graph, u_before, arriving, neuron.du, neuron.act_shift)
-        u = rules.wrap24(self.graph, raw_u)
-        debt = self.graph.op("Mul", s_before, self.graph.int64(neuron.vth)) if s_before else None
-        raw_v = rules.membrane(self.graph, v_before, u, neuron.dv, neuron.bias, debt)
-        v = rules.sat24(self.graph, raw_v)
-        self._count("wraps", name, raw_u, u)
-        self._count("clips", name, raw_v, v)
-        if population.kind is not Kind.ACCUMULATOR:
-            v = self._fire(population, v)
-        self.graph.output(f"u/{name}", u, np.int64, shape)
-        self.graph.output(f"v/{name}", v, np.int64, shape)
+        neuron, fires = population.model, population.kind is not Kind.ACCUMULATOR
+        u, v = (
+            Traced(self.graph, partial(self._remember, f"{part}/{name}", population.shape, initial))
+            for part, initial in (("u", 0), ("v", neuron.v_init))
+        )
+        sent = Traced(self.graph, lambda: self._sent(name, 1)) if _is_late(population) else 0
+        arriving = self._arriving(population) or self.graph.op("Mul", u.name, self.graph.int64(0))
+        state, overflowed = fixed.step(
+            (u, v, sent), Traced(self.graph, lambda: arriving), neuron.parameters, neuron.rule(fires, self.widths)
+        )
+        if fires:
+            self.spikes[name] = state[2].name
+            self.graph.output(f"spikes/{name}", self.spikes[name], np.int64, shape)
+        self.graph.output(f"u/{name}", state[0].name, np.int64, shape)
+        self.graph.output(f"v/{name}", state[1].name, np.int64, shape)
+        for what, truth in zip(("wraps", "clips"), overflowed, strict=True):
+            self._count(f"{what}/{name}", truth * 1, len(population.shape))
 
     def _values(self, population: Population[IntNeuron]) -> Value:
         spec = self.hosted.get(population.name)
@@ -155,24 +158,11 @@ class _Builder:
             return given
         return host_layer(self.graph, spec, spec.host, given)
 
-    def _fire(self, population: Population[IntNeuron], v: Value) -> Value:
-        """Spikes, and the membrane after reset and lower clip."""
-        n, g, name = population.model, self.graph, population.name
-        s = rules.spikes(g, v, n.vth, n.comparison is Comparison.GE, n.max_spikes)
-        self.spikes[name] = s
-        g.output(f"spikes/{name}", s, np.int64, (BATCH, *population.shape))
-        if n.reset_timing is ResetTiming.SAME_STEP:
-            v = _after_spike(g, n, v, s)
-        return v if n.v_min is None else rules.floored(g, v, n.v_min)
-
-    def _count(self, what: str, name: str, raw: Value, kept: Value) -> None:
-        """How many neurons of each sample left 24 bits."""
+    def _count(self, name: str, odd: Traced, axes: int) -> None:
+        """How many neurons of each sample left their format."""
         g = self.graph
-        shape = self.network[name].shape
-        odd = rules.as_number(g, g.op("Not", g.op("Equal", raw, kept)))
-        axes = g.int64(np.arange(1, 1 + len(shape)))
-        total = g.op("ReduceSum", odd, axes, keepdims=0) if shape else odd
-        g.output(f"{what}/{name}", total, np.int64, (BATCH,))
+        total = g.op("ReduceSum", odd.name, g.int64(np.arange(1, 1 + axes)), keepdims=0) if axes else odd.name
+        g.output(name, total, np.int64, (BATCH,))
 
     def _arriving(self, post: Population[IntNeuron]) -> Value | None:
         """a[t]; None where nothing ever arrives."""
@@ -203,7 +193,7 @@ class _Builder:
         pre = self.network[first.pre].shape
         dtype = exact_type(magnitude(first.op, weights, payload, pre, post.shape), first.op)
         y = product(self.graph, first.op, weights, x, pre, post.shape, dtype)
-        return rules.shifted(self.graph, y, first.weight_exp)
+        return cast(Value, fixed.shifted(Traced(self.graph, lambda: y), first.weight_exp).name)
 
     def _sent(self, name: str, lag: int) -> Value:
         """What a population sent `lag` steps ago."""
@@ -231,13 +221,3 @@ def _is_late(population: Population[IntNeuron]) -> int:
     if population.kind in (Kind.INPUT, Kind.ACCUMULATOR):
         return 0
     return int(population.model.reset_timing is ResetTiming.NEXT_STEP)
-
-
-def _after_spike(g: Graph, n: IntNeuron, v: Value, s: Value) -> Value:
-    match n.reset:
-        case Reset.ZERO:
-            return rules.reset_zero(g, v, s)
-        case Reset.SUBTRACT:
-            return rules.reset_subtract(g, v, s, n.vth)
-        case Reset.V_RESET:
-            return rules.reset_to(g, v, s, n.v_reset)

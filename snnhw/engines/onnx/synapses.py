@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from snnhw.engines.onnx.graph import Graph, Value, dtype_code
-from snnhw.engines.onnx.rules import INT64
+from snnhw.engines.onnx.graph import INT64, Graph, Value, dtype_code
 from snnhw.limits import FLOAT32_EXACT, FLOAT64_EXACT
 from snnhw.network import Array, Shape
 from snnhw.operators import Conv, Dense, Diagonal, Inject, Operator

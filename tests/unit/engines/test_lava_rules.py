@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snnhw import fixed
 from snnhw.engines.lava import rules
 from snnhw.engines.lava.plan import Job, make_plan
 from snnhw.errors import EngineError
@@ -177,3 +178,31 @@ def test_lif_has_one_decay_for_all(name: str) -> None:
     assert (error.code, error.message) == ("lava-unsupported", f"Lava's LIF has one {name} per population")
     assert (error.where, error.needed, error.limit) == ("n", "one per neuron", "one value")
     assert error.hint == "compile for a target with programmable neurons"
+
+
+@pytest.mark.parametrize(
+    ("widths", "what", "needed", "limit"),
+    [
+        (
+            fixed.LOIHI._replace(u=fixed.width(16, fixed.WRAP)),
+            "u",
+            "16 bits, wrap, -32768..32767",
+            "24 bits, wrap-once, -8388607..8388608",
+        ),
+        (
+            fixed.LOIHI._replace(v=fixed.Width(24, fixed.SATURATE, -8388608, 8388607)),
+            "v",
+            "24 bits, saturate, -8388608..8388607",
+            "24 bits, saturate, -8388607..8388607",
+        ),
+        (fixed.LOIHI._replace(decay_bits=8), "decay_bits", "8 bits", "12 bits"),
+    ],
+)
+def test_stock_lava_has_one_format_of_states(widths: fixed.Widths, what: str, needed: str, limit: str) -> None:
+    net = network()
+    with pytest.raises(EngineError) as caught:
+        rules.verify(net, "lava-lif", widths, [])
+    rules.verify(net, "lava-lif", fixed.LOIHI, [])
+    error = caught.value
+    assert (error.code, error.message) == ("lava-unsupported", f"Lava's LIF has no such format of {what}")
+    assert (error.needed, error.limit) == (needed, limit)
