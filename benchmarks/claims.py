@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from snnhw.errors import SnnhwError
+from snnhw.frontends.ann import convert
 from snnhw.zoo import registry
 from snnhw.zoo.datasets import Split
 from snnhw.zoo.recipe import Recipe
@@ -160,7 +161,7 @@ def result(case: Case, data: Split) -> dict[str, Any]:
     begin = time.process_time()
     try:
         checkpoint = FOLDER / f"{case.name}.pt"
-        content = train(case.recipe, checkpoint, data=data, seed=case.seed, log=lambda _: None)
+        content = train(case.recipe, checkpoint, data=data, seed=case.seed, log=lambda _: None, convert=convert)
         metrics = content["metrics"]
         row |= {key: metrics[key] for key in ("train_loss", "train_accuracy", "test_accuracy")}
     except SnnhwError as error:

@@ -48,6 +48,7 @@ def command(
       snnhw train stbp_scnn_smoke -o small.pt
       snnhw train sew_resnet_smoke -o sew.pt --health sew.html
     """
+    from snnhw.frontends.ann import convert
     from snnhw.zoo.registry import recipe_of
     from snnhw.zoo.train import train
 
@@ -62,7 +63,7 @@ def command(
     path = output if output is not None else Path(f"{chosen.name}.pt")
     require_outputs([path, Path(f"{path}.resume"), health], [])
     watch = _watch(health, chosen.name, seed) if health is not None else None
-    content = train(chosen, path, seed=seed, resume=resume, epochs=epochs, health=watch)
+    content = train(chosen, path, seed=seed, resume=resume, epochs=epochs, health=watch, convert=convert)
     summary = {
         "checkpoint": str(path),
         "recipe": chosen.name,

@@ -9,7 +9,7 @@ class PerStep(nn.Sequential):
     """Applies its layers to ``[T, N, ...]`` by folding T into the batch.
 
     An input that is the same at every step (expanded along T, stride 0: direct encoding) is computed once,
-    and the result is expanded again, as SEW ResNet does with its first convolution. A leaf for ``torch.fx``.
+    and the result is expanded again, as SEW ResNet does with its first convolution.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -10,7 +10,7 @@ ReLU outputs): a spike then stands for the same amount in every summand of a res
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,6 @@ from snnhw.zoo.datasets import Split
 from snnhw.zoo.encode import scale
 from snnhw.zoo.neurons import IF
 from snnhw.zoo.percentile import layer_percentiles
-from snnhw.zoo.read_ann import WEIGHTED, read_ann
 from snnhw.zoo.recipe import Recipe
 from snnhw.zoo.wired import INPUT, Wire, Wired
 
@@ -31,7 +30,7 @@ KIND = "converted_ann"
 PERCENTILE = 99.5
 SAMPLES = 1000
 """Training samples from which a recipe's thresholds come."""
-TOLERANCE = 1e-9
+WEIGHTED = (nn.Conv2d, nn.Linear)
 RESETS: dict[str, float | None] = {"subtract": None, "zero": 0.0}
 """``v_reset`` of the neurons: soft reset keeps what is above the threshold, hard reset loses it."""
 V_INIT = {"subtract": 0.5, "zero": 0.0}
@@ -81,8 +80,8 @@ class ConvertedAnn(Wired):
         self.config = {"layers": [dict(row) for row in layers], "reset": reset, "v_init": v_init}
 
 
-def convert(
-    module: nn.Module,
+def converted(
+    wires: Sequence[Wire],
     samples: Tensor,
     *,
     percentile: float = PERCENTILE,
@@ -92,7 +91,7 @@ def convert(
     """The spiking network ``[T, N, ...]`` of a trained ReLU network; its output is the last layer's at every step.
 
     Args:
-        module: on ``[N, ...]``, of the layers of `read_ann`; it is not changed.
+        wires: its layers on ``[N, ...]``, in float64 (`snnhw.frontends.ann.convert` reads them of a module).
         samples: ``[n, ...]``, inputs like those of training, from which the scales come.
         percentile: of each layer's ReLU outputs that a rate of 1 stands for; what is above saturates.
         reset: ``subtract`` (nothing is lost) or ``zero``.
@@ -114,9 +113,7 @@ def convert(
             limit="reset 'subtract' or 'zero', 0 < percentile <= 100, 0 <= v_init < 1",
             hint="correct the argument",
         )
-    wires = read_ann(module)
     samples = samples.double()
-    _require_equal(module, Wired(wires), samples)
     scales = _scales(wires, samples, percentile)
     converted = ConvertedAnn([_row(wire, scales) for wire in wires], reset, start)
     for wire in wires:
@@ -126,37 +123,27 @@ def convert(
     return converted.eval()
 
 
-def deployable(recipe: Recipe, model: nn.Module, data: Split) -> tuple[Recipe, nn.Module]:
-    """What a recipe's checkpoint holds: the trained network or, where the recipe converts, the spiking one."""
+Convert = Callable[[nn.Module, Tensor], ConvertedAnn]
+
+
+def deployable(recipe: Recipe, model: nn.Module, data: Split, convert: Convert | None) -> tuple[Recipe, nn.Module]:
+    """What a recipe's checkpoint holds: the trained network or, where the recipe converts, the spiking one.
+
+    Args:
+        convert: `snnhw.frontends.ann.convert`, which reads the network (the zoo knows no front end).
+    """
     if not recipe.convert_steps:
         return recipe, model
+    if convert is None:
+        raise SnnhwError(
+            "needs-converter",
+            "the recipe's network becomes a spiking one, which a front end does",
+            where=recipe.name,
+            needed="train(..., convert=snnhw.frontends.ann.convert)",
+            hint="snnhw train does so",
+        )
     network = convert(model, scale(data.x_train[:SAMPLES]))
     return replace(recipe, kind=KIND, config=network.config, steps=recipe.convert_steps), network
-
-
-@torch.no_grad()
-def _require_equal(module: nn.Module, read: Wired, samples: Tensor) -> None:
-    """The layers read give what the network gives; in-place operations on shared tensors could change that."""
-    own = copy.deepcopy(module).double().eval()
-    part = samples[:8]
-    try:
-        want = own(part[None])[0] if isinstance(own, PerStep) else own(part.clone())
-        have = read(part)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:  # the user's forward runs here
-        raise SourceError(
-            "bad-shape",
-            f"the ReLU network does not take the samples: {error}",
-            where=type(module).__name__,
-            needed=tuple(samples.shape[1:]),
-            hint="give samples (n, ...) of the shape it was trained on",
-        ) from None
-    if want.shape != have.shape or not torch.allclose(want, have, rtol=TOLERANCE, atol=TOLERANCE):
-        raise SourceError(
-            "not-equal",
-            "the layers read from the ReLU network give another result than the network itself",
-            where=type(module).__name__,
-            hint="an in-place operation changes a tensor that is used elsewhere too: write a = a + b, ReLU()",
-        )
 
 
 def _scales(wires: Sequence[Wire], samples: Tensor, percentile: float) -> dict[str, float]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from snnhw import files
 from snnhw.errors import SnnhwError
 from snnhw.zoo import checkpoint
-from snnhw.zoo.conversion import deployable
+from snnhw.zoo.conversion import Convert, deployable
 from snnhw.zoo.datasets import Split, dataset_of
 from snnhw.zoo.diagnose import diagnose
 from snnhw.zoo.encode import augment, delete_steps, encode, scale
@@ -43,6 +43,7 @@ def train(
     progress: bool | None = None,
     log: Log | None = None,
     health: Watch | None = None,
+    convert: Convert | None = None,
 ) -> dict[str, Any]:
     """Trains a recipe and returns the checkpoint's content, which is also at ``out`` after every epoch.
 
@@ -57,6 +58,7 @@ def train(
         log: takes one line per epoch, and notes on what is (not) resumed; by default stderr.
         health: takes the history after every epoch, whose rows then have the state of every spiking layer on a
             probe batch under ``health`` (`diagnose.py`); the training itself is the same, bit by bit.
+        convert: `snnhw.frontends.ann.convert`, for recipes of ReLU networks.
     """
     recipe, out = recipe_of(recipe), Path(out)
     with files.claim((out, _state_file(out)), folders=True):
@@ -71,7 +73,7 @@ def train(
         for epoch in range(done, last):
             started = time.monotonic()
             row: dict[str, Any] = {"epoch": epoch + 1, **_epoch(recipe, model, optimizer, data, seed, epoch, progress)}
-            deployed, network = deployable(recipe, model, data)
+            deployed, network = deployable(recipe, model, data, convert)
             row["test_probe"] = _accuracy(deployed, network, data, PROBE)
             history.append(row)
             if health is not None:
@@ -88,7 +90,7 @@ def train(
                 health(history)
         if health is not None and not range(done, last):
             health(history)
-        content = checkpoint.pack(*deployable(recipe, model, data), data, seed, history)
+        content = checkpoint.pack(*deployable(recipe, model, data, convert), data, seed, history)
         if not out.is_file():  # resumed after the last epoch, and the file has gone
             checkpoint.write(out, content)
         return content

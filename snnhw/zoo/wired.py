@@ -21,7 +21,7 @@ class Wire:
 
 
 class Wired(nn.Module):
-    """Runs its layers in the order given; the last one is the output. Traceable by ``torch.fx``.
+    """Runs its layers in the order given; the last one is the output.
 
     Raises:
         ValueError: no layers, or one that reads what no layer before it gives.

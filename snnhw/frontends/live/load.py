@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 from snnhw.errors import SourceError
 from snnhw.frontends.check import FORWARD_ERRORS
 from snnhw.frontends.graph import readout_of
-from snnhw.frontends.live.adapter import MEMBRANE, OUT, Shape
+from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Shape
 from snnhw.frontends.live.axes import AXES
 from snnhw.frontends.live.counts import refuse_counts
 from snnhw.frontends.live.emit import Builder
 from snnhw.frontends.live.fold import Folded, fold, norms_folded
-from snnhw.frontends.live.operations import LAYERS
+from snnhw.frontends.live.operations import LAYERS, Rule
 from snnhw.frontends.live.output import Place, output_of
 from snnhw.frontends.live.reader import Reader
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, leaves
@@ -35,7 +36,8 @@ from snnhw.semantics import Deployment, Semantics, to_metadata
 Read = tuple[Folded, tuple[Place, str]]
 """A graph, and where in forward's results its output is, over which axes."""
 
-RULES = {**LAYERS, **AXES}
+Rules = Mapping[str, Rule]
+RULES: Rules = {**LAYERS, **AXES}
 FEW = 8
 """Steps after which a module that takes one step a call has shown what it does."""
 
@@ -154,6 +156,22 @@ def _of_zeros(subject: Subject, deployment: Deployment) -> Read:
     if run is None:
         raise _not_taken(subject, zeros, error)
     return _first_that_fits(run, [Layout("TN", deployment.steps, deployment.input_shape, deployment.steps)])[0]
+
+
+def read_stateless(module: nn.Module, samples: Tensor, adapter: Adapter, rules: Rules) -> tuple[Folded, Place]:
+    """A module without time, on samples (N, ...): its nodes, and where in forward's result its output is.
+
+    Args:
+        adapter: of its leaves.
+        rules: of functions that other modules do not have.
+    """
+    subject = Subject(module, (adapter,), own=True)
+    run, error = _tried(subject, [samples])
+    if run is None:
+        raise _not_taken(subject, samples, error)
+    layout = Layout("N", 1, tuple(samples.shape[1:]), 1)
+    (folded, place), _ = _first_that_fits(run, [layout], {**RULES, **rules})
+    return folded, place[0]
 
 
 def recorded(
@@ -309,25 +327,25 @@ def _keeps_time(subject: Subject) -> bool:
     return any(adapter.keeps_time(layer) for _, layer, adapter in leaves(subject.module, subject.adapters))
 
 
-def _first_that_fits(run: Run, layouts: list[Layout]) -> tuple[Read, Layout]:
+def _first_that_fits(run: Run, layouts: list[Layout], rules: Rules = RULES) -> tuple[Read, Layout]:
     """The graph by the first layout that the run agrees with; of errors the one that comes last in the run."""
     errors = []
     for layout in layouts:
         reader = Reader(layout.recorded, layout.recorded if layout.axes not in (STATIC, "N") else None)
         try:
-            return _folded(reader, run, layout), layout
+            return _folded(reader, run, layout, rules), layout
         except SourceError as error:
             errors.append((reader.events, error))
     raise max(errors, key=lambda pair: pair[0])[1]
 
 
-def _folded(reader: Reader, run: Run, layout: Layout) -> Read:
+def _folded(reader: Reader, run: Run, layout: Layout, rules: Rules) -> Read:
     reader.shapes[INPUT] = layout.shape
     for number, tensor in enumerate(run.inputs):
         step = STATIC if layout.axes == STATIC else number if layout.axes == "N" else WHOLE
         reader.give(tensor, Sum((Term(INPUT, step),), "N" if layout.axes == STATIC else layout.axes))
     for event in run.events:
-        reader.read(event, RULES)
+        reader.read(event, rules)
     output, place = output_of(reader, run.results)
     return norms_folded(fold(reader, output, layout.recorded, more=layout.axes == "N")), (place, output.axes)
 

@@ -7,7 +7,7 @@ functions are named after the module whose forward called them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,7 @@ class Reader:
             return Sum((), "")
         raise not_readable(where, value)
 
-    def read(self, event: Event, rules: dict[str, Callable[[Reader, Function], Any]]) -> None:
+    def read(self, event: Event, rules: Mapping[str, Callable[[Reader, Function], Any]]) -> None:
         """One event; raises SourceError for what has no meaning as a network."""
         self.events += 1
         if isinstance(event, LeafCall):

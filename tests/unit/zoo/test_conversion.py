@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnhw.errors import SnnhwError
+from snnhw.frontends.ann import convert
 from snnhw.zoo.ann import AnnCnn, ReluBlock
 from snnhw.zoo.checkpoint import load_model
 from snnhw.zoo.containers import PerStep
-from snnhw.zoo.conversion import ConvertedAnn, convert
+from snnhw.zoo.conversion import ConvertedAnn
 from snnhw.zoo.datasets import dataset_of
 from snnhw.zoo.encode import encode
 from snnhw.zoo.evaluate import accuracy
@@ -191,7 +192,7 @@ def test_functions_and_nothing_layers_are_read() -> None:
     ann = settled(ann, 2, (1, 10, 10))
     x = torch.rand(6, 1, 10, 10)
     snn = convert(ann, x, percentile=100.0)
-    assert list(snn.scales) == ["relu", "relu_1"]
+    assert list(snn.scales) == ["relu", "relu_2"]
     assert distance(ann, snn, x, 600) < 0.1
 
 
@@ -204,6 +205,11 @@ def test_perstep_counts_as_its_layers_and_stays_as_it_is() -> None:
     assert all(torch.equal(value, before[key]) for key, value in layers.state_dict().items())
 
 
+class Leaky(nn.ReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(x)
+
+
 def chain(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), *layers)
 
@@ -212,53 +218,42 @@ NAN = chain(nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
 nn.init.constant_(NAN[3].bias, float("nan"))
 DEAD = chain(nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
 nn.init.constant_(DEAD[0].bias, -100.0)
+COUNT = itertools.count(1)
 REFUSED: list[tuple[nn.Module, str]] = [
     (
         chain(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 2)),
-        "unknown-layer: layers of type MaxPool2d cannot be converted to spikes\n  where: 2\n",
+        "unknown-operation: an operation cannot be converted to spikes\n  where: 2: max_pool2d: 1\n",
     ),
     (chain(nn.ReLU(), nn.MaxPool2d(2)), "hint: train with average pooling"),
-    (chain(nn.Sigmoid()), "unknown-layer: layers of type Sigmoid cannot be converted to spikes\n  where: 1\n"),
+    (chain(nn.Sigmoid()), "unknown-operation: an operation cannot be converted to spikes\n  where: 1: sigmoid\n"),
     (chain(nn.Softmax(1)), "hint: leave it out"),
     (
         Flow(lambda m, x: functional.max_pool2d(m.c(x), 2), c=nn.Conv2d(1, 2, 3)),
-        "unknown-operation: the operation max_pool2d cannot be converted to spikes",
-    ),
-    (Flow(lambda m, x: m.c(x) * 2.0, c=nn.Conv2d(1, 2, 3)), "unknown-operation: the operation mul cannot"),
-    (Flow(lambda m, x: m.c(x) + 2.0, c=nn.Conv2d(1, 2, 3)), "unknown-operation: the operation add cannot"),
-    (
-        Flow(lambda m, x: m.c(x) if x.sum() > 0 else x, c=nn.Conv2d(1, 2, 3)),
-        "untraceable: torch.fx cannot trace the ReLU network: TraceError",
+        "unknown-operation: an operation cannot be converted to spikes\n  where: forward: max_pool2d: c\n",
     ),
     (
-        chain(nn.ReLU(), nn.BatchNorm2d(2)),
-        "batchnorm-alone: BatchNorm must directly follow a convolution or linear layer that feeds nothing else",
+        Flow(lambda m, x: m.c(x) * 2.0, c=nn.Conv2d(1, 2, 3)),
+        "unknown-layer: layers of type Scale cannot be converted to spikes\n  where: mul\n",
     ),
-    (
-        Flow(lambda m, x: m.n(h := m.c(x)) + h, c=nn.Conv2d(1, 2, 3), n=nn.BatchNorm2d(2)),
-        "batchnorm-alone: BatchNorm must directly follow",
-    ),
+    (Flow(lambda m, x: m.c(x) * m.c(x), c=nn.Conv2d(1, 2, 3)), "unknown-operation: an operation cannot be converted"),
     (
         chain(nn.BatchNorm2d(2, track_running_stats=False)),
-        "unsupported-option: BatchNorm without running statistics cannot be folded",
+        "unsupported-option: a BatchNorm uses the statistics of the batch even in eval mode\n  where: 1: batch_norm\n",
     ),
     (
         nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
-        "unsupported-option: padding mode 'reflect' cannot be converted\n  where: 0",
+        "unknown-operation: an operation cannot be converted to spikes\n  where: 0: pad\n",
     ),
     (
         chain(nn.AvgPool2d(3, ceil_mode=True)),
-        "unsupported-option: ceil_mode, divisor_override and count_include_pad=False cannot be converted",
+        "unsupported-option: ceil_mode, divisor_override and count_include_pad=False are not in NIR",
     ),
-    (
-        chain(nn.Flatten(2)),
-        "unsupported-option: only Flatten(start_dim=1, end_dim=-1) can be converted\n  where: 1",
-    ),
+    (chain(nn.Flatten(2)), "unknown-layer: layers of type Flatten cannot be converted to spikes\n  where: 1"),
     (
         Flow(lambda m, x: (m.c(x), x), c=nn.Conv2d(1, 2, 3)),
-        "inputs-outputs: the ReLU network does not return one tensor",
+        "inputs-outputs: forward returns 2 values of layers",
     ),
-    (nn.Identity(), "inputs-outputs: what the ReLU network returns is not what its last layer gives"),
+    (nn.Identity(), "inputs-outputs: the ReLU network returns its input\n  where: Identity\n"),
     (NAN, "not-finite: weights of the ReLU network are NaN or infinite\n  where: 3"),
     (DEAD, "silent-layer: a ReLU is zero on all samples, so no threshold can be chosen\n  where: 1"),
     (chain(nn.ReLU()), "unconvertible: the network ends in a ReLU, so that no mean of a linear layer can be read out"),
@@ -268,12 +263,16 @@ REFUSED: list[tuple[nn.Module, str]] = [
     ),
     (
         nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 1)),
-        "bad-shape: the ReLU network does not take the samples: ",
+        "bad-shape: the module does not take the example input: ",
     ),
     (
-        Flow(lambda m, x: m.d(torch.relu_(h := m.c(x)) + h), c=nn.Conv2d(1, 2, 3), d=nn.Conv2d(2, 2, 3)),
+        Flow(
+            lambda m, x: functional.linear(m.c(x).flatten(1), torch.ones(2, 72).to(x) * next(COUNT)),
+            c=nn.Conv2d(1, 2, 3),
+        ),
         "not-equal: the layers read from the ReLU network give another result than the network itself",
     ),
+    (chain(Leaky()), "unsupported-neuron: ReLU network: Leaky has a forward of its own: its equation is not known"),
 ]
 
 
@@ -298,11 +297,30 @@ class Named(nn.Module):
         return self.fc(input=x)
 
 
-def test_odd_calls_are_refused() -> None:
-    with pytest.raises(SnnhwError, match="inputs-outputs: the ReLU network takes more than one tensor"):
+def test_two_arguments_are_refused() -> None:
+    with pytest.raises(SnnhwError, match="bad-shape: the module does not take the example input"):
         convert(Two(), torch.rand(2, 3))
-    with pytest.raises(SnnhwError, match="inputs-outputs: a layer of the ReLU network takes one tensor"):
-        convert(Named(), torch.rand(2, 3))
+
+
+FREE = {
+    "a keyword": Named(),
+    "BatchNorm behind a ReLU": settled(chain(nn.ReLU(), nn.BatchNorm2d(2)), 1),
+    "BatchNorm of a value that is shared": settled(
+        Flow(lambda m, x: m.n(h := m.c(x)) + h, c=nn.Conv2d(1, 2, 3), n=nn.BatchNorm2d(2)), 1
+    ),
+    "in place, and used again": Flow(
+        lambda m, x: m.d(torch.relu_(h := m.c(x)) + h), c=nn.Conv2d(1, 2, 3), d=nn.Conv2d(2, 2, 3)
+    ),
+    "a mean over pixels": Flow(lambda m, x: m.d(m.c(x).relu().mean((2, 3))), c=nn.Conv2d(1, 2, 3), d=nn.Linear(2, 3)),
+    "a branch on the shape": Flow(lambda m, x: m.c(x) if x.shape[1] == 1 else x, c=nn.Conv2d(1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_forward_may_do(name: str) -> None:
+    ann = FREE[name].eval()
+    x = torch.rand(6, 3) if isinstance(ann, Named) else torch.rand(6, 1, 8, 8)
+    assert distance(ann, convert(ann, x, percentile=100.0), x, 400) < 0.1
 
 
 @pytest.mark.parametrize("start", [1.5, float("nan")])
@@ -366,9 +384,9 @@ def test_networks_that_cannot_be_built(make: Callable[[], nn.Module], text: str)
 
 def test_the_recipe_trains_a_relu_network_and_ships_its_conversion(tmp_path: Path) -> None:
     """Resumed or not, the same checkpoint; its accuracy is that of the spiking network it holds."""
-    whole = train("ann_cnn_smoke", tmp_path / "whole.pt", log=lambda _: None)
-    train("ann_cnn_smoke", tmp_path / "half.pt", log=lambda _: None, epochs=1)
-    half = train("ann_cnn_smoke", tmp_path / "half.pt", log=lambda _: None, resume=True)
+    whole = train("ann_cnn_smoke", tmp_path / "whole.pt", log=lambda _: None, convert=convert)
+    train("ann_cnn_smoke", tmp_path / "half.pt", log=lambda _: None, epochs=1, convert=convert)
+    half = train("ann_cnn_smoke", tmp_path / "half.pt", log=lambda _: None, resume=True, convert=convert)
     model, content = load_model(tmp_path / "whole.pt")
     assert isinstance(model, ConvertedAnn)
     assert (content["network"]["kind"], content["deploy"]["steps"]) == ("converted_ann", 8)
@@ -385,3 +403,13 @@ def test_recipes_name_what_they_deploy() -> None:
         recipe = RECIPES[name]
         assert (recipe.kind, recipe.steps, recipe.readout) == ("ann_cnn", 1, "mean")
         assert recipe.convert_steps > 1
+
+
+def test_a_recipe_that_converts_needs_the_front_end(tmp_path: Path) -> None:
+    with pytest.raises(SnnhwError) as caught:
+        train("ann_cnn_smoke", tmp_path / "m.pt", log=lambda _: None, epochs=1)
+    assert str(caught.value) == (
+        "needs-converter: the recipe's network becomes a spiking one, which a front end does\n"
+        "  where: ann_cnn_smoke\n  needed: train(..., convert=snnhw.frontends.ann.convert)\n"
+        "  hint: snnhw train does so"
+    )
