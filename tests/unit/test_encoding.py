@@ -160,3 +160,11 @@ def test_data_hash() -> None:
 
 
 GOLDEN = "fd4e186d76c3019e1d1f8ba7624cfb38c12ae103ae78a77cc5d8d6168edcc414"
+
+
+@pytest.mark.parametrize(("steps", "window"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (7, 4)])
+def test_latency_uses_the_first_half_of_the_steps_and_the_middle_one(steps: int, window: int) -> None:
+    """W = ceil(T / 2): the largest value spikes at once, the smallest at step W - 1, and 0 never."""
+    found = real_steps(np.array([[1.0, 0.001, 0.0]]), (3,), "latency", steps, 0)[0]
+    assert found.shape == (steps, 3)
+    assert np.argwhere(found).tolist() == sorted([[0, 0], [window - 1, 1]])

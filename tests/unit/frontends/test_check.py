@@ -81,3 +81,10 @@ def test_walking_a_graph_gives_what_running_it_gives() -> None:
     spiking = [name for name in found if name != "output"]
     assert any(small[name].any() for name in spiking)
     assert all(small[name].dtype == found[name].dtype == np.uint8 for name in spiking)
+
+
+@pytest.mark.parametrize(("off", "different"), [(1e-11, 0), (1e-8, 2), (1e-6, 2)])
+def test_values_that_are_not_spikes_agree_to_nine_digits(off: float, different: int) -> None:
+    """Both stages run in float64: what is off by more was not rounded otherwise, it was computed otherwise."""
+    want = np.array([[0.5, -3.0]])
+    assert compared("s", {"a": want}, [("a", want * (1 + off))]).different == different

@@ -75,6 +75,11 @@ def test_limits_are_those_of_the_file() -> None:
     assert (limits(load_target("loihi1"))["neurons"], limits(load_target("loihi1"))["in_axons"]) == (1024, 4096)
 
 
+def test_a_population_two_percent_too_large_for_a_core_is_cut() -> None:
+    assert len(place(chain((20, 102, 5)), CHIP).of("fc1")) == 2
+    assert len(place(chain((20, 100, 5)), CHIP).of("fc1")) == 1
+
+
 def test_a_mapper_that_overfills_cores_by_two_percent_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def generous(target: Any) -> dict[str, int]:
         return {name: limit + limit // 50 for name, limit in limits(target).items()}

@@ -7,7 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snnhw.network import Array, Comparison, Conv, IntNeuron, Kind, Network, Population, Projection, Readout
+from snnhw.network import (
+    Array,
+    Comparison,
+    Conv,
+    IntNeuron,
+    Kind,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    Reset,
+    ResetTiming,
+)
 from snnhw.quantize import bounds
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 
@@ -92,3 +104,12 @@ def test_summands_that_share_weights_are_bounded_once(
     assert len(calls) == 2
     np.testing.assert_array_equal(low, 3 * low_one)
     np.testing.assert_array_equal(high, 3 * high_one)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_the_debt_of_a_next_step_reset_is_that_of_all_spikes(most: int) -> None:
+    """v = 30 fires three times at a threshold of 10; of 30 half stays, 30 are charged: -15, less what arrives."""
+    n = integrating(10, Comparison.GE, dv=2048)
+    n = replace(n, reset=Reset.SUBTRACT, reset_timing=ResetTiming.NEXT_STEP, max_spikes=most)
+    found = fires(n, np.full(1, -4), np.full(1, 30), steps=2)
+    assert found.v_low == {1: 10 // 2 - 10 - 4, 3: 30 // 2 - 30 - 4}[most]

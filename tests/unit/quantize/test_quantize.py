@@ -10,6 +10,7 @@ import pytest
 from snnhw.encoding import encode
 from snnhw.engines.fast import Plan
 from snnhw.evaluate import evaluate
+from snnhw.fixed import STATE_MAX
 from snnhw.lowering.schedule import schedule
 from snnhw.network import Comparison, Conv, Dense, FloatNeuron, Kind, Network, Population, Projection, Readout
 from tests.unit.quantize.nets import float_spikes, layer, neuron, quantized, spikes
@@ -148,3 +149,12 @@ def test_accumulator_without_data_keeps_resolution() -> None:
         result = quantized(network, "loihi1", samples)
         assert np.abs(result.network.weights["w"]).max() == weight
         assert result.bounds[-1].proven is proven
+
+
+def test_an_accumulator_has_room_for_twice_what_the_data_reached(rng: np.random.Generator) -> None:
+    """Loihi 1 has no shift to give way with: the scale leaves one bit, but for the rounding of weights."""
+    network = layer(rng.uniform(0.1, 1.0, (3, 20)), neuron(), kind=Kind.ACCUMULATOR, steps=400)
+    x = np.ones((2, 400, 20), np.int64)
+    result = quantized(network, "loihi1", x)
+    assert np.abs(spikes(result, x)["v/n"]).max() == pytest.approx(STATE_MAX / 2, rel=0.02)
+    assert np.abs(result.network.weights["w"]).max() < 250, "the room, not the format, decides"

@@ -103,3 +103,11 @@ def test_many_columns_have_variances_only(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found.covariance, x.var(axis=(0, 1)), atol=1e-7)
     grouped = layer(np.zeros((2, 1, 1, 1)), neuron(), Conv("w", groups=2), (2, 3, 3), (2, 3, 3))
     assert moments_into(grouped, grouped["n"], {"in": np.zeros((1, 6, 2, 3, 3), np.float32)}) == {}
+
+
+def test_zeros_stay_zeros_where_others_errors_would_move_them() -> None:
+    """A second input a third the size of the first: 0.4 units lost on the first are 1.2 units of the second."""
+    sizes = np.array([3.0, 1.0])
+    alike = Moments(np.zeros(2), np.outer(sizes, sizes) + 0.01 * np.eye(2))
+    assert compensated(np.array([[10.4, 0.3]]), alike, EIGHT).tolist() == [[10, 1]]
+    assert compensated(np.array([[10.4, 0.0]]), alike, EIGHT).tolist() == [[10, 0]]

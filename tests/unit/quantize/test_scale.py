@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnhw.network import Conv
-from snnhw.quantize.scale import FACTORS, whole_threshold
+from snnhw.machine import load_target
+from snnhw.network import Conv, Kind
+from snnhw.quantize.formats import formats_of
+from snnhw.quantize.moments import Moments
+from snnhw.quantize.scale import FACTORS, Trial, whole_threshold
 from tests.unit.quantize.nets import layer, neuron, quantized
 
 
@@ -57,3 +60,16 @@ def test_factor_1_wins_ties() -> None:
     assert FACTORS[0] == 1.0
     silent = quantized(layer(np.array([[0.5, 0.25]]), neuron()), "loihi2", np.zeros((4, 6, 2), np.int64))
     assert "factor 1 of" in scales(silent)[0]
+
+
+@pytest.mark.parametrize("power", [0, 1, 3])
+def test_cost_is_the_squared_error_of_the_current_in_reals(power: int) -> None:
+    """Weights in units of 2**power err 2**power times as much, squared."""
+    w, scale, variance = np.array([[0.37, -0.21], [0.05, 0.9]]), 40.0, np.array([2.0, 3.0])
+    network = layer(w, neuron(), kind=Kind.ACCUMULATOR)
+    op = network.projections[0].op
+    trial = Trial(network, network["n"], {op: Moments(np.zeros(2), variance)}, {op: power})
+    unit = scale / 2**power
+    lost = w - np.rint(w * unit) / unit
+    want = float(((lost * lost) @ variance).mean())
+    assert trial.cost(np.asarray(scale), formats_of(load_target("loihi2"), 8)) == pytest.approx(want)
