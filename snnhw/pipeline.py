@@ -270,7 +270,7 @@ class Pipeline:
         text, arrays = folder / f"{stage}.txt", folder / f"{stage}.npz"
         content: files.Content
         if isinstance(made, Source):
-            arrays, said, content = arrays.with_suffix(".nir"), _graph_text(made), nir_bytes(made.nir_graph())
+            arrays, said, content = arrays.with_suffix(".nir"), _graph_text(made), nir_bytes(made.nir_graph(), own=True)
         elif isinstance(made, Artifact):
             arrays, said = arrays.with_suffix(".snnhw"), _cores_text(made)
             content = lambda out: write_zip(made, out)  # noqa: E731 - a name for it would be longer

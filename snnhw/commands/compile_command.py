@@ -33,6 +33,7 @@ def _list_stages(ctx: click.Context, param: click.Parameter, asked: bool) -> Non
 )
 @making_options
 @click.option("--emit-nir", type=click.Path(path_type=Path), default=None, help="Also save the NIR graph.")
+@click.option("--with-own-nodes", is_flag=True, help="In it nodes that NIR lacks; other readers reject them.")
 @click.option("--stages", is_flag=True, is_eager=True, expose_value=False, callback=_list_stages, help="List stages.")
 @click.option(
     "--stop-after", type=click.Choice(list(STAGES)), default="mapped", help="Go so far only, without an artifact."
@@ -46,6 +47,7 @@ def command(
     output: Path | None,
     making: dict[str, Any],
     emit_nir: Path | None,
+    with_own_nodes: bool,
     stop_after: str,
     dump: Path | None,
     options: SourceOptions,
@@ -85,7 +87,7 @@ def command(
                 break
         contents: dict[Path, files.Content] = {}
         if emit_nir is not None:
-            contents[emit_nir] = nir_bytes(pipeline.imported.nir_graph())
+            contents[emit_nir] = nir_bytes(pipeline.imported.nir_graph(), with_own_nodes)
         if stop_after == "mapped":
             contents[path] = lambda out: write_zip(made, out)
         files.write(contents)

@@ -8,21 +8,12 @@ from typing import Any
 
 import nir
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from snnhw.errors import SourceError
-from snnhw.network import Array
+from snnhw.operators.base import floats, pair
 
 Shape = tuple[int, ...]
-
-
-def _array(tensor: Tensor | None) -> Array:
-    assert tensor is not None
-    return tensor.detach().cpu().double().numpy()
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
 def _refuse(where: str, what: str, hint: str) -> SourceError:
@@ -36,14 +27,14 @@ def conv2d(layer: nn.Conv2d, before: Shape, where: str) -> nir.Conv2d:
     padding = layer.padding
     if isinstance(padding, str):
         padding = (0, 0) if padding == "valid" else _same(layer, where)
-    weight = _array(layer.weight)
-    bias = _array(layer.bias) if layer.bias is not None else np.zeros(weight.shape[0])
+    weight = floats(layer.weight)
+    bias = floats(layer.bias) if layer.bias is not None else np.zeros(weight.shape[0])
     return nir.Conv2d(
         input_shape=(before[1], before[2]),
         weight=weight,
-        stride=_pair(layer.stride),
-        padding=_pair(padding),
-        dilation=_pair(layer.dilation),
+        stride=pair(layer.stride),
+        padding=pair(padding),
+        dilation=pair(layer.dilation),
         groups=layer.groups,
         bias=bias,
     )
@@ -55,7 +46,7 @@ def conv1d(layer: nn.Conv1d, before: Shape, where: str) -> nir.Conv1d:
     if mode != "zeros" or layer.padding == "same":
         what = f"padding mode {mode!r}, padding {layer.padding!r} of Conv1d is not supported"
         raise _refuse(where, what, "use zero padding, in numbers")
-    weight = _array(layer.weight)
+    weight = floats(layer.weight)
     stride, dilation = (int(np.ravel(value)[0]) for value in (layer.stride, layer.dilation))
     return nir.Conv1d(
         input_shape=before[1],
@@ -64,12 +55,12 @@ def conv1d(layer: nn.Conv1d, before: Shape, where: str) -> nir.Conv1d:
         padding=0 if layer.padding == "valid" else int(np.ravel(layer.padding)[0]),
         dilation=dilation,
         groups=layer.groups,
-        bias=_array(layer.bias) if layer.bias is not None else np.zeros(len(weight)),
+        bias=floats(layer.bias) if layer.bias is not None else np.zeros(len(weight)),
     )
 
 
 def _same(layer: nn.Conv2d, where: str) -> tuple[int, int]:
-    spans = [d * (k - 1) for d, k in zip(_pair(layer.dilation), layer.weight.shape[2:], strict=True)]
+    spans = [d * (k - 1) for d, k in zip(pair(layer.dilation), layer.weight.shape[2:], strict=True)]
     if any(span % 2 for span in spans):
         raise _refuse(where, "padding='same' with an even kernel is not symmetric", "give the padding as numbers")
     return spans[0] // 2, spans[1] // 2
@@ -79,20 +70,20 @@ def affine(layer: nn.Linear, before: Shape, where: str) -> nir.Affine | nir.Line
     """torch.nn.Linear; without bias it is NIR's Linear."""
     if len(before) != 1:
         raise _refuse(where, f"Linear over a tensor of shape {before} is not supported", "flatten before it")
-    weight = _array(layer.weight)
-    return nir.Affine(weight=weight, bias=_array(layer.bias)) if layer.bias is not None else nir.Linear(weight=weight)
+    weight = floats(layer.weight)
+    return nir.Affine(weight=weight, bias=floats(layer.bias)) if layer.bias is not None else nir.Linear(weight=weight)
 
 
 def average_pool(layer: nn.AvgPool2d, before: Shape, where: str) -> nir.AvgPool2d:
     """torch.nn.AvgPool2d as NIR has it: floor, padding counted, divisor k * k."""
-    padding = _pair(layer.padding)
+    padding = pair(layer.padding)
     if layer.ceil_mode or layer.divisor_override or (any(padding) and not layer.count_include_pad):
         raise _refuse(
             where, "ceil_mode, divisor_override and count_include_pad=False are not in NIR", "use the defaults"
         )
-    stride = _pair(layer.stride or layer.kernel_size)
+    stride = pair(layer.stride or layer.kernel_size)
     return nir.AvgPool2d(
-        kernel_size=np.array(_pair(layer.kernel_size)), stride=np.array(stride), padding=np.array(padding)
+        kernel_size=np.array(pair(layer.kernel_size)), stride=np.array(stride), padding=np.array(padding)
     )
 
 
@@ -176,17 +167,17 @@ def fold_batchnorm(node: nir.Conv2d | nir.Affine | nir.Linear, layer: Any, where
         raise _refuse(
             where, "BatchNorm without running statistics cannot be folded", "train with track_running_stats=True"
         )
-    gamma = _array(layer.weight) if layer.affine else np.ones(layer.num_features)
+    gamma = floats(layer.weight) if layer.affine else np.ones(layer.num_features)
     gamma = gamma * float(getattr(layer, "factor", 1.0))  # tdBN: alpha * Vth, where it is not in gamma already
-    beta = _array(layer.bias) if layer.affine else np.zeros(layer.num_features)
-    variance = _array(layer.running_var)
+    beta = floats(layer.bias) if layer.affine else np.zeros(layer.num_features)
+    variance = floats(layer.running_var)
     if (variance + layer.eps <= 0).any():
         raise SourceError(
             "bad-parameter", "a running variance is negative", where=f"{where}.running_var", limit="var >= 0"
         )
     g = gamma / np.sqrt(variance + layer.eps)
     old_bias = node.bias if not isinstance(node, nir.Linear) else np.zeros(layer.num_features)
-    bias = g * (old_bias - _array(layer.running_mean)) + beta
+    bias = g * (old_bias - floats(layer.running_mean)) + beta
     weight = node.weight * g.reshape(-1, *[1] * (node.weight.ndim - 1))
     if isinstance(node, nir.Conv2d):
         return nir.Conv2d(

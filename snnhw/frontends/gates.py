@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import nir
 import numpy as np
 from torch import nn
 
 from snnhw.errors import SourceError
+from snnhw.operators.base import pair
 
 Shape = tuple[int, ...]
 Add = Callable[[str, nir.NIRNode, list[str], Shape], list[str]]
@@ -70,9 +70,9 @@ def product(
 
 def max_pool(name: str, layer: nn.MaxPool2d, sources: list[str], before: Shape, after: Shape, add: Add) -> list[str]:
     """torch.nn.MaxPool2d over a sum of spikes: one OR for each value that the sum can reach."""
-    kernel, padding = _pair(layer.kernel_size), _pair(layer.padding)
-    stride = kernel if layer.stride is None else _pair(layer.stride)
-    if _pair(layer.dilation) != (1, 1) or layer.return_indices:
+    kernel, padding = pair(layer.kernel_size), pair(layer.padding)
+    stride = kernel if layer.stride is None else pair(layer.stride)
+    if pair(layer.dilation) != (1, 1) or layer.return_indices:
         raise _option(name, "dilation and return_indices of MaxPool2d are not supported", "use the defaults")
     floor = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(before[1:], padding, kernel, stride, strict=True))
     if floor != after[1:]:
@@ -100,7 +100,3 @@ def _refused(name: str, needed: str, limit: str, hint: str) -> SourceError:
 
 def _option(name: str, what: str, hint: str) -> SourceError:
     return SourceError("unsupported-option", what, where=name, hint=hint)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))

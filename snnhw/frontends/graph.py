@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import SourceError
+from snnhw.frontends.own import LinearNode
 from snnhw.network import Part, Shape
 
 NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
@@ -37,6 +38,7 @@ LINEAR = (
     nir.Flatten,
     nir.Scale,
     nir.Delay,
+    LinearNode,
 )
 """Nodes without state between neurons; a Delay shifts in time."""
 
@@ -175,7 +177,7 @@ def unknown_node(where: str, kind: str) -> SourceError:
         "unknown-node",
         f"nodes of type {kind} are not supported",
         where=where,
-        limit=", ".join(sorted(known.__name__ for known in KNOWN)),
+        limit=", ".join(sorted(known.__name__ for known in KNOWN if known is not LinearNode)),
         hint="replace the node by supported ones",
     )
 

@@ -29,7 +29,9 @@ from snnhw.frontends.graph import (
     is_readout,
     predecessors,
 )
+from snnhw.frontends.own import LinearNode
 from snnhw.network import Array, FloatNeuron
+from snnhw.operators.base import pair
 from snnhw.semantics import Semantics
 
 
@@ -53,9 +55,9 @@ def _linear(node: Any, x: Tensor) -> Tensor:
                 x,
                 _tensor(node.weight),
                 _tensor(node.bias),
-                _pair(node.stride),
+                pair(node.stride),
                 _padding(node),
-                _pair(node.dilation),
+                pair(node.dilation),
                 int(node.groups),
             )
         case nir.Affine():
@@ -63,10 +65,10 @@ def _linear(node: Any, x: Tensor) -> Tensor:
         case nir.Linear():
             return functional.linear(x, _tensor(node.weight))
         case nir.AvgPool2d():
-            return functional.avg_pool2d(x, _pair(node.kernel_size), _pair(node.stride), _pair(node.padding))
+            return functional.avg_pool2d(x, pair(node.kernel_size), pair(node.stride), pair(node.padding))
         case nir.SumPool2d():
-            kernel = _pair(node.kernel_size)
-            pooled = functional.avg_pool2d(x, kernel, _pair(node.stride), _pair(node.padding))
+            kernel = pair(node.kernel_size)
+            pooled = functional.avg_pool2d(x, kernel, pair(node.stride), pair(node.padding))
             return pooled * (kernel[0] * kernel[1])
         case nir.Flatten():
             return flatten(node, x)
@@ -75,6 +77,8 @@ def _linear(node: Any, x: Tensor) -> Tensor:
             if np.broadcast_shapes(tuple(scale.shape), tuple(x.shape[1:])) != tuple(x.shape[1:]):
                 raise ValueError(f"its scale has the shape {tuple(scale.shape)}")
             return x * scale
+        case LinearNode():
+            return node.run(x)
         case nir.Delay():
             return x  # the shift in time is taken where time is known
         case _:
@@ -92,11 +96,6 @@ def _tensor(value: Any) -> Tensor:
     return torch.as_tensor(np.asarray(value, np.float64))
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    pair = np.asarray(value).ravel()
-    return (int(pair[0]), int(pair[-1]))
-
-
 def _one_axis(value: Any) -> int:
     return int(np.asarray(value).ravel()[0])
 
@@ -104,7 +103,7 @@ def _one_axis(value: Any) -> int:
 def _padding(node: nir.Conv1d | nir.Conv2d) -> Any:
     if isinstance(node.padding, str):
         return node.padding
-    return _one_axis(node.padding) if isinstance(node, nir.Conv1d) else _pair(node.padding)
+    return _one_axis(node.padding) if isinstance(node, nir.Conv1d) else pair(node.padding)
 
 
 def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]:

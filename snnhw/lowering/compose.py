@@ -11,6 +11,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import nir
 import numpy as np
@@ -19,9 +20,12 @@ from scipy import sparse
 from torch import Tensor
 
 from snnhw.errors import LoweringError
+from snnhw.frontends.own import LinearNode
 from snnhw.frontends.simulate import linear
 from snnhw.limits import samples_at_once
 from snnhw.network import Array, Conv, Dense, Diagonal, LinearOp, Shape, Sparse
+from snnhw.operators import REGISTRY
+from snnhw.operators.base import pair
 
 PROBE_BATCH = 512
 MAX_NONZERO = 200_000_000
@@ -56,6 +60,11 @@ def compose(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_sha
     if not chain:
         return Composed(Diagonal(""), {"": np.ones(())})
     nodes = [node for _, node in chain]
+    if len(nodes) == 1:
+        kinds: list[Any] = [LinearNode, *REGISTRY.values()]
+        for kind in kinds:
+            if (found := kind.of_nir(nodes[0])) is not None:
+                return Composed(*found)
     if any(isinstance(node, (nir.Affine, nir.Linear)) for node in nodes):
         return Composed(Dense(""), {"": _matrix(chain, pre_shape, post_shape)})
     kernel = _kernel(nodes, pre_shape)
@@ -79,6 +88,8 @@ def unbiased(node: nir.NIRNode) -> nir.NIRNode:
     match node:
         case nir.Affine():
             return nir.Linear(weight=node.weight)
+        case LinearNode():
+            return node.unbiased()
         case nir.Conv1d() | nir.Conv2d():
             node = copy.copy(node)
             node.bias = np.zeros(len(node.weight))
@@ -126,15 +137,18 @@ def _as_kernel(node: nir.NIRNode, channels: int) -> Kernel | None:
         case nir.Conv2d():
             if isinstance(node.padding, str):
                 return None
-            stride, padding, dilation = (_pair(value) for value in (node.stride, node.padding, node.dilation))
+            stride, padding, dilation = (pair(value) for value in (node.stride, node.padding, node.dilation))
             return Kernel(np.asarray(node.weight, np.float64), stride, padding, dilation, int(node.groups))
+        case LinearNode():
+            found = node.op.kernel(node.arrays, node.before)
+            return None if found is None else Kernel(*found)
         case nir.AvgPool2d() | nir.SumPool2d():
-            size = _pair(node.kernel_size)
+            size = pair(node.kernel_size)
             if channels * prod(size) > MAX_KERNEL:
                 return None
             height = 1.0 / (size[0] * size[1]) if isinstance(node, nir.AvgPool2d) else 1.0
             return Kernel(
-                np.full((channels, 1, *size), height), _pair(node.stride), _pair(node.padding), (1, 1), channels
+                np.full((channels, 1, *size), height), pair(node.stride), pair(node.padding), (1, 1), channels
             )
         case nir.Scale():
             scale = np.asarray(node.scale, np.float64)
@@ -143,11 +157,6 @@ def _as_kernel(node: nir.NIRNode, channels: int) -> Kernel | None:
             return None
         case _:
             return None
-
-
-def _pair(value: object) -> tuple[int, int]:
-    pair = np.asarray(value).ravel()
-    return int(pair[0]), int(pair[-1])
 
 
 def _join(first: Kernel, second: Kernel) -> Kernel | None:
@@ -176,7 +185,7 @@ def _join(first: Kernel, second: Kernel) -> Kernel | None:
     stride = tuple(s * t for s, t in zip(first.stride, second.stride, strict=True))
     padding = tuple(p + s * q for p, s, q in zip(first.padding, first.stride, second.padding, strict=True))
     groups = second.groups if single_first else first.groups
-    return Kernel(weight, _pair(stride), _pair(padding), (1, 1), groups)
+    return Kernel(weight, pair(stride), pair(padding), (1, 1), groups)
 
 
 def _product(a: Array, b: Array, groups: int, single_first: bool) -> Array:

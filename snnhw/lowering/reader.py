@@ -14,6 +14,7 @@ from torch import Tensor
 from snnhw.errors import LoweringError
 from snnhw.frontends.dynamics import lag_of
 from snnhw.frontends.graph import LINEAR, NEURONS, READOUTS, flow, input_parts, outputs, predecessors, readout_of
+from snnhw.frontends.own import LinearNode
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.lowering.compose import unbiased
 from snnhw.network import Array, Readout, Shape
@@ -131,6 +132,8 @@ class Reader:
                 total += prod(self.shapes[name]) * prod(node.weight.shape[1:])
             elif isinstance(node, (nir.Affine, nir.Linear)):
                 total += int(np.asarray(node.weight).size)
+            elif isinstance(node, LinearNode) and node.op.multiplies:
+                total += int(node.op.fan_out(node.arrays, node.before, node.after).sum())
         return total
 
     def readout(self, deployment: Deployment) -> Readout:

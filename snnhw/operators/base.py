@@ -60,6 +60,8 @@ class Operator:
     """Whether an ANN would multiply here; copies are no multiplications."""
     shares_axons: ClassVar[bool] = False
     """Whether sources that reach the same neurons may share an axon."""
+    functions: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Torch functions that it is made of, where NIR has no node: name -> arguments behind the input with defaults."""
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
@@ -84,6 +86,28 @@ class Operator:
         """As `inspect` and golden texts show it: the class, the weights' name, the options."""
         options = "".join(f" {f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "weight")  # type: ignore[arg-type]
         return f"{type(self).__name__.lower()}[{self.weight}]{options}"
+
+    @classmethod
+    def of_torch(cls, call: Any, pre: Shape, where: str) -> tuple[Operator, dict[str, Array], Array]:
+        """The operator of a call of one of its `functions`, with its arrays and a bias that broadcasts to its output.
+
+        Args:
+            call: the arguments as attributes.
+            pre: shape of the input without batch.
+
+        Raises:
+            SourceError: options that it does not have, by name.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def of_nir(cls, node: Any) -> tuple[Operator, dict[str, Array]] | None:
+        """A node of NIR, without its bias, as this operator with its arrays, if it is one."""
+        return None
+
+    def kernel(self, weights: Weights, pre: Shape) -> tuple[Array, Any, Any, Any, int] | None:
+        """(weight, stride, padding, dilation, groups) of the convolution that it is on images, if it is one."""
+        return None
 
     # -- arrays
 
@@ -266,6 +290,17 @@ class Operator:
         source = labels(pre, sources)[pairs // len(destinations)]
         received = np.bincount(pairs % len(destinations), minlength=len(destinations))
         return received.astype(np.int64), np.bincount(source, minlength=len(sources)).astype(np.int64)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """One number for each of two axes, from one for both or one for each."""
+    flat = np.ravel(value)
+    return int(flat[0]), int(flat[-1])
+
+
+def floats(tensor: Tensor) -> Array:
+    """A tensor of torch as float64."""
+    return tensor.detach().cpu().double().numpy()
 
 
 def wide(x: Array) -> Array:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from snnhw.operators.base import Array, Shape, Some, Weights
-from snnhw.operators.windows import Kernels, Relation
+from snnhw.operators.windows import Correlation
 
 
 @dataclass(frozen=True)
-class Conv(Kernels):
+class Conv(Correlation):
     """Cross-correlation as torch.nn.Conv2d; `weight` names an array (C_out, C_in / groups, kh, kw).
 
     Pre has shape (C_in, H, W), post (C_out, H', W'); `padding` is zero padding on both sides of each axis.
@@ -24,16 +24,6 @@ class Conv(Kernels):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     axes = 2
-
-    def extent(self, axis: int, size: int, kernel: int) -> int:
-        stride, padding, dilation = self.stride[axis - 1], self.padding[axis - 1], self.dilation[axis - 1]
-        return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-    def relation(self, axis: int, weights: Weights, pre: Shape, post: Shape) -> Relation:
-        kernel = weights[self.weight].shape[axis + 1]
-        to, taps = np.arange(post[axis]), np.arange(kernel)[:, None]
-        at = to * self.stride[axis - 1] - self.padding[axis - 1] + taps * self.dilation[axis - 1]
-        return Relation.of(at, to, (pre[axis], post[axis], kernel))
 
     def forward(self, weight: Any, x: Any, post: Shape) -> Any:
         from torch.nn.functional import conv2d

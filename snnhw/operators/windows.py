@@ -24,7 +24,8 @@ from snnhw.operators.base import Array, Entries, Ints, Operator, Shape, Weights,
 class Relation:
     """Which coordinates along one axis are joined: pre[i] with post[i] by tap[i] of a kernel.
 
-    A tap joins a pre coordinate with at most one post coordinate, and a post coordinate with at most one pre one.
+    Of kernels a tap joins a pre coordinate with at most one post coordinate, and a post coordinate with at most one of
+    pre; of copies each post coordinate is joined with at most one of pre.
 
     Args:
         sizes: extents of pre, post and kernel.
@@ -303,6 +304,24 @@ def _grid(at: Sequence[Any]) -> tuple[Any, ...]:
 def _open(at: Sequence[Ints]) -> tuple[Any, ...]:
     """All combinations of coordinates along the last axes."""
     return (..., *np.ix_(*at))
+
+
+class Correlation(Kernels, abstract=True):
+    """Post coordinate o and tap k read pre coordinate o * stride - padding + k * dilation, 0 where there is none."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def extent(self, axis: int, size: int, kernel: int) -> int:
+        stride, padding, dilation = self.stride[axis - 1], self.padding[axis - 1], self.dilation[axis - 1]
+        return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+    def relation(self, axis: int, weights: Weights, pre: Shape, post: Shape) -> Relation:
+        kernel = weights[self.weight].shape[axis + 1]
+        to, taps = np.arange(post[axis]), np.arange(kernel)[:, None]
+        at = to * self.stride[axis - 1] - self.padding[axis - 1] + taps * self.dilation[axis - 1]
+        return Relation.of(at, to, (pre[axis], post[axis], kernel))
 
 
 class Copies(Windows, abstract=True):

@@ -15,6 +15,7 @@ from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import OUT
 from snnhw.frontends.live.reader import Node, Reader
 from snnhw.frontends.live.values import INPUT, STATIC, WHOLE, Step, Sum, Term
+from snnhw.frontends.own import LinearNode
 
 Edges = Counter[tuple[str, int]]
 """(source, lag) -> how often it is summed."""
@@ -175,6 +176,8 @@ def _renamed(edges: Edges, old: str, new: str) -> Edges:
 def _merged(before: nir.NIRNode | None, norm: nir.NIRNode) -> nir.NIRNode | None:
     """norm behind before, as one node."""
     gain_bias = _per_channel(norm)
+    if gain_bias is not None and isinstance(before, LinearNode):
+        return before.scaled(*gain_bias, "BatchNorm")
     if gain_bias is None or not isinstance(before, (nir.Affine, nir.Linear, nir.Conv1d, nir.Conv2d)):
         return None
     gain, bias = gain_bias

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from snnhw.frontends.live.axes import AXES
 from snnhw.frontends.live.counts import refuse_counts
 from snnhw.frontends.live.emit import Builder
 from snnhw.frontends.live.fold import Folded, fold, norms_folded
-from snnhw.frontends.live.operations import LAYERS, Rule
+from snnhw.frontends.live.operations import Rule, functions
 from snnhw.frontends.live.output import Place, output_of
 from snnhw.frontends.live.reader import Reader
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, leaves
@@ -37,7 +38,6 @@ Read = tuple[Folded, tuple[Place, str]]
 """A graph, and where in forward's results its output is, over which axes."""
 
 Rules = Mapping[str, Rule]
-RULES: Rules = {**LAYERS, **AXES}
 FEW = 8
 """Steps after which a module that takes one step a call has shown what it does."""
 
@@ -170,7 +170,7 @@ def read_stateless(module: nn.Module, samples: Tensor, adapter: Adapter, rules: 
     if run is None:
         raise _not_taken(subject, samples, error)
     layout = Layout("N", 1, tuple(samples.shape[1:]), 1)
-    (folded, place), _ = _first_that_fits(run, [layout], {**RULES, **rules})
+    (folded, place), _ = _first_that_fits(run, [layout], rules)
     return folded, place[0]
 
 
@@ -327,7 +327,7 @@ def _keeps_time(subject: Subject) -> bool:
     return any(adapter.keeps_time(layer) for _, layer, adapter in leaves(subject.module, subject.adapters))
 
 
-def _first_that_fits(run: Run, layouts: list[Layout], rules: Rules = RULES) -> tuple[Read, Layout]:
+def _first_that_fits(run: Run, layouts: list[Layout], rules: Rules = MappingProxyType({})) -> tuple[Read, Layout]:
     """The graph by the first layout that the run agrees with; of errors the one that comes last in the run."""
     errors = []
     for layout in layouts:
@@ -344,8 +344,9 @@ def _folded(reader: Reader, run: Run, layout: Layout, rules: Rules) -> Read:
     for number, tensor in enumerate(run.inputs):
         step = STATIC if layout.axes == STATIC else number if layout.axes == "N" else WHOLE
         reader.give(tensor, Sum((Term(INPUT, step),), "N" if layout.axes == STATIC else layout.axes))
+    known = {**functions(), **AXES, **rules}
     for event in run.events:
-        reader.read(event, rules)
+        reader.read(event, known)
     output, place = output_of(reader, run.results)
     return norms_folded(fold(reader, output, layout.recorded, more=layout.axes == "N")), (place, output.axes)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,9 @@ from snnhw.frontends.live.adapter import Shape
 from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import LEAD, Inverted, Sum, Term, Value, added, refused_axes
+from snnhw.frontends.own import LinearNode
 from snnhw.network import Array
+from snnhw.operators import REGISTRY, Operator
 
 Rule = Callable[[Reader, Function], Any]
 
@@ -111,7 +114,10 @@ def divided(reader: Reader, event: Function) -> Sum:
 
 def layer(reader: Reader, event: Function) -> Sum:
     """A function of `convert.LAYERS`."""
-    entry = FUNCTIONS[event.name]
+    return _placed(reader, event, FUNCTIONS[event.name])
+
+
+def _placed(reader: Reader, event: Function, entry: convert.Layer) -> Sum:
     x = _features_behind(reader, event, entry.batch)
     found = {
         name: given(event, place, name, default) for place, (name, default) in enumerate(entry.arguments.items(), 1)
@@ -120,6 +126,25 @@ def layer(reader: Reader, event: Function) -> Sum:
         raise unknown_operation(event)
     node = entry.convert(SimpleNamespace(**found), _before(reader, event, x), where_of(event))
     return reader.place(event, node, x)
+
+
+def own(reader: Reader, event: Function) -> Sum:
+    """A function that an operator says it is made of."""
+    kind = next(kind for kind in REGISTRY.values() if event.name in kind.functions)
+    entry = convert.Layer(
+        partial(_own_node, kind, reader.features(event.result, "N")), event.name, kind.functions[event.name]
+    )
+    return _placed(reader, event, entry)
+
+
+def _own_node(kind: type[Operator], after: Shape, call: Any, before: Shape, where: str) -> LinearNode:
+    op, arrays, bias = kind.of_torch(call, before, where)
+    return LinearNode(op, arrays, bias, before, after)
+
+
+def functions() -> dict[str, Rule]:
+    """Every function that is read."""
+    return {**{name: own for kind in REGISTRY.values() for name in kind.functions}, **LAYERS}
 
 
 def matmul(reader: Reader, event: Function) -> Sum:

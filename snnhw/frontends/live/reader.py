@@ -312,11 +312,14 @@ def same_node(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     pairs = ((vars(one)[key], vars(other).get(key)) for key in vars(one) if key not in _NOT_COMPARED)
-    return all(a is b or _equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+    return all(a is b or _equal(a, b) for a, b in pairs)
 
 
-def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     """NaN is NaN here: that a parameter is one is said by name later."""
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    one, other = np.asarray(one), np.asarray(other)
     return np.array_equal(one, other, equal_nan=one.dtype.kind == other.dtype.kind == "f")
 
 

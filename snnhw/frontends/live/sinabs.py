@@ -28,6 +28,7 @@ from snnhw.frontends.live.adapter import (
 )
 from snnhw.frontends.live.equations import Membrane, positive, silent, spiking
 from snnhw.network import Array, Comparison, Reset, ResetTiming
+from snnhw.operators.base import pair
 from snnhw.semantics import UNLIMITED
 
 PACKAGE = "sinabs"
@@ -165,11 +166,7 @@ def _sum_pool(layer: Any, where: str) -> nir.SumPool2d:
         raise refused(layer, "sinabs", where, "SumPool2d with ceil_mode", "ceil_mode=False, or pad the input")
     kernel = layer.kernel_size
     stride = kernel if layer.stride is None else layer.stride
-    return nir.SumPool2d(_pair(kernel), _pair(stride), np.zeros(2, int))
-
-
-def _pair(value: Any) -> Array:
-    return np.broadcast_to(np.asarray(value, int), (2,)).copy()
+    return nir.SumPool2d(np.array(pair(kernel)), np.array(pair(stride)), np.zeros(2, int))
 
 
 ADAPTER = SinabsAdapter()

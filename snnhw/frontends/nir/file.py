@@ -25,6 +25,7 @@ from snnhw.frontends.nir.graph import tidy_graph
 from snnhw.frontends.nir.read import read_graph
 from snnhw.frontends.nir.shapes import is_whole, shapes, with_shapes
 from snnhw.frontends.options import NIR_DIALECTS, SourceOptions, checked, refuse_unused
+from snnhw.frontends.own import require_nir
 from snnhw.frontends.source import Source
 from snnhw.limits import MAX_BYTES
 from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, to_metadata
@@ -35,13 +36,19 @@ FLAGS = ("steps", "encoding", "readout", "output_node", "dialect", "semantics")
 """Options that a NIR file can need."""
 
 
-def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
+def write_nir(graph: nir.NIRGraph, path: str | Path, own: bool = False) -> None:
     """Write atomically (`files.write`); `nir.read` takes the file."""
-    files.write({Path(path): nir_bytes(graph)})
+    files.write({Path(path): nir_bytes(graph, own)})
 
 
-def nir_bytes(graph: nir.NIRGraph) -> bytes:
-    """The file's bytes, made in memory: the HDF5 library ends the process where a disk is full."""
+def nir_bytes(graph: nir.NIRGraph, own: bool = False) -> bytes:
+    """The file's bytes, made in memory: the HDF5 library ends the process where a disk is full.
+
+    Args:
+        own: write nodes that only snnhw knows, too; else raises SourceError 'cannot-say' for the first of them.
+    """
+    if not own:
+        require_nir(graph)
     out = io.BytesIO()
     nir.write(out, graph if is_whole(graph) else with_shapes(graph))
     return out.getvalue()

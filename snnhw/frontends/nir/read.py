@@ -16,6 +16,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.frontends import own
 from snnhw.frontends.graph import unknown_node
 from snnhw.frontends.hdf5 import require_plain
 from snnhw.limits import MAX_BYTES, fault
@@ -260,6 +261,7 @@ KINDS: dict[str, _Kind] = {
         (*_CUBA[:-1], "v_threshold"),
         {"w_in": 1.0, "v_reset": 0.0},
     ),
+    own.TYPE: _Kind(own.from_fields, own.REQUIRED, {"indices": None, "indptr": None}),
     "Input": _Kind(_end(nir.Input, "input"), (), {"shape": None}),
     "Output": _Kind(_end(nir.Output, "output"), (), {"shape": None}),
     "Identity": _Kind(_end(nir.ir.graph.Identity, "input"), (), {"shape": None, "input_type": None}),

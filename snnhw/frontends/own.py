@@ -1,0 +1,121 @@
+# mypy: allow-subclassing-any
+"""Linear layers that NIR has no node for, as one node of our own: any operator with its arrays and a bias.
+
+The rest of the front ends, lowering and the writer of NIR files know this one kind of node; which operators there are,
+and of which torch functions they are made, stands with the operators (`snnhw/operators/`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnhw.errors import SourceError
+from snnhw.operators import REGISTRY, Operator
+from snnhw.operators.base import Array, Shape
+
+TYPE = "SnnhwLinear"
+"""Name of the node in a NIR file; other readers do not know it."""
+
+
+@dataclass(eq=False)
+class LinearNode(nir.NIRNode):
+    """y = op(x) + bias.
+
+    Args:
+        op: an operator whose `weight` is the empty string.
+        arrays: by the endings of their names.
+        bias: broadcasts to the output.
+        before, after: shapes of input and output, without batch.
+    """
+
+    op: Operator
+    arrays: Mapping[str, Array]
+    bias: Array
+    before: Shape
+    after: Shape
+
+    def __post_init__(self) -> None:
+        if not self.op.fits(self.arrays, self.before, self.after):
+            raise ValueError(f"{type(self.op).__name__} does not make {self.after} of {self.before}")
+        np.broadcast_to(self.bias, self.after)
+        self.input_type, self.output_type = {"input": np.array(self.before)}, {"output": np.array(self.after)}
+
+    @property
+    def weight(self) -> Array:
+        """What `graph.validate` looks at."""
+        return self.arrays[""]
+
+    def run(self, x: Tensor) -> Tensor:
+        """y (B, *after) of x (B, *before), float64; raises ValueError for another shape."""
+        if tuple(x.shape[1:]) != self.before:
+            raise ValueError(f"it takes {self.before}")
+        weight = self.op.tensor(self.arrays, self.before, self.after, x.dtype)
+        return self.op.product(weight, x, self.after) + torch.as_tensor(self.bias, dtype=x.dtype)
+
+    def unbiased(self) -> LinearNode:
+        """The same without its bias."""
+        return replace(self, bias=np.zeros(()))
+
+    def scaled(self, gain: Array, bias: Array, where: str) -> LinearNode:
+        """gain * y + bias, both one number for each channel."""
+        gain, bias = (x.reshape(-1, *(1 for _ in self.after[1:])) for x in (gain, bias))
+        weight = self.op.scaled(self.arrays, gain, self.before, self.after, where)
+        return replace(self, arrays={**self.arrays, "": weight}, bias=gain * self.bias + bias)
+
+    @staticmethod
+    def of_nir(node: Any) -> tuple[Operator, dict[str, Array]] | None:
+        """The operator of such a node, as `Operator.of_nir` has it for the nodes of NIR."""
+        return (node.op, dict(node.arrays)) if isinstance(node, LinearNode) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands in a NIR file."""
+        options = {f.name: getattr(self.op, f.name) for f in fields(self.op) if f.name != "weight"}  # type: ignore[arg-type]
+        arrays = {part.strip("/") or "weight": np.atleast_1d(array) for part, array in self.arrays.items()}
+        shapes = {"before": np.array(self.before), "after": np.array(self.after), "bias": np.atleast_1d(self.bias)}
+        said = {"type": TYPE, "operator": type(self.op).__name__, "options": json.dumps(options, sort_keys=True)}
+        return {**said, **shapes, **arrays, "metadata": dict(self.metadata)}
+
+
+REQUIRED = ("operator", "options", "before", "after", "bias", "weight")
+"""Fields of such a node in a file; structure comes beside them."""
+
+
+def from_fields(found: Mapping[str, Any]) -> LinearNode:
+    """A node of a file; raises ValueError or TypeError for what it cannot be."""
+    kind: Any = REGISTRY.get(str(found["operator"]))
+    if kind is None or kind.injects:
+        raise ValueError(f"there is no operator {found['operator']!r}: known are {', '.join(sorted(REGISTRY))}")
+    op = kind(weight="", **{key: _tuples(value) for key, value in json.loads(found["options"]).items()})
+    before, after = (tuple(int(n) for n in np.ravel(found[key])) for key in ("before", "after"))
+    arrays = {part: _number(found[part.strip("/") or "weight"]) for part in op.parts}
+    return LinearNode(op, arrays, _number(found["bias"]), before, after)
+
+
+def _number(value: Any) -> Array:
+    """An array; HDF5 filters take no scalars, so that one number is written as an array of one."""
+    array = np.asarray(value)
+    return array.reshape(()) if array.shape == (1,) else array
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def require_nir(graph: nir.NIRGraph) -> None:
+    """Refuse to write a node that other readers of NIR do not know."""
+    for name, node in sorted(graph.nodes.items()):
+        if isinstance(node, LinearNode):
+            raise SourceError(
+                "cannot-say",
+                f"NIR has no node for {type(node.op).__name__}",
+                where=name,
+                hint="give --with-own-nodes to write a node of snnhw's own, which other readers reject",
+            )
