@@ -13,3 +13,4 @@ from snnhw.operators.dense import Dense as Dense
 from snnhw.operators.diagonal import Diagonal as Diagonal
 from snnhw.operators.inject import Inject as Inject
 from snnhw.operators.sparse import Sparse as Sparse
+from snnhw.operators.transposed import ConvTranspose as ConvTranspose
