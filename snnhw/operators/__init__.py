@@ -14,3 +14,4 @@ from snnhw.operators.diagonal import Diagonal as Diagonal
 from snnhw.operators.inject import Inject as Inject
 from snnhw.operators.sparse import Sparse as Sparse
 from snnhw.operators.transposed import ConvTranspose as ConvTranspose
+from snnhw.operators.upsample import Upsample as Upsample
