@@ -12,6 +12,7 @@ from snnhw.operators.conv import Conv as Conv
 from snnhw.operators.dense import Dense as Dense
 from snnhw.operators.diagonal import Diagonal as Diagonal
 from snnhw.operators.inject import Inject as Inject
+from snnhw.operators.pad import Pad as Pad
 from snnhw.operators.sparse import Sparse as Sparse
 from snnhw.operators.transposed import ConvTranspose as ConvTranspose
 from snnhw.operators.upsample import Upsample as Upsample
