@@ -9,6 +9,7 @@ from __future__ import annotations
 from snnhw.operators.base import REGISTRY as REGISTRY
 from snnhw.operators.base import Operator as Operator
 from snnhw.operators.conv import Conv as Conv
+from snnhw.operators.conv1d import Conv1d as Conv1d
 from snnhw.operators.dense import Dense as Dense
 from snnhw.operators.diagonal import Diagonal as Diagonal
 from snnhw.operators.inject import Inject as Inject
