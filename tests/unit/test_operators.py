@@ -22,7 +22,7 @@ from snnhw.network import (
     Shape,
     Sparse,
 )
-from snnhw.operators import Operator
+from snnhw.operators import Conv1d, ConvTranspose, Operator, Pad, Upsample
 from snnhw.operators.windows import Copies
 
 RNG = np.random.default_rng(0)
@@ -42,6 +42,20 @@ CASES: list[tuple[str, LinearOp, dict[str, Array], Shape, Shape]] = [
     ("dilated", Conv("w", (1, 1), (0, 1), (2, 1)), {"w": RNG.integers(-9, 9, (4, 3, 3, 2))}, (3, 6, 5), (4, 2, 6)),
     ("grouped", Conv("w", (2, 2), (1, 1), (1, 1), 2), {"w": RNG.integers(-9, 9, (6, 2, 3, 3))}, (4, 6, 5), (6, 3, 3)),
     ("depthwise", Conv("w", groups=4), {"w": RNG.integers(-9, 9, (4, 1, 2, 2))}, (4, 6, 5), (4, 5, 4)),
+    ("conv1d", Conv1d("w", (2,), (1,)), {"w": RNG.integers(-9, 9, (4, 3, 3))}, (3, 8), (4, 4)),
+    ("conv1d of groups", Conv1d("w", (1,), (0,), (2,), 2), {"w": RNG.integers(-9, 9, (4, 2, 3))}, (4, 7), (4, 3)),
+    ("transposed", ConvTranspose("w", (2, 1), (1, 0)), {"w": RNG.integers(-9, 9, (4, 3, 3, 2))}, (3, 4, 3), (4, 7, 4)),
+    (
+        "transposed of groups",
+        ConvTranspose("w", (2, 3), (0, 1), (1, 2), (2, 1), 2),
+        {"w": RNG.integers(-9, 9, (6, 2, 3, 3))},
+        (4, 3, 4),
+        (6, 10, 12),
+    ),
+    ("upsampling", Upsample("w", (2, 3)), {"w": RNG.integers(-9, 9, (3, 1, 1))}, (3, 2, 3), (3, 4, 9)),
+    ("upsampling of a sequence", Upsample("w", (2,)), {"w": np.asarray(3)}, (3, 4), (3, 8)),
+    ("padding", Pad("w", ((1, 0), (2, 3))), {"w": np.asarray(3)}, (3, 4, 3), (3, 5, 8)),
+    ("cutting", Pad("w", ((-1, 2), (0, -2))), {"w": RNG.integers(-9, 9, (3, 1, 1))}, (3, 4, 4), (3, 5, 2)),
 ]
 each_operator = pytest.mark.parametrize(
     ("op", "weights", "pre", "post"), [pytest.param(*rest, id=name) for name, *rest in CASES]
@@ -160,6 +174,17 @@ def test_scaled_rows_scale_what_arrives(op: LinearOp, weights: dict[str, Array],
     for factor in (np.asarray(0.5), np.arange(1.0, post[0] + 1).reshape(-1, *[1] * (len(post) - 1))):
         scaled = {**weights, "w": op.scaled(weights, factor, pre, post, "p")}
         np.testing.assert_allclose(op.apply(scaled, x, post), want * factor, rtol=1e-12)
+
+
+@each_operator
+def test_patches_times_rows_are_what_arrives(op: LinearOp, weights: dict[str, Array], pre: Shape, post: Shape) -> None:
+    """What calibration measures of a row is what the row multiplies, at every position."""
+    if not op.alike:
+        return
+    x, w = RNG.integers(-5, 6, (3, *pre)), weights["w"]
+    met = op.patches(weights, x, 1 << 20, lambda rows, most: rows)
+    want = np.moveaxis(op.apply(weights, x, post), 1, -1).reshape(-1, len(w))
+    np.testing.assert_array_equal(met @ w.reshape(len(w), -1).T, want)
 
 
 def test_a_convolution_cannot_hold_a_factor_per_neuron() -> None:
