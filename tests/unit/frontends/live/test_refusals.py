@@ -371,8 +371,8 @@ CONVOLUTIONS: dict[str, tuple[Callable[[Any, Tensor], Any], str, str]] = {
     ),
     "padding": (
         lambda m, x: m.n(m.c(functional.pad(x.flatten(0, 1), (1, 1, 1, 1), value=1.0))),
-        "unknown-operation",
-        "the operation pad in forward is not supported",
+        "unsupported-option",
+        "only padding of an image's own axes with zeros is supported",
     ),
 }
 
