@@ -9,9 +9,11 @@ import zipfile
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NotRequired
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
 from snnhw import files
 from snnhw.encoding import HostOp, InputSpec
@@ -32,11 +34,14 @@ from snnhw.network import (
     verify,
 )
 from snnhw.operators import REGISTRY
-from snnhw.pack import pack, unpack
+from snnhw.pack import checked, pack, unpack
 from snnhw.rationale import Reason
 from snnhw.semantics import Deployment
 
 SCHEMA = 2
+
+MAX_MANIFEST = 128 << 20
+"""Bytes of the manifest: as objects it takes many times as much."""
 
 STORED = 4 << 20
 """Real-valued arrays of so many bytes are not deflated: their mantissas are noise, and trying takes minutes."""
@@ -62,6 +67,55 @@ _CLASSES: dict[str, type] = {
         Deployment,
     )
 }
+
+
+_FLAG = TypedDict("_FLAG", {"value": Any, "from": str, "note": NotRequired[str]})
+
+
+class _Source(TypedDict):
+    file: NotRequired[str]
+    sha256: NotRequired[str]
+    dialect: NotRequired[str]
+    flags: NotRequired[dict[str, _FLAG]]
+
+
+class _Bound(TypedDict):
+    population: str
+    u: tuple[int, int]
+    v: tuple[int, int]
+    steps: int
+    limit: int
+    status: Literal["proven", "unproven"]
+    silent: NotRequired[bool]
+
+
+class _Check(TypedDict):
+    stage: str
+    status: Literal["failed", "equal", "measured", "skipped"]
+    samples: int
+    compared: int
+    different: int
+    detail: str
+    excepted: NotRequired[int]
+
+
+class _Calibration(TypedDict):
+    sha256: str
+    samples: int
+    used: NotRequired[int]
+
+
+class _Rows(TypedDict):
+    """What is read of an artifact's mappings, of whose keys `Artifact` declares none; others may be there too."""
+
+    source: _Source
+    bounds: tuple[_Bound, ...]
+    checks: tuple[_Check, ...]
+    calibration: _Calibration | None
+    semantics: dict[str, Any]
+
+
+_ROWS = TypeAdapter(tuple[_Rows], config=ConfigDict(strict=True))
 
 
 @dataclass(frozen=True)
@@ -173,6 +227,8 @@ def load(path: str | Path) -> Artifact:
     try:
         require_small(path)
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("manifest.json").file_size > MAX_MANIFEST:
+                raise _misplaced("its manifest is too long", path.name, "manifest.json", limit=f"{MAX_MANIFEST} bytes")
             manifest = json.loads(archive.read("manifest.json"))
             if manifest.get("schema") != SCHEMA:
                 raise ArtifactError(
@@ -183,7 +239,10 @@ def load(path: str | Path) -> Artifact:
                     limit=f"schema {SCHEMA}",
                     hint="compile the source again",
                 )
-            blobs = {name: archive.read(name) for name in manifest["arrays"].values()}
+            names = list(manifest["arrays"].values())
+            if len(set(names)) != len(names):
+                raise _misplaced("two of its arrays are one", path.name, "arrays")
+            blobs = {name: archive.read(name) for name in names}
         return _restore(manifest, blobs, path.name)
     except SnnhwError as error:
         if isinstance(error, ArtifactError) or error.code == "too-big":
@@ -210,7 +269,11 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
         )
     arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
     target, classes = parse_target(**content.pop("target")), {**_CLASSES, **REGISTRY}
-    artifact = Artifact(target=target, **{key: unpack(value, arrays, classes) for key, value in content.items()})
+    found = checked(Artifact, {key: unpack(value, arrays, classes) for key, value in content.items()})
+    _ROWS.validate_python(({key: found[key] for key in _Rows.__annotations__},))
+    artifact = Artifact(target=target, **found)
+    if [s.population for s in artifact.inputs] != [p.name for p in artifact.network.inputs]:
+        raise _misplaced("its inputs are not those of its network", where, "inputs")
     _check_numbers(artifact.network, where)
     verify(artifact.network)
     verify(artifact.reference)
@@ -280,8 +343,8 @@ def _check_mapping(artifact: Artifact, where: str) -> None:
     except MappingError as error:
         raise _misplaced(error.message, where, str(error.where), error.needed, error.limit) from None
     for reason in artifact.rationale:
-        if not isinstance(reason, Reason) or reason.population not in artifact.network.by_name:
-            raise _misplaced("a reason of no population", where, str(getattr(reason, "population", reason)))
+        if reason.population not in artifact.network.by_name:
+            raise _misplaced("a reason of no population", where, reason.population)
 
 
 def _misplaced(what: str, where: str, place: str, needed: object = None, limit: object = None) -> ArtifactError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,21 @@ from snnhw.network import Array
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples (B, ...) as the user gives them, labels (B,) or None."""
+    """Samples (B, ...) as the user gives them, labels (B,) or None.
+
+    Args:
+        unread: other arrays of the file.
+    """
 
     x: Array
     y: Array | None
+    unread: tuple[str, ...] = ()
 
     def first(self, count: int | None) -> Samples:
         """The first `count` samples, or all."""
-        return self if count is None else Samples(self.x[:count], None if self.y is None else self.y[:count])
+        if count is None:
+            return self
+        return replace(self, x=self.x[:count], y=None if self.y is None else self.y[:count])
 
 
 def load_samples(path: str | Path) -> Samples:
@@ -39,6 +46,8 @@ def load_samples(path: str | Path) -> Samples:
         with _opened(path) as content:
             names = list(content)
             found = {name: content[name] for name in names if name in ("x", "y") or name.startswith("x/")}
+            for name in content.zip.namelist():
+                content.zip.open(name).close()  # names of arrays have no checksum, but are there twice
     except SnnhwError:
         raise
     except Exception as error:  # zip and numpy raise many kinds; all mean the same to the user
@@ -59,6 +68,10 @@ def _opened(path: Path) -> Any:
 
 
 def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
+    odd = [name for name, array in found.items() if not isinstance(array, np.ndarray)]
+    if odd:
+        raise DataError("bad-data", "a part of the file is no array", where=f"{where}: {odd[0]}")
+    unread = tuple(name for name in names if name not in found)
     if "x" not in found and len(found) > ("y" in found):
         found["x"] = _joined({name: x for name, x in sorted(found.items()) if name != "y"}, where)
     if "x" not in found:
@@ -88,12 +101,12 @@ def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
             needed=f"({len(x)},) integers",
             limit=f"got {y.shape} {y.dtype}",
         )
-    return Samples(x, y)
+    return Samples(x, y, unread)
 
 
 def _joined(parts: dict[str, Array], where: str) -> Array:
     """Sequences (samples, T, ...) of several inputs as flat samples (samples, T, n)."""
-    if any(x.ndim < 3 or x.shape[:2] != next(iter(parts.values())).shape[:2] for x in parts.values()):
+    if any(x.ndim < 3 or not x.size or x.shape[:2] != next(iter(parts.values())).shape[:2] for x in parts.values()):
         raise DataError(
             "bad-shape",
             "the arrays of several inputs are not sequences of the same length",

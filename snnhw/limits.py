@@ -44,6 +44,19 @@ def is_file(path: str | Path) -> bool:
         raise SnnhwError("cannot-read", f"the file cannot be read: {reason}", where=str(path)) from None
 
 
+def require_whole(path: str | Path) -> None:
+    """Raises what zipfile raises where a zip's entries do not have the checksums that it says (torch does not look).
+
+    An entry without one (0, as torch writes them with `compute_crc32=False`) is taken as it is.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for entry in (entry for entry in archive.infolist() if entry.CRC):
+                with archive.open(entry) as content:
+                    while content.read(1 << 20):
+                        pass
+
+
 def fault(error: Exception, where: str) -> SnnhwError | None:
     """What the machine has against reading, as a refusal; None where it is the content that cannot be read.
 

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from types import GenericAlias
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from snnhw.network import Array
 
@@ -44,13 +47,35 @@ def unpack(value: Any, arrays: Mapping[str, Array], classes: Mapping[str, type])
         case {"$class": name, **rest}:
             kind = classes[name]
             made = {str(key): unpack(item, arrays, classes) for key, item in rest.items()}
-            return kind(**{key: _restored(kind, key, item) for key, item in made.items()})
+            return kind(**checked(kind, {key: _restored(kind, key, item) for key, item in made.items()}))
         case dict():
             return {key: unpack(item, arrays, classes) for key, item in value.items()}
         case list():
             return tuple(unpack(item, arrays, classes) for item in value)
         case _:
             return value
+
+
+def checked(kind: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields of a dataclass, as they are; raises TypeError where one has not the type that it is declared with."""
+    for key, item in values.items():
+        if key not in _types(kind):
+            raise TypeError(f"{kind.__name__} has no {key}")
+        try:
+            _types(kind)[key].validate_python((item,))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, (kind.__name__, key, *first["loc"][1:])))
+            raise TypeError(f"{place}: {first['msg']}") from None
+    return values
+
+
+@cache
+def _types(kind: type) -> dict[str, TypeAdapter[Any]]:
+    """Field -> validator of a tuple that holds its value (pydantic takes no options for a dataclass alone)."""
+    hints, config = get_type_hints(kind), ConfigDict(arbitrary_types_allowed=True, strict=True)
+    held: dict[str, Any] = {name: GenericAlias(tuple, (hint,)) for name, hint in hints.items()}
+    return {f.name: TypeAdapter(held[f.name], config=config) for f in fields(kind) if f.init}
 
 
 def _restored(kind: type, key: str, item: Any) -> Any:

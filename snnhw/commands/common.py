@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snnhw import files
-from snnhw.errors import DataError
+from snnhw.errors import DataError, shown
 
 if TYPE_CHECKING:
+    from snnhw.data import Samples
     from snnhw.frontends.options import SourceOptions
     from snnhw.pipeline import Pipeline
 
@@ -159,12 +160,22 @@ def refuse_making(making: Mapping[str, Any]) -> None:
         raise click.UsageError(f"{flags}: for a source, not for an artifact")
 
 
+def samples_of(path: Path) -> Samples:
+    """The samples in a file; arrays of it that are not read are named on stderr."""
+    from snnhw.data import load_samples
+
+    found = load_samples(path)
+    if found.unread:
+        names = shown(", ".join(found.unread))
+        click.echo(f"note: arrays of {shown(path.name)} that are not read: {names} (x: samples, y: labels)", err=True)
+    return found
+
+
 def pipeline_of(
     source: Path, target: str | None, making: Mapping[str, Any], options: SourceOptions, stage: Callable[[str], None]
 ) -> Pipeline:
     """The stages that every command reads its networks from."""
-    from snnhw.data import load_samples
     from snnhw.pipeline import Options, Pipeline
 
-    samples = None if making["calibrate"] is None else load_samples(making["calibrate"]).x
+    samples = None if making["calibrate"] is None else samples_of(making["calibrate"]).x
     return Pipeline(source, target, Options(**{**making, "calibrate": samples}, source=options), stage)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs
+from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, samples_of
 from snnhw.commands.source_options import source_options
 
 if TYPE_CHECKING:
@@ -50,14 +50,13 @@ def command(
     """
     from snnhw import api, files
     from snnhw.artifact import load
-    from snnhw.data import load_samples
     from snnhw.report.html import html as html_of
     from snnhw.report.markdown import markdown as markdown_of
     from snnhw.report.terminal import show
 
     require_outputs((html, markdown), (source, artifact, data))
     compiled = api.with_input(load(artifact), encode, steps, seed)
-    given = load_samples(data).first(samples)
+    given = samples_of(data).first(samples)
     said = replace(options, steps=steps)
     with bar("compare") as progress:
         result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs
+from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, samples_of
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     Example:
       snnhw run sew.snnhw --input examples/fashion_mnist_500.npz --engine lava --samples 10 --record state -o out.npz
     """
-    from snnhw.data import load_samples, require_labels, save_arrays
+    from snnhw.data import require_labels, save_arrays
 
     compiled = model.suffix == ".snnhw"
     if compiled == (engine == "float"):
@@ -57,7 +57,7 @@ def command(
     if engine == "float" and record == "state":
         raise click.UsageError("--record state is for integer engines")
     require_outputs((output,), (model, data))
-    given = load_samples(data).first(samples)
+    given = samples_of(data).first(samples)
     if compiled:
         refuse_for_artifact(options)
         arrays = _integers(model, given.x, engine, record, encode, steps, seed)

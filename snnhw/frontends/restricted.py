@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from snnhw.errors import SnnhwError, SourceError
-from snnhw.limits import fault, require_small
+from snnhw.limits import fault, require_small, require_whole
 
 HOLDS = "a torch file of tensors, plain containers and argparse.Namespace"
 UNSAFE = "unsafe-checkpoint"
@@ -27,6 +27,7 @@ def read_restricted(path: Path) -> dict[Any, Any]:
     """
     try:
         require_small(path)
+        require_whole(path)
         _refuse_torchscript(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # other pickle protocols: what cannot be read raises
@@ -58,6 +59,7 @@ def unreadable(path: Path, error: Exception) -> SourceError:
         "bad-checkpoint",
         f"the checkpoint cannot be read ({type(error).__name__})",
         where=path.name,
+        needed=str(error) if isinstance(error, zipfile.BadZipFile) else None,
         limit=HOLDS,
         hint="the file is damaged, or no torch file",
     )

@@ -232,10 +232,40 @@ def _resume(
             limit=f"seed {state['seed']}, {state['recipe']}",
             hint="use the same recipe and seed, or delete the file to start anew",
         )
+    try:
+        return _restored(state, recipe, model, optimizer)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise SnnhwError(
+            "bad-resume",
+            "the saved training state does not fit the network",
+            where=str(path),
+            needed=f"{type(error).__name__}: {error}",
+            hint="delete the file to start anew",
+        ) from None
+
+
+def _restored(
+    state: dict[str, Any], recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
+    """The history; model and optimizer are loaded in place. Raises what torch raises, or ValueError."""
+    history: list[dict[str, Any]] = state["history"]
+    if [row["epoch"] for row in history] != list(range(1, min(len(history), recipe.epochs) + 1)):
+        raise ValueError("its history is not one of its epochs")
+    options = [_options(group) for group in optimizer.param_groups]
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    history: list[dict[str, Any]] = state["history"]
+    if [_options(group) for group in optimizer.param_groups] != options or (history and not optimizer.state):
+        raise ValueError("its optimizer is another one")
+    moments = [(p, t) for p, kept in optimizer.state.items() for t in kept.values() if isinstance(t, Tensor) and t.ndim]
+    if any(t.shape != p.shape for p, t in moments):
+        raise ValueError("the optimizer's moments have another shape")
+    if not all(torch.isfinite(t).all() for t in (*model.state_dict().values(), *(t for _, t in moments))):
+        raise ValueError("it holds numbers that are not finite")
     return history
+
+
+def _options(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in ("params", "lr")}
 
 
 def _to_stderr(line: str) -> None:

@@ -166,3 +166,9 @@ def test_a_fault_of_the_machine_is_no_damage(
 
 def test_out_of_memory_is_a_memory_error_too() -> None:
     assert issubclass(OutOfMemoryError, MemoryError)
+
+
+def test_arrays_that_are_not_read_are_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3)), **{"Y\x1b": np.zeros(2, int)})
+    done = snnhw("run", tmp_path / "no.snnhw", "--input", tmp_path / "d.npz")
+    assert done.err.startswith("note: arrays of d.npz that are not read: Y\\x1b (x: samples, y: labels)\n")

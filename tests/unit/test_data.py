@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,39 @@ def test_several_inputs_of_different_lengths(tmp_path: Path) -> None:
         "  limit: (2, 3, 2); (2, 4, 2)\n"
         "  hint: give static samples flat, as one x"
     )
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3)), labels=np.zeros(2, int), meta=np.array("me"))
+    given = load_samples(tmp_path / "d.npz")
+    assert given.y is None
+    assert given.unread == ("labels", "meta")
+    assert given.first(1).unread == ("labels", "meta")
+
+
+def test_a_name_that_changed_in_one_of_its_places(tmp_path: Path) -> None:
+    """A zip says names twice and has no checksum of them: one flipped bit would lose the labels."""
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3)), y=np.zeros(2, int))
+    whole = (tmp_path / "d.npz").read_bytes()
+    places = [i for i in range(len(whole)) if whole.startswith(b"y.npy", i)]
+    assert len(places) == 2
+    for place in places:
+        (tmp_path / "d.npz").write_bytes(whole[:place] + b"Y" + whole[place + 1 :])
+        with pytest.raises(DataError, match=r"bad-data: not a readable \.npz file: BadZipFile"):
+            load_samples(tmp_path / "d.npz")
+
+
+def test_parts_that_are_no_arrays(tmp_path: Path) -> None:
+    for name in ("x", "y", "x/a"):
+        np.savez(tmp_path / "d.npz", **{n: np.zeros((2, 3), int) for n in ("x", "y") if n != name})
+        with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+            archive.writestr(name, b"hello")
+        with pytest.raises(DataError, match="bad-data: a part of the file is no array") as caught:
+            load_samples(tmp_path / "d.npz")
+        assert caught.value.where == f"d.npz: {name}"
+
+
+def test_inputs_without_values(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", **{"x/a": np.zeros((0, 6, 4)), "x/b": np.zeros((0, 6, 4))})
+    with pytest.raises(DataError, match="bad-shape: the arrays of several inputs are not sequences"):
+        load_samples(tmp_path / "d.npz")

@@ -245,3 +245,36 @@ def test_augmentation_flips_and_shifts_whole_images() -> None:
     assert torch.equal(moved.sum((1, 2, 3)), torch.ones(512))
     places = {tuple(p[2:].tolist()) for p in moved.nonzero()}
     assert places == {(r, c) for r in (1, 2, 3) for c in (0, 1, 2, 3, 4)}
+
+
+def test_a_state_of_right_keys_and_wrong_content(tmp_path: Path) -> None:
+    """Each would train on with something else, or end in torch's own errors."""
+    path = tmp_path / "m.pt"
+    run("stbp_scnn_smoke", path, epochs=1)
+    state = torch.load(tmp_path / "m.pt.resume", weights_only=True)
+    key = next(k for k in state["model"] if k.endswith("weight"))
+    group = state["optimizer"]["param_groups"][0]
+    kept = state["optimizer"]["state"]
+    odd = [{**group, "betas": "x"} for group in state["optimizer"]["param_groups"]]
+    moments = {**kept, 0: {**kept[0], "exp_avg": torch.zeros(3)}}
+    wrong: list[dict[str, Any]] = [
+        {"model": None},
+        {"model": {**state["model"], key: torch.zeros(2)}},
+        {"model": {k: v for k, v in state["model"].items() if k != key}},
+        {"model": {**state["model"], key: state["model"][key] * float("nan")}},
+        {"optimizer": {}},
+        {"optimizer": {**state["optimizer"], "param_groups": [group]}},
+        {"optimizer": {**state["optimizer"], "state": {}}},
+        {"optimizer": {**state["optimizer"], "state": moments}},
+        {"optimizer": {**state["optimizer"], "param_groups": odd}},
+        {"history": 3},
+        {"history": [1]},
+        {"history": state["history"] * 60},
+        {"history": [{**row, "epoch": 2} for row in state["history"]]},
+    ]  # fmt: skip
+    for change in wrong:
+        checkpoint.write(tmp_path / "m.pt.resume", {**state, **change})
+        with pytest.raises(SnnhwError, match="bad-resume: the saved training state does not fit the network"):
+            run("stbp_scnn_smoke", path, resume=True)
+    checkpoint.write(tmp_path / "m.pt.resume", state)
+    run("stbp_scnn_smoke", path, resume=True, epochs=1)
