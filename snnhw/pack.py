@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import GenericAlias
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -74,8 +74,14 @@ def checked(kind: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
 def _types(kind: type) -> dict[str, TypeAdapter[Any]]:
     """Field -> validator of a tuple that holds its value (pydantic takes no options for a dataclass alone)."""
     hints, config = get_type_hints(kind), ConfigDict(arbitrary_types_allowed=True, strict=True)
-    held: dict[str, Any] = {name: GenericAlias(tuple, (hint,)) for name, hint in hints.items()}
+    held: dict[str, Any] = {name: GenericAlias(tuple, (_written(hint),)) for name, hint in hints.items()}
     return {f.name: TypeAdapter(held[f.name], config=config) for f in fields(kind) if f.init}
+
+
+def _written(hint: Any) -> Any:
+    """What stands for a type in JSON: a number for an array of one, too."""
+    arrays = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is np.ndarray]
+    return hint | int | float if arrays else hint
 
 
 def _restored(kind: type, key: str, item: Any) -> Any:
