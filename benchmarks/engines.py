@@ -16,6 +16,7 @@ from snnhw.artifact import Artifact
 from snnhw.data import load_samples
 from snnhw.demo import CALIBRATION, DATA, NETWORKS
 from snnhw.encoding import encode
+from snnhw.engines.base import Needs
 from snnhw.engines.choose import integer_engine
 from snnhw.network import Array
 from snnhw.shipped import example
@@ -23,6 +24,8 @@ from snnhw.shipped import example
 
 class Nothing:
     """An observer that keeps nothing: what is timed is the engine."""
+
+    needs = Needs()
 
     def observe(self, first_sample: int, population: str, record: object) -> None:
         """Ignore it."""
@@ -32,7 +35,7 @@ def seconds(artifact: Artifact, x: Array, engine: str) -> float:
     """Wall time of one run."""
     chunks = [encode(x[i : i + 32], artifact.inputs, artifact.steps) for i in range(0, len(x), 32)]
     begin = time.perf_counter()
-    integer_engine(engine).run(artifact, chunks, [Nothing()])
+    integer_engine(engine).run(artifact.network, artifact.target, chunks, [Nothing()])
     return time.perf_counter() - begin
 
 

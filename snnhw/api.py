@@ -134,7 +134,7 @@ def run(
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
-    integer_engine(engine).run(compiled, _chunks(compiled, x, progress), [recorder])
+    integer_engine(engine).run(compiled.network, compiled.target, _chunks(compiled, x, progress), [recorder])
     return recorder.arrays()
 
 

@@ -223,7 +223,7 @@ class Pipeline:
             return quantize(network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
         found = verbatim(source, network, self.chip)
         self.progress("check")
-        self.checks.append(require_equal(check_replay(source, found, self.samples, self.chip)))
+        self.checks.append(require_equal(check_replay(source, found, self.chip, self.samples)))
         return found
 
     @cached_property
@@ -235,7 +235,7 @@ class Pipeline:
         checks = list(self.checks)
         if samples is not None:
             self.progress("check")
-            checks.append(_integer_check(quantised, source.deployment, samples, self.chip))
+            checks.append(_integer_check(quantised, self.chip, source.deployment, samples))
         calibration: dict[str, Any] | None = None
         if samples is not None:
             used, wanted = calibration_samples(quantised.reference), min(len(samples), CALIBRATION_SAMPLES)
@@ -345,7 +345,7 @@ def _noted(check: Check, note: str) -> Check:
     return replace(check, detail="; ".join(part for part in (check.detail, note) if part)) if check.samples else check
 
 
-def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array, chip: Machine) -> Check:
+def _integer_check(quantized: Quantized, chip: Machine, deployment: Deployment, samples: Array) -> Check:
     """Prediction agreement of the integer network with the float one on calibration samples; never a refusal."""
     network = quantized.network
     values = network.steps * sum(p.size for p in network.computed)
@@ -354,15 +354,8 @@ def _integer_check(quantized: Quantized, deployment: Deployment, samples: Array,
     at_once = samples_at_once(network.steps * max(p.size for p in network.populations), len(part))
     chunks = [part[first : first + at_once] for first in range(0, len(part), at_once)]
     integers = (encode(chunk, quantized.inputs, network.steps) for chunk in chunks)
-    integer_engine("fast").run(_Bare(network, chip), integers, [said])  # type: ignore[arg-type]
+    integer_engine("fast").run(network, chip, integers, [said])
     expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
     agree = int((expected == said.predictions).sum())
     detail = f"{agree} of {len(part)} calibration predictions agree"
     return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True)
-
-
-class _Bare:
-    """Just enough of an artifact for an engine."""
-
-    def __init__(self, network: Any, target: Machine) -> None:
-        self.network, self.target = network, target

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from snnhw.artifact import Artifact
-from snnhw.machine import load_target
+from snnhw.machine import Machine, load_target
 from snnhw.network import (
     Array,
     Comparison,
@@ -49,7 +48,7 @@ __all__ = [
     "OVERFLOWING",
     "PROGRAMMABLE",
     "Case",
-    "artifact",
+    "machine",
     "random_case",
     "union",
 ]
@@ -78,11 +77,9 @@ class Case:
         return next(iter(self.stream.values())).shape[0]
 
 
-def artifact(network: Network[IntNeuron], profile: str) -> Artifact:
-    """An artifact with nothing but a network and a profile, all that engines read."""
-    none: Any = None
-    target = load_target("loihi1" if profile == LIF else "loihi2")
-    return Artifact(source={}, target=target, network=network, reference=none, deployment=none, inputs=(), mapping=none)
+def machine(profile: str) -> Machine:
+    """A shipped machine of a profile."""
+    return load_target("loihi1" if profile == LIF else "loihi2")
 
 
 def random_case(seed: int, profile: str, *, samples: int = 4, steps: int = 4, flavour: str | None = None) -> Case:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from snnhw.engines.reference import Cells, History, arriving
+from snnhw import fixed
+from snnhw.engines.reference import Cells
 from snnhw.network import (
     Array,
     Comparison,
@@ -32,6 +33,14 @@ LIF, PROGRAMMABLE = "lava-lif", "programmable"
 LOWEST_RATE, HIGHEST_RATE = 0.02, 0.6
 SPARE_STEPS = 12
 NEVER = 1 << 40
+
+
+@dataclass
+class History:
+    """Spikes and v of one population at every chip step."""
+
+    spikes: list[Array] = field(default_factory=list)
+    v: list[Array] = field(default_factory=list)
 
 
 @dataclass
@@ -167,6 +176,16 @@ class Grower:
         return int(self.rng.integers(-2, 3)) if self.profile == PROGRAMMABLE else int(self.rng.integers(-3, 2))
 
 
+def arriving(network: Network[IntNeuron], post: Population[IntNeuron], history: dict[str, History], step: int) -> Array:
+    """The sum over projections of what was sent `delay` chip steps ago."""
+    total = np.zeros(post.shape, np.int64)
+    for q in network.into(post.name):
+        if step >= q.delay and (step - post.start) % network.steps >= q.lag:  # else it was sent in the sample before
+            sent = history[q.pre].spikes[step - q.delay][None]
+            total = total + fixed.shifted(q.op.apply(network.weights, sent, post.shape)[0], q.weight_exp)
+    return total
+
+
 def play(population: Population[IntNeuron], arrived: Sequence[Array], steps: int) -> History:
     """One population alone, by the reference's cells."""
     cells, history = Cells(population), History()
@@ -174,7 +193,8 @@ def play(population: Population[IntNeuron], arrived: Sequence[Array], steps: int
         if step >= population.start and (step - population.start) % steps == 0:
             cells.begin_sample()
         cells.step(a)
-        cells.log(history)
+        history.spikes.append(cells.s[0])
+        history.v.append(cells.v[0])
     return history
 
 

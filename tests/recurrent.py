@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from snnhw.engines.reference import simulate
+from snnhw.engines.base import Needs, Record
+from snnhw.engines.reference import ReferenceEngine
 from snnhw.network import (
     Array,
     Conv,
@@ -28,7 +29,7 @@ from snnhw.network import (
     Shape,
     verify,
 )
-from tests.generate import Case
+from tests.generate import Case, machine
 from tests.grow import LIF, NEVER, Grower, random_neuron
 
 FORMS = ("self", "two", "chain", "late", "graded", "constant", "alone", "levels", "conv", "crossed")
@@ -212,12 +213,12 @@ class _Maker:
         """The network with thresholds at which it is alive; None if there are none."""
         quantile = float(self.rng.choice([0.5, 0.7, 0.85]))
         network = self.network([_with_threshold(p, np.array(NEVER)) for p in self.populations])
-        found = simulate(network, self.stream, self.samples)
+        found = self.simulated(network)
         fresh = []
         for p in self.populations:
             if p.kind is Kind.NEURON:
-                record = found[p.name].record(p, 0, self.samples, self.steps)
-                reached = record.v[record.v > 0] if record.v is not None else np.zeros(0)
+                v = found[p.name].state["v"]
+                reached = v[v > 0]
                 if not reached.size:
                     return None
                 level = max(int(np.quantile(reached, quantile)) // 64 * 64, 64)
@@ -231,11 +232,15 @@ class _Maker:
         readout = Readout("rate", ordered[-1].name)
         return Network(tuple(ordered), tuple(self.projections), self.tensors.weights, self.steps, readout)
 
+    def simulated(self, network: Network[IntNeuron]) -> dict[str, Record]:
+        session = ReferenceEngine().open(network, machine(self.profile), Needs.everything(network))
+        return session.advance(self.stream)
+
     def _alive(self, network: Network[IntNeuron]) -> bool:
-        found = simulate(network, self.stream, self.samples)
+        found = self.simulated(network)
         for p in network.computed:
             if p.kind is Kind.NEURON:
-                spikes = found[p.name].record(p, 0, self.samples, self.steps).spikes
+                spikes = found[p.name].get("spikes", p.name)
                 if not LOWEST <= np.count_nonzero(spikes) / spikes.size <= HIGHEST:
                     return False
         return True

@@ -22,11 +22,10 @@ import numpy as np
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times
-from snnhw.chip.kernels import count_active, count_events
+from snnhw.chip.kernels import count_events
 from snnhw.chip.loads import Loads
 from snnhw.chip.wiring import Wiring, wire
-from snnhw.engines.base import Record
-from snnhw.errors import EngineError
+from snnhw.engines.base import Needs, Record
 from snnhw.network import Array, IntNeuron, Kind, Population
 
 
@@ -80,19 +79,22 @@ class ChipObserver:
         self._magnitude = {name: count.copy() for name, count in self._events.items()}
         self._active, self._wraps, self._clips = (dict.fromkeys(names, 0) for _ in range(3))
         self._samples = 0
-        self._biased = {p.name: _biased(p) for p in artifact.network.computed}
+        self.needs = Needs(
+            frozenset(names), active={p.name: self.loads.costs[p.name].slot for p in artifact.network.computed}
+        )
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         """Count one population of one chunk."""
         p = self.artifact.network[population]
-        batch, steps = record.spikes.shape[:2]
+        spikes = record.get("spikes", population)
+        batch, steps = spikes.shape[:2]
         if p is self.artifact.network.populations[0]:
             self._samples += batch
-        histogram = self._count(p, record.spikes)
-        active = self._updates(p, record)
+        histogram = self._count(p, spikes)
+        active = np.zeros((batch, steps, 0), np.int64) if p.kind is Kind.INPUT else record.get("active", population)
         self._active[population] += int(active.sum())
-        self._wraps[population] += record.wraps
-        self._clips[population] += record.clips
+        self._wraps[population] += record.overflows.get("u", 0)
+        self._clips[population] += record.overflows.get("v", 0)
         self.loads.add(population, histogram.reshape(batch, steps, -1), active)
 
     def _count(self, p: Population[IntNeuron], spikes: Array) -> Array:
@@ -108,19 +110,6 @@ class ChipObserver:
         self._magnitude[p.name] += magnitude * repeat
         return np.repeat(histogram.reshape(batch, steps // repeat, cost.classes), repeat, axis=1)
 
-    def _updates(self, p: Population[IntNeuron], record: Record) -> Array:
-        """Active updates per (sample, step, core of the population)."""
-        batch, steps = record.spikes.shape[:2]
-        cost = self.loads.costs[p.name]
-        if p.kind is Kind.INPUT:
-            return np.zeros((batch, steps, 0), np.int64)
-        if record.u is None or record.v is None:
-            raise EngineError("no-state", "active updates are counted from u and v, the engine gave none", where=p.name)
-        flat = (batch, steps, p.size)
-        spikes, u, v = (x.reshape(flat) for x in (record.spikes, record.u, record.v))
-        start = np.broadcast_to(p.model.v_init, p.shape).reshape(p.size)
-        return count_active(spikes, u, v, start, self._biased[p.name], cost.slot, len(cost.at))
-
     @property
     def counts(self) -> Counts:
         """Everything counted so far."""
@@ -131,7 +120,3 @@ class ChipObserver:
     def times(self) -> Times:
         """Times of all samples whose populations have all been seen."""
         return self.loads.times
-
-
-def _biased(p: Population[IntNeuron]) -> Array:
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(p.model.bias) != 0, p.shape).reshape(p.size))

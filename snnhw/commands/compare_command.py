@@ -10,6 +10,7 @@ import click
 
 from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, samples_of
 from snnhw.commands.source_options import source_options
+from snnhw.engines.choose import ENGINES
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known.")
-@click.option("--engine", type=click.Choice(["fast", "reference", "lava", "onnx"]), default="fast", show_default=True)
+@click.option("--engine", type=click.Choice(list(ENGINES)), default="fast", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
 @click.option(
     "--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file."

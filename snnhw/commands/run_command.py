@@ -11,11 +11,10 @@ import numpy as np
 
 from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, samples_of
 from snnhw.commands.source_options import refuse_for_artifact, source_options
+from snnhw.engines.choose import ENGINES
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
-
-ENGINES = ("fast", "reference", "lava", "onnx", "float")
 
 
 @click.command("run")
@@ -23,7 +22,7 @@ ENGINES = ("fast", "reference", "lava", "onnx", "float")
 @click.option(
     "--input", "data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known."
 )
-@click.option("--engine", type=click.Choice(ENGINES), default="fast", show_default=True)
+@click.option("--engine", type=click.Choice([*ENGINES, "float"]), default="fast", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
 @click.option("--record", type=click.Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")

@@ -51,7 +51,7 @@ def compare(
     chip, said, pictures = ChipObserver(artifact), Predictions(artifact.network), RasterObserver(artifact.network)
     floats, static = FloatCounts(artifact), dict[str, bool]()
     chunks = _chunks(float_run, artifact, x, chunk, floats, static, progress)
-    engine.run(artifact, chunks, [chip, said, pictures])
+    engine.run(artifact.network, artifact.target, chunks, [chip, said, pictures])
     measured = Measured(
         artifact=artifact,
         engine=engine.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnhw.comparison.tree import Raster
-from snnhw.engines.base import Record
+from snnhw.engines.base import Needs, Record
 from snnhw.network import IntNeuron, Kind, Network
 
 NEURONS = 48
@@ -17,15 +17,19 @@ class RasterObserver:
 
     def __init__(self, network: Network[IntNeuron]) -> None:
         self.network = network
+        self.needs = Needs(frozenset(p.name for p in network.populations if p.kind is not Kind.ACCUMULATOR))
         self._found: dict[str, Raster] = {}
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         """Look at the first chunk only."""
         p = self.network[population]
-        if first_sample != 0 or p.kind is Kind.ACCUMULATOR or record.spikes.shape[0] == 0:
+        if first_sample != 0 or p.kind is Kind.ACCUMULATOR:
+            return
+        spikes = record.get("spikes", population)
+        if not len(spikes):
             return
         shown = np.unique(np.linspace(0, p.size - 1, min(NEURONS, p.size)).round().astype(np.int64))
-        events = np.argwhere(record.spikes[0].reshape(self.network.steps, p.size)[:, shown] != 0)
+        events = np.argwhere(spikes[0].reshape(self.network.steps, p.size)[:, shown] != 0)
         pairs = tuple((int(step), int(shown[row])) for step, row in events)
         self._found[population] = Raster(population, tuple(int(n) for n in shown), pairs)
 

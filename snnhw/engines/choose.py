@@ -1,38 +1,33 @@
-"""Engines by name. No engine ever falls back to another."""
+"""Engines by name: the one list of them. No engine ever falls back to another."""
 
 from __future__ import annotations
 
-from snnhw.engines.base import Engine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
 from snnhw.errors import EngineError
 
-INTEGER_ENGINES = ("fast", "reference", "lava", "onnx")
-"""Engines that run artifacts; `float` runs sources (`api.run_float`)."""
+if TYPE_CHECKING:
+    from snnhw.engines.base import Engine
+
+ENGINES = {
+    "fast": "snnhw.engines.fast:FastEngine",
+    "reference": "snnhw.engines.reference:ReferenceEngine",
+    "lava": "snnhw.engines.lava.engine:LavaEngine",
+    "onnx": "snnhw.engines.onnx.engine:OnnxEngine",
+}
+"""Engines that run artifacts, and where each is defined; `float` runs sources (`api.run_float`)."""
 
 
-def integer_engine(name: str, timeout: float | None = None) -> Engine:
-    """An integer engine; raises EngineError for one that does not exist (yet)."""
-    match name:
-        case "fast":
-            from snnhw.engines.fast import FastEngine
-
-            return FastEngine()
-        case "reference":
-            from snnhw.engines.reference import ReferenceEngine
-
-            return ReferenceEngine()
-        case "lava":
-            from snnhw.engines.lava.engine import LavaEngine
-
-            return LavaEngine(timeout=timeout)
-        case "onnx":
-            from snnhw.engines.onnx.engine import OnnxEngine
-
-            return OnnxEngine()
-        case _:
-            is_float = name == "float"
-            raise EngineError(
-                "unknown-engine",
-                "the engine 'float' runs sources, not artifacts" if is_float else f"no engine named {name!r}",
-                limit=", ".join(INTEGER_ENGINES),
-                hint="snnhw.run_float(source, x) runs the source" if is_float else None,
-            )
+def integer_engine(name: str, **options: Any) -> Engine:
+    """An integer engine with its own options; raises EngineError for one that does not exist."""
+    if name not in ENGINES:
+        is_float = name == "float"
+        raise EngineError(
+            "unknown-engine",
+            "the engine 'float' runs sources, not artifacts" if is_float else f"no engine named {name!r}",
+            limit=", ".join(ENGINES),
+            hint="snnhw.run_float(source, x) runs the source" if is_float else None,
+        )
+    module, _, attribute = ENGINES[name].partition(":")
+    return cast("Engine", getattr(import_module(module), attribute)(**options))

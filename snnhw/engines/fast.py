@@ -1,87 +1,112 @@
 """The default engine: layer by layer over all sample steps, many samples at once; loops step by step.
 
 It has no chip steps, no delays and no start steps; that it equals the reference engine proves the schedule.
-Synapses are `synapses.py`, exact products in floating point; neurons are `kernels.py`, feedback is `loops.py`.
+Synapses are `synapses.py`, exact products in floating point; neurons are `cells.py`, feedback is `loops.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from snnhw import fixed
-from snnhw.artifact import Artifact
-from snnhw.engines.base import Observer, Record
-from snnhw.engines.kernels import flat, update
+from snnhw.engines.base import Engine, Needs, Record, Session, noted, past, states
+from snnhw.engines.cells import Cells
 from snnhw.engines.loops import Loop
 from snnhw.engines.synapses import Synapses, grouped
-from snnhw.network import Array, IntNeuron, Kind, Network, Population
+from snnhw.machine import Machine
+from snnhw.network import Array, IntNeuron, Kind, Network
 
 
-class FastEngine:
-    """Batched and layer-synchronous (docs/design.md §5)."""
+class FastEngine(Engine):
+    """Batched and layer-synchronous (docs/design.md)."""
 
     name = "fast"
 
-    def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
-        """Run each chunk as one batch; chunks are independent because samples are."""
-        plan = Plan(artifact.network, artifact.target.widths)
-        first = 0
-        for chunk in chunks:
-            for population, record in plan.run(chunk):
-                for observer in observers:
-                    observer.observe(first, population, record)
-            first += next(iter(chunk.values())).shape[0]
+    def open(self, network: Network[IntNeuron], machine: Machine, needs: Needs) -> FastSession:
+        """Synapses grouped, weights in the float type that is exact for them."""
+        return FastSession(network, machine, needs)
 
 
-class Plan:
-    """A network made ready to run: synapses grouped, weights in the float type that is exact for them."""
+class FastSession(Session):
+    """A batch of samples, layer by layer over all steps of an `advance`."""
 
-    def __init__(self, network: Network[IntNeuron], widths: fixed.Widths = fixed.LOIHI) -> None:
-        self.network, self.widths = network, widths
-        looping = [names for names in network.components if _feeds_back(network, names)]
-        self.loops = {names: Loop(network, names, widths) for names in looping}
+    def __init__(self, network: Network[IntNeuron], machine: Machine, needs: Needs) -> None:
+        super().__init__(network, machine, needs)
+        self.cells = {p.name: Cells(p, needs, machine.widths) for p in network.computed}
+        self.loops = {
+            names: Loop(network, names, self.cells) for names in network.components if _feeds_back(network, names)
+        }
         looped = {name for names in self.loops for name in names}
         self.groups: dict[str, tuple[Synapses, ...]] = {
             p.name: grouped(network, p, network.into(p.name)) for p in network.computed if p.name not in looped
         }
         place = {name: i for i, names in enumerate(network.components) for name in names}
         self.last_use = {name: max((place[q.post] for q in network.out_of(name)), default=-1) for name in place}
+        self.depths = {name: n for name in place if (n := past(network, name))}
+        self.past: dict[str, Array] = {}
+        """Spikes of the steps before, oldest first, (B, depth, *shape)."""
 
-    def run(self, chunk: Mapping[str, Array]) -> Iterable[tuple[str, Record]]:
-        """Records of all populations for one batch, each behind those it reads."""
+    def _walk(self, given: Mapping[str, Array]) -> Iterator[tuple[str, Record]]:
+        batch, steps = next(iter(given.values())).shape[:2]
+        if self.samples is None:
+            self._begin(batch)
         values: dict[str, Array] = {}
-        batch = len(next(iter(chunk.values())))
         for i, names in enumerate(self.network.components):
             if names in self.loops:
-                records = self.loops[names].run(values, batch)
+                found = self.loops[names].run(values, self.past, (batch, steps))
             else:
-                records = {name: self._alone(self.network[name], chunk, values, batch) for name in names}
-            for name, record in records.items():
-                values[name] = record.spikes
+                found = {name: self._alone(name, given, values, (batch, steps)) for name in names}
+            for name, (spikes, record) in found.items():
+                values[name] = spikes
                 yield name, record
             for name in [name for name in values if self.last_use[name] <= i]:
-                del values[name]
+                self._remember(name, values.pop(name))
+        self.steps += steps
+
+    def _begin(self, batch: int) -> None:
+        self.samples = batch
+        for cells in self.cells.values():
+            cells.begin(batch)
+        self.past = {
+            name: np.zeros((batch, depth, *self.network[name].shape), np.int8) for name, depth in self.depths.items()
+        }
+
+    def _remember(self, name: str, spikes: Array) -> None:
+        if depth := self.depths.get(name):
+            self.past[name] = np.concatenate([self.past[name], spikes[:, -depth:]], axis=1)[:, -depth:]
 
     def _alone(
-        self, population: Population[IntNeuron], chunk: Mapping[str, Array], values: Mapping[str, Array], batch: int
-    ) -> Record:
-        """One population over all steps."""
+        self, name: str, given: Mapping[str, Array], values: Mapping[str, Array], size: tuple[int, int]
+    ) -> tuple[Array, Record]:
+        """One population over all steps: its spikes, and what is needed of it."""
+        population = self.network[name]
         if population.kind is Kind.INPUT:
-            return Record(np.asarray(chunk[population.name]))
+            return given[name], noted(self.needs, population, given[name])
         total: Array | None = None
-        for group in self.groups[population.name]:
-            part = group.arriving(values, population)
+        for group in self.groups[name]:
+            part = group.arriving(values, self.past, population)
             total = part if total is None else total + part
-        steps, size = self.network.steps, population.size
-        arrived = np.zeros((batch, steps, size), np.int64) if total is None else total.reshape(batch, steps, size)
-        fires = population.kind is not Kind.ACCUMULATOR
-        spikes, u, v, wraps, clips = update(
-            flat(population.model, population.shape), fires, arrived, widths=self.widths
-        )
-        shape = (batch, steps, *population.shape)
-        return Record(spikes.reshape(shape), u.reshape(shape), v.reshape(shape), wraps, clips)
+        cells = self.cells[name]
+        arrived = np.zeros((*size, population.size), np.int64) if total is None else total.reshape(*size, -1)
+        return cells.record(cells.update(arrived))
+
+    def _save(self) -> dict[str, Array]:
+        held = {
+            f"{state}/{name}": cells.held[i].reshape(-1, *cells.population.shape)
+            for name, cells in self.cells.items()
+            for i, state in enumerate(states(cells.population))
+        }
+        return held | {f"past/{name}": spikes[:, ::-1] for name, spikes in self.past.items()}
+
+    def _load(self, held: Mapping[str, Array]) -> None:
+        assert self.samples is not None
+        self._begin(self.samples)
+        self.past = {name: np.ascontiguousarray(held[f"past/{name}"][:, ::-1]) for name in self.past}
+        for name, cells in self.cells.items():
+            rows = [held[f"{state}/{name}"] for state in states(cells.population)]
+            last = self.past[name][:, -1] if name in self.past else np.zeros_like(rows[0])
+            cells.held[:] = np.stack([*rows, last]).reshape(cells.held.shape)
 
 
 def _feeds_back(network: Network[IntNeuron], names: tuple[str, ...]) -> bool:

@@ -6,28 +6,35 @@ from math import prod
 
 import numpy as np
 
-from snnhw.engines.base import Record
+from snnhw.engines.base import Needs, Record, states
 from snnhw.errors import EngineError
-from snnhw.network import Array, IntNeuron, Kind, Network
+from snnhw.network import Array, IntNeuron, Network
 
 
-def step_output(network: Network[IntNeuron], record: Record) -> Array:
-    """Output of the readout population at every sample step, int64 (B, T, ...).
+def output_needs(network: Network[IntNeuron]) -> Needs:
+    """What the readout is read from."""
+    name, kind = network.readout.population, network.readout.kind
+    return Needs(frozenset({name})) if kind in ("rate", "first") else Needs(state={name: frozenset({"v"})})
 
-    'rate' and 'first': its spikes; 'membrane': v[t]; 'mean': what its membrane gained in the step, v[t] - v[t-1] with
-    v[-1] = v_init.
+
+def step_output(network: Network[IntNeuron], record: Record, before: Array | None = None) -> Array:
+    """Output of the readout population at every sample step, int64 (B, k, ...).
+
+    'rate' and 'first': its spikes; 'membrane': v[t]; 'mean': what its membrane gained in the step, v[t] - v[t-1].
+
+    Args:
+        before: v before the first of these steps, (B, ...); v_init if None.
     """
     readout = network.readout
     match readout.kind:
         case "rate" | "first":
-            return record.spikes.astype(np.int64)
+            return record.get("spikes", readout.population).astype(np.int64)
         case "mean" | "membrane":
-            if record.v is None:
-                raise EngineError("no-state", "the engine gave no v, the readout's value", where=readout.population)
-            v = record.v.astype(np.int64)
+            v = record.get("v", readout.population).astype(np.int64)
             if readout.kind == "membrane":
                 return v
-            return np.diff(v, axis=1, prepend=np.full_like(v[:, :1], network[readout.population].model.v_init))
+            start = network[readout.population].model.v_init if before is None else before
+            return np.diff(v, axis=1, prepend=np.broadcast_to(start, (len(v), *v.shape[2:]))[:, None])
         case _:
             where = readout.population
             raise EngineError(
@@ -53,7 +60,7 @@ class Predictions:
     """Predicted class of every sample."""
 
     def __init__(self, network: Network[IntNeuron]) -> None:
-        self.network = network
+        self.network, self.needs = network, output_needs(network)
         self._found: dict[int, Array] = {}
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
@@ -73,27 +80,28 @@ class Recorder:
 
     Args:
         spikes: record the spikes of every population (inputs: their values).
-        state: record u and v of every computed population.
+        state: record the states of every computed population.
     """
 
     def __init__(self, network: Network[IntNeuron], *, spikes: bool = False, state: bool = False) -> None:
         self.network = network
-        self.spikes, self.state = spikes, state
+        whole = Needs.everything(network)
+        self.wanted = Needs(whole.spikes if spikes else frozenset(), whole.state if state else {})
+        self.needs = self.wanted | output_needs(network)
         self._parts: dict[str, dict[int, Array]] = {}
         self._saturations = 0
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         """Keep what was asked for of one population of one chunk."""
-        self._saturations += record.wraps + record.clips
+        self._saturations += sum(record.overflows.values())
         if population == self.network.readout.population:
             self._keep("output", first_sample, step_output(self.network, record))
-        if self.spikes:
-            self._keep(f"spikes/{population}", first_sample, _small(record.spikes, self.network[population].payload))
-        if self.state and self.network[population].kind is not Kind.INPUT:
-            for name, values in (("u", record.u), ("v", record.v)):
-                if values is None:
-                    raise EngineError("no-state", f"the engine gave no {name}", where=population)
-                self._keep(f"{name}/{population}", first_sample, values.astype(np.int32))
+        if population in self.wanted.spikes:
+            spikes = record.get("spikes", population)
+            self._keep(f"spikes/{population}", first_sample, _small(spikes, self.network[population].payload))
+        for name in states(self.network[population]):
+            if name in self.wanted.state.get(population, ()):
+                self._keep(f"{name}/{population}", first_sample, record.get(name, population).astype(np.int32))
 
     def _keep(self, name: str, first_sample: int, values: Array) -> None:
         self._parts.setdefault(name, {})[first_sample] = values

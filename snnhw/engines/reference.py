@@ -7,109 +7,162 @@ Pipelining, delays, biases that run during the fill and the reset at each start 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from snnhw import fixed
-from snnhw.artifact import Artifact
-from snnhw.engines.base import Observer, Record
+from snnhw.engines.base import Engine, Log, Needs, Observer, Record, Session, noted, past, states
+from snnhw.machine import Machine
 from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
 
-class ReferenceEngine:
-    """Slow and obviously right (docs/design.md §5)."""
+class ReferenceEngine(Engine):
+    """Slow and obviously right (docs/design.md)."""
 
     name = "reference"
 
-    def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
-        """Run all chunks as one uninterrupted stream of samples on the chip."""
-        network = artifact.network
-        batches = list(chunks)
-        samples = sum(_samples(batch) for batch in batches)
-        stream = (
-            {p.name: np.concatenate([batch[p.name] for batch in batches]) for p in network.inputs} if batches else {}
-        )
-        history = simulate(network, stream, samples, artifact.target.widths)
+    def open(self, network: Network[IntNeuron], machine: Machine, needs: Needs) -> ReferenceSession:
+        """Nothing is prepared."""
+        return ReferenceSession(network, machine, needs)
+
+
+class ReferenceSession(Session):
+    """Chips side by side, one for each sample, that all execute chip step after chip step.
+
+    A population executes sample step t in chip step t + its start step: `start` chip steps behind the input. When
+    `advance` has fed k inputs, each population therefore runs on to its own chip step, up to which its input is known,
+    so that all have finished the same sample steps and all their records are returned. What a later chip step still
+    reads (spikes with a lag) is held. `reset` lets the next samples follow in
+    the very next chip step, as on the chip, while the last ones are still in the pipeline; `drain` runs the chip
+    without input until the last population has finished, and leaves it empty.
+    """
+
+    chips = 0
+
+    def _make(self, chips: int, fed: int) -> None:
+        """New chips, fed with so many inputs; where that is none they begin with the fill of their pipelines."""
+        self.chips, self.fed, self.first = chips, fed, 0
+        self.cells = {p.name: Cells(p, self.machine.widths, chips) for p in self.network.computed}
+        self.done = {p.name: fed + p.start if fed else 0 for p in self.network.computed}
+        self.sent: dict[str, dict[int, Array]] = {p.name: {} for p in self.network.populations}
+
+    def _walk(self, given: Mapping[str, Array]) -> Iterator[tuple[str, Record]]:
+        size = next(iter(given.values())).shape[:2]
+        logs = {p.name: Log(p, self.needs, size) for p in self.network.computed}
+        self._feed(given, logs)
+        yield from self._records(given, logs)
+
+    def _records(self, given: Mapping[str, Array], logs: Mapping[str, Log]) -> Iterator[tuple[str, Record]]:
+        for p in self.network.populations:
+            yield p.name, noted(self.needs, p, given[p.name]) if p.kind is Kind.INPUT else logs[p.name].record()
+
+    def _feed(self, given: Mapping[str, Array], logs: Mapping[str, Log]) -> None:
+        """Some steps of input; samples that begin follow on the same chips if there are as many."""
+        batch, steps = next(iter(given.values())).shape[:2]
+        if self.samples is None:
+            if batch != self.chips:
+                self._make(batch, 0)
+            self.samples, self.first = batch, self.fed
+        for name, values in given.items():
+            self.sent[name].update((self.fed + t, np.asarray(values[:, t], np.int64)) for t in range(steps))
+        self.fed += steps
+        self._execute({p.name: self.fed + p.start for p in self.network.computed}, logs)
+        self.steps += steps
+
+    def _execute(self, until: Mapping[str, int], logs: Mapping[str, Log]) -> None:
+        """Chip steps in order, of each population up to its own."""
+        for step in range(min(self.done.values()), max(until.values())):
+            for population in self.network.computed:
+                name = population.name
+                if self.done[name] != step or step >= until[name]:
+                    continue
+                cells, into_sample = self.cells[name], step - population.start - self.first
+                if into_sample == 0:
+                    cells.begin_sample()
+                before = cells.v
+                cells.step(self._arriving(population, step, into_sample))
+                self.sent[name][step] = cells.s
+                self.done[name] = step + 1
+                if name in logs and into_sample >= self.steps:
+                    now, overflows = {"u": cells.u, "v": cells.v}, {"u": cells.wraps, "v": cells.clips}
+                    logs[name].add(into_sample - self.steps, cells.s, now, overflows, before)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Spikes that nothing reads any more."""
+        for name, sent in self.sent.items():
+            late = self.done.get(name, self.fed) - past(self.network, name)
+            unread = min([late, *(self.done[q.post] - q.delay for q in self.network.out_of(name))])
+            for step in [step for step in sent if step < unread]:
+                del sent[step]
+
+    def _arriving(self, post: Population[IntNeuron], step: int, into_sample: int) -> Array:
+        """a[t]: the sum over projections of what was sent `delay` steps ago."""
+        total = np.zeros((self.chips, *post.shape), np.int64)
+        for projection in self.network.into(post.name):
+            sent = self.sent[projection.pre].get(step - projection.delay)
+            if sent is not None and into_sample >= projection.lag:  # else it was sent in the sample before
+                arrived = projection.op.apply(self.network.weights, sent, post.shape)
+                total = total + fixed.shifted(arrived, projection.weight_exp)
+        return total
+
+    def drain(self) -> None:
+        """Chip steps without input until the last population has finished; the next samples come behind them."""
+        if self.samples is not None:
+            self.fed += self.network.depth
+            self._execute({p.name: self.fed for p in self.network.computed}, {})
+        self.reset()
+
+    def run(self, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
+        """Run all chunks as one uninterrupted stream of samples on one chip."""
         first = 0
-        for size in (_samples(batch) for batch in batches):
-            for population in network.populations:
-                record = history[population.name].record(population, first, size, network.steps)
+        for chunk in chunks:
+            self.reset()
+            given = self._given(chunk)
+            samples, steps = next(iter(given.values())).shape[:2]
+            logs = {p.name: Log(p, self.needs, (samples, steps)) for p in self.network.computed}
+            for i in range(samples):
+                self.reset()
+                for log in logs.values():
+                    log.rows = slice(i, i + 1)
+                self._feed({name: values[i : i + 1] for name, values in given.items()}, logs)
+            for name, record in self._records(given, logs):
                 for observer in observers:
-                    observer.observe(first, population.name, record)
-            first += size
+                    observer.observe(first, name, record)
+            first += samples
 
+    def _save(self) -> dict[str, Array]:
+        held = {
+            f"{name}/{p.name}": getattr(self.cells[p.name], name) for p in self.network.computed for name in states(p)
+        }
+        for p in self.network.populations:
+            if depth := past(self.network, p.name):
+                done, silent = self.done.get(p.name, self.fed), np.zeros((self.chips, *p.shape), np.int64)
+                back = (done - 1 - j for j in range(depth))
+                begun = self.first + p.start
+                held[f"past/{p.name}"] = np.stack(
+                    [self.sent[p.name].get(step, silent) if step >= begun else silent for step in back], axis=1
+                )
+        return held
 
-def _samples(batch: Mapping[str, Array]) -> int:
-    return len(next(iter(batch.values())))
-
-
-@dataclass
-class History:
-    """What one population did at every chip step."""
-
-    spikes: list[Array] = field(default_factory=list)
-    u: list[Array] = field(default_factory=list)
-    v: list[Array] = field(default_factory=list)
-    wraps: list[int] = field(default_factory=list)
-    clips: list[int] = field(default_factory=list)
-
-    def at(self, step: int) -> Array | None:
-        """Spikes emitted at a chip step; nothing was emitted before step 0."""
-        return self.spikes[step] if step >= 0 else None
-
-    def record(self, population: Population[IntNeuron], first: int, size: int, steps: int) -> Record:
-        """Samples [first, first + size), aligned to sample steps by the population's start step."""
-        begin = population.start + first * steps
-        window = slice(begin, begin + size * steps)
-        shape = (size, steps, *population.shape)
-        spikes = np.array(self.spikes[window]).reshape(shape)
-        if population.kind is Kind.INPUT:
-            return Record(spikes)
-        u, v = (np.array(values[window], np.int32).reshape(shape) for values in (self.u, self.v))
-        return Record(spikes, u, v, sum(self.wraps[window]), sum(self.clips[window]))
-
-
-def simulate(
-    network: Network[IntNeuron], stream: Mapping[str, Array], samples: int, widths: fixed.Widths = fixed.LOIHI
-) -> dict[str, History]:
-    """All chip steps of `samples` samples, back to back, until the last population has finished."""
-    history = {p.name: History() for p in network.populations}
-    state = {p.name: Cells(p, widths) for p in network.computed}
-    for step in range(samples * network.steps + network.depth):
-        for population in network.inputs:
-            sample, at = divmod(step, network.steps)
-            values = stream[population.name][sample, at] if sample < samples else np.zeros(population.shape, np.int64)
-            history[population.name].spikes.append(np.asarray(values, np.int64))
-        for population in network.computed:
-            cells = state[population.name]
-            if step >= population.start and (step - population.start) % network.steps == 0:
-                cells.begin_sample()
-            cells.step(arriving(network, population, history, step))
-            cells.log(history[population.name])
-    return history
-
-
-def arriving(
-    network: Network[IntNeuron], post: Population[IntNeuron], history: Mapping[str, History], step: int
-) -> Array:
-    """a[t]: the sum over projections of what was sent `delay` steps ago."""
-    total = np.zeros(post.shape, np.int64)
-    for projection in network.into(post.name):
-        sent = history[projection.pre].at(step - projection.delay)
-        into_sample = (step - post.start) % network.steps
-        if sent is not None and into_sample >= projection.lag:  # else it was sent in the sample before
-            arrived = projection.op.apply(network.weights, sent[None], post.shape)[0]
-            total = total + fixed.shifted(arrived, projection.weight_exp)
-    return total
+    def _load(self, held: Mapping[str, Array]) -> None:
+        assert self.samples is not None
+        self._make(self.samples, self.steps)
+        for p in self.network.populations:
+            for j in range(past(self.network, p.name)):
+                self.sent[p.name][self.steps + p.start - 1 - j] = held[f"past/{p.name}"][:, j]
+        for p in self.network.computed:
+            cells = self.cells[p.name]
+            cells.u, cells.v = (held[f"{name}/{p.name}"] for name in states(p))
+            cells.s = self.sent[p.name].get(self.steps + p.start - 1, cells.s)
 
 
 class Cells:
-    """State of one population: u, v and the spikes of the last step."""
+    """State of one population on some chips side by side: u, v and the spikes of the last step."""
 
-    def __init__(self, population: Population[IntNeuron], widths: fixed.Widths = fixed.LOIHI) -> None:
-        self.shape = population.shape
+    def __init__(self, population: Population[IntNeuron], widths: fixed.Widths = fixed.LOIHI, chips: int = 1) -> None:
+        self.shape = (chips, *population.shape)
         self.neuron = population.model
         self.parameters = fixed.Parameters(*(np.asarray(x, np.int64) for x in self.neuron.parameters))
         self.rule = self.neuron.rule(population.kind is not Kind.ACCUMULATOR, widths)
@@ -118,7 +171,7 @@ class Cells:
     def begin_sample(self) -> None:
         """Start of a sample: u = 0, v = v_init, nothing pending."""
         self.u = np.zeros(self.shape, np.int64)
-        self.v = np.full(self.shape, self.neuron.v_init, np.int64)
+        self.v = np.broadcast_to(np.asarray(self.neuron.v_init, np.int64), self.shape).copy()
         self.s = np.zeros(self.shape, np.int64)
         self.wraps = self.clips = 0
 
@@ -127,11 +180,3 @@ class Cells:
         state, overflowed = fixed.step((self.u, self.v, self.s), a, self.parameters, self.rule)
         self.u, self.v, self.s = (np.asarray(x, np.int64) for x in state)
         self.wraps, self.clips = (int(x.sum()) for x in overflowed)
-
-    def log(self, history: History) -> None:
-        """Append this step; v is recorded after reset."""
-        history.spikes.append(self.s)
-        history.u.append(self.u)
-        history.v.append(self.v)
-        history.wraps.append(self.wraps)
-        history.clips.append(self.clips)

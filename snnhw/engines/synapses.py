@@ -13,7 +13,6 @@ import torch
 
 from snnhw import fixed
 from snnhw.errors import EngineError
-from snnhw.evaluate import late
 from snnhw.limits import FLOAT32_EXACT, FLOAT64_EXACT
 from snnhw.network import Array, IntNeuron, Network, Population, Projection
 
@@ -30,9 +29,18 @@ class Synapses:
     weight: torch.Tensor | None
     dtype: torch.dtype
 
-    def arriving(self, values: Mapping[str, Array], post: Population[IntNeuron]) -> Array:
-        """What reaches the post population at every step, (B, T, *post), from spikes of all steps (B, T, *pre)."""
-        spikes = late(self.added(values), self.projection.lag)
+    def arriving(self, values: Mapping[str, Array], past: Mapping[str, Array], post: Population[IntNeuron]) -> Array:
+        """What reaches the post population at every step, (B, k, *post).
+
+        Args:
+            values: spikes of these steps, (B, k, *pre).
+            past: spikes of the steps before, oldest first, (B, depth, *pre), of what is read late.
+        """
+        lag = self.projection.lag
+        if lag:
+            both = ((name, np.concatenate([past[name][:, -lag:], values[name]], axis=1)) for name in self.pres)
+            values = {name: x[:, : values[name].shape[1]] for name, x in both}
+        spikes = self.added(values)
         steps = spikes.shape[1]
         if steps > 1 and spikes.strides[1] == 0:  # a static input: once is enough
             summed = self.sums(spikes[:, :1], post)

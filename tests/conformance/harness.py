@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnhw.engines.base import Engine, Record
+from snnhw.engines.base import Engine, Needs, Record
 from snnhw.engines.lava import LavaEngine
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.network import Array
-from tests.generate import LIF, PROGRAMMABLE, Case, artifact, random_case, union
+from tests.generate import LIF, PROGRAMMABLE, Case, machine, random_case, union
 
 NETWORKS = 25
 SAMPLES = 5
@@ -39,6 +39,7 @@ BATCHES = _batches()
 class Trace:
     """Keeps everything: population -> spikes, u, v of all samples, and the two counters."""
 
+    needs: Needs
     chunks: dict[str, list[Record]] = field(default_factory=dict)
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
@@ -49,17 +50,20 @@ class Trace:
     def arrays(self, population: str) -> dict[str, Array]:
         """Arrays over all samples; counters as arrays of one number."""
         records = self.chunks[population]
-        parts = {"spikes": [r.spikes for r in records], "u": [r.u for r in records], "v": [r.v for r in records]}
-        found = {name: np.concatenate(part) for name, part in parts.items() if part[0] is not None}
-        return found | {name: np.array(sum(getattr(r, name) for r in records)) for name in ("wraps", "clips")}
+        names = ("spikes", *records[0].state)
+        found = {name: np.concatenate([r.get(name, population) for r in records]) for name in names}
+        return found | {
+            what: np.array(sum(r.overflows.get(state, 0) for r in records))
+            for what, state in (("wraps", "u"), ("clips", "v"))
+        }
 
 
 def trace(engine: Engine, case: Case, order: Array | None = None) -> Trace:
     """Run a case, in another order of samples if one is given, in two unequal chunks."""
     stream = {name: x if order is None else x[order] for name, x in case.stream.items()}
-    kept, middle = Trace(), case.samples // 3
+    kept, middle = Trace(Needs.everything(case.network)), case.samples // 3
     chunks = [{name: x[part] for name, x in stream.items()} for part in (slice(0, middle), slice(middle, None))]
-    engine.run(artifact(case.network, case.profile), chunks, [kept])
+    engine.run(case.network, machine(case.profile), chunks, [kept])
     return kept
 
 

@@ -12,7 +12,7 @@ from snnhw.network import Array, Comparison, Dense, IntNeuron, Kind, Network, Po
 from snnhw.network import ResetTiming as Timing
 from snnhw.quantize import bounds
 from snnhw.quantize.bounds import bound
-from tests.generate import PROGRAMMABLE, artifact
+from tests.generate import PROGRAMMABLE, machine
 from tests.property.test_engines_properties import Everything
 from tests.property.test_quantize_properties import RULES, Extremes, bounds_of
 
@@ -60,9 +60,9 @@ def test_bounds_hold_in_loops_of_different_neurons(
         limit = bounds_of(network)["n"]
         for seen in watch.seen.values():
             seen.clear()
-        kept = Everything()
+        kept = Everything(network)
         for i in range(len(x)):  # alone: the fill and drain of a stream are not part of a sample
-            ReferenceEngine().run(artifact(network, PROGRAMMABLE), [{"in": x[i : i + 1]}], [kept])
+            ReferenceEngine().run(network, machine(PROGRAMMABLE), [{"in": x[i : i + 1]}], [kept])
         u, v = watch.seen["u"], watch.seen["v"]
         assert limit.u_low <= min(u) <= max(u) <= limit.u_high
         assert limit.v_low <= min(v) <= max(v) <= limit.v_high
@@ -78,8 +78,8 @@ def test_the_bound_of_spikes_is_reached(reset: Reset) -> None:
     for seed in range(60):
         network, x = looped(np.random.default_rng(seed), reset, Timing.SAME_STEP, 1 << 20)
         network = replace(network, projections=network.projections[:1])
-        kept = Everything()
-        ReferenceEngine().run(artifact(network, PROGRAMMABLE), [{"in": x}], [kept])
+        kept = Everything(network)
+        ReferenceEngine().run(network, machine(PROGRAMMABLE), [{"in": x}], [kept])
         reached += int(kept.arrays()["n", "spikes"].max()) == bounds_of(network)["n"].spikes > 1
     assert reached > 10
 

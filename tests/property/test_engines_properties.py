@@ -8,30 +8,28 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from snnhw.engines.base import Engine, Record
+from snnhw.engines.base import Engine, Needs, Record
 from snnhw.engines.fast import FastEngine
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.network import Array, Comparison, Dense, IntNeuron, Kind, Network, Population, Projection, Readout, Reset
-from tests.generate import FLAVOURS, LIF, OVERFLOWING, PROGRAMMABLE, Case, artifact, random_case
+from tests.generate import FLAVOURS, LIF, OVERFLOWING, PROGRAMMABLE, Case, machine, random_case
 
-FIELDS = ("spikes", "u", "v")
 SEEDS = range(40)
 
 
 class Everything:
     """Keeps what an engine shows, population -> field -> array."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network[IntNeuron]) -> None:
+        self.needs = Needs.everything(network)
         self.parts: dict[tuple[str, str], list[Array]] = {}
         self.counters: dict[str, tuple[int, int]] = {}
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
-        for name in FIELDS:
-            values = getattr(record, name)
-            if values is not None:
-                self.parts.setdefault((population, name), []).append(np.array(values, np.int64))
+        for name, values in {"spikes": record.spikes, **record.state}.items():
+            self.parts.setdefault((population, name), []).append(np.array(values, np.int64))
         wraps, clips = self.counters.get(population, (0, 0))
-        self.counters[population] = (wraps + record.wraps, clips + record.clips)
+        self.counters[population] = (wraps + record.overflows.get("u", 0), clips + record.overflows.get("v", 0))
 
     def arrays(self) -> dict[tuple[str, str], Array]:
         return {key: np.concatenate(parts) for key, parts in self.parts.items()}
@@ -41,9 +39,9 @@ def run(engine: Engine, case: Case, cuts: tuple[int, ...] = (), order: Array | N
     """A run in chunks that end at `cuts`, with the samples in an order."""
     edges = (0, *cuts, case.samples)
     stream = {name: x if order is None else x[order] for name, x in case.stream.items()}
-    kept = Everything()
+    kept = Everything(case.network)
     chunks = [{name: x[a:b] for name, x in stream.items()} for a, b in pairwise(edges)]
-    engine.run(artifact(case.network, case.profile), chunks, [kept])
+    engine.run(case.network, machine(case.profile), chunks, [kept])
     return kept
 
 

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnhw import fixed
+from snnhw.engines.base import Needs
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.machine import load_target
 from snnhw.network import Array, Comparison, Dense, IntNeuron, Kind, Network, Population, Projection, Readout, Reset
 from snnhw.network import ResetTiming as Timing
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import formats_of
-from tests.generate import OVERFLOWING, PROGRAMMABLE, artifact, random_case
+from tests.generate import OVERFLOWING, PROGRAMMABLE, machine, random_case
 from tests.unit.quantize.nets import float_spikes, layer, neuron, quantized, spikes
 
 SEED = st.integers(0, 1 << 30)
@@ -126,14 +127,15 @@ def test_nothing_leaves_its_bounds(profile: str) -> None:
     class Inside:
         def __init__(self, bounds: dict[str, Bound]) -> None:
             self.bounds, self.proven = bounds, 0
+            self.needs = Needs(state={name: frozenset({"u"}) for name in bounds})
 
         def observe(self, first_sample: int, population: str, record: Any) -> None:
             found = self.bounds.get(population)
             if found is None or not found.proven:
                 return
             self.proven += 1
-            assert (record.wraps, record.clips) == (0, 0)
-            assert found.u_low <= record.u.min() <= record.u.max() <= found.u_high
+            assert record.overflows == {"u": 0, "v": 0}
+            assert found.u_low <= record.state["u"].min() <= record.state["u"].max() <= found.u_high
 
     proven = 0
     for seed in range(40):
@@ -141,7 +143,7 @@ def test_nothing_leaves_its_bounds(profile: str) -> None:
         if case.flavour in OVERFLOWING:
             continue
         watch = Inside(bounds_of(case.network))
-        ReferenceEngine().run(artifact(case.network, profile), [case.stream], [watch])
+        ReferenceEngine().run(case.network, machine(profile), [case.stream], [watch])
         proven += watch.proven
     assert proven > 40
 
@@ -192,7 +194,7 @@ def test_bounds_hold_before_the_limiters(
             seen.clear()
         alone = [{"in": x[i : i + 1]} for i in range(len(x))]
         for chunk in alone:  # the fill and drain of a stream are not part of a sample
-            ReferenceEngine().run(artifact(network, PROGRAMMABLE), [chunk], [])
+            ReferenceEngine().run(network, machine(PROGRAMMABLE), [chunk], [])
         u, v = watch.seen["u"], watch.seen["v"]
         assert limit.u_low <= min(u) <= max(u) <= limit.u_high
         assert limit.v_low <= min(v) <= max(v) <= limit.v_high

@@ -105,9 +105,9 @@ def test_arrays_of_parameters_are_single_neurons_side_by_side(
     together = update(flat(each, (size,)), True, a)
     cells = Cells(Population("n", (size,), Kind.NEURON, each))
     for t in range(steps):
-        cells.step(a[0, t])
+        cells.step(a[:, t])
         for ours, found in zip((cells.s, cells.u, cells.v), together, strict=False):
-            np.testing.assert_array_equal(ours, found[0, t])
+            np.testing.assert_array_equal(ours, found[:, t])
     for n in range(size):
         one = {key: int(x[n]) for key, x in {"du": du, "dv": dv, "v_init": v_init, "v_reset": v_reset}.items()}
         alone = replace(plain, **one, vth=vth[n : n + 1], v_min=int(v_min[n]) if clip else None)

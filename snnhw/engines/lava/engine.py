@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from snnhw.artifact import Artifact
-from snnhw.engines.base import Observer, Record
+from snnhw.engines.base import Engine, Needs, Observer, Record, Session, active, noted, states
 from snnhw.engines.lava import compat
 from snnhw.engines.lava.folder import write_plan
 from snnhw.engines.lava.plan import SPARSE, STOCK, Job, Plan, input_file, make_plan
@@ -20,6 +20,7 @@ from snnhw.engines.lava.recorder import read_window
 from snnhw.engines.lava.report import FAULT
 from snnhw.engines.lava.supervisor import Worker, worker
 from snnhw.errors import DataError, EngineError
+from snnhw.machine import Machine
 from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
 DEFAULT_CONNECTIONS = {"lava-lif": STOCK, "programmable": SPARSE}
@@ -38,8 +39,8 @@ def default_connections(network: Network[IntNeuron], profile: str) -> str:
     return SPARSE if scaled else DEFAULT_CONNECTIONS[profile]
 
 
-class LavaEngine:
-    """Lava 0.10.0's fixed-point simulation (docs/design.md §5); never claim more than bit-exactness to it.
+class LavaEngine(Engine):
+    """Lava 0.10.0's fixed-point simulation (docs/design.md); never claim more than bit-exactness to it.
 
     Args:
         timeout: seconds for the whole run; None computes a generous one from the work.
@@ -55,24 +56,70 @@ class LavaEngine:
             raise EngineError("bad-option", f"unknown connections {connections!r}", limit=f"{STOCK}, {SPARSE}")
         self.timeout, self.connections, self.fault = timeout, connections, fault
 
-    def run(self, artifact: Artifact, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
-        """Run all chunks as one stream of samples; raises EngineError (lava-missing, lava-failed, ...)."""
+    def open(self, network: Network[IntNeuron], machine: Machine, needs: Needs) -> LavaSession:
+        """A session of whole samples; raises EngineError 'lava-missing' where Lava cannot run."""
         ok, found, fix = compat.lava_status()
         if not ok:
             raise EngineError("lava-missing", f"the lava engine cannot run: {found}", hint=fix)
-        profile, network = artifact.target.profile, artifact.network
-        connections = self.connections or default_connections(network, profile)
+        return LavaSession(self, network, machine, needs)
+
+
+class LavaSession(Session):
+    """Whole samples: every `advance` or `run` is one run of Lava, which starts and ends with it."""
+
+    def __init__(self, engine: LavaEngine, network: Network[IntNeuron], machine: Machine, needs: Needs) -> None:
+        super().__init__(network, machine, needs)
+        self.engine = engine
+
+    def run(self, chunks: Iterable[Mapping[str, Array]], observers: Sequence[Observer]) -> None:
+        """Run all chunks as one stream of samples; observers see windows of some samples while Lava runs on."""
+        with closing(self._stream(chunks, _window(self.network))) as stream:  # at once, whatever an observer raises
+            for first, name, record in stream:
+                for observer in observers:
+                    observer.observe(first, name, record)
+
+    def _walk(self, given: Mapping[str, Array]) -> Iterator[tuple[str, Record]]:
+        samples, steps = next(iter(given.values())).shape[:2]
+        if steps != self.network.steps or self.samples is not None:
+            self._refuse(f"{self.steps + steps} steps")
+        self.samples, self.steps = samples, steps
+        for _, name, record in self._stream([given], samples):
+            yield name, record
+
+    def _save(self) -> Mapping[str, Array]:
+        return self._refuse("state")
+
+    def _load(self, held: Mapping[str, Array]) -> None:
+        self._refuse("state")
+
+    def _refuse(self, needed: str) -> NoReturn:
+        raise EngineError(
+            "no-streaming",
+            "the lava engine runs whole samples only",
+            needed=needed,
+            limit=f"{self.network.steps} steps of new samples",
+            hint="reset() before new samples; engine='fast' takes any number of steps",
+        )
+
+    def _stream(self, chunks: Iterable[Mapping[str, Array]], window: int) -> Generator[tuple[int, str, Record]]:
+        """First sample, population and record of windows of so many samples, in order."""
+        profile, network = self.machine.profile, self.network
+        connections = self.engine.connections or default_connections(network, profile)
         folder = Path(tempfile.mkdtemp(prefix="snnhw-lava-"))  # mode 0700
         try:
             samples = _write_inputs(folder, network, chunks)
             if not samples:
                 return
-            job = Job(network, profile, connections, samples, _window(network), artifact.target.widths)
+            job = Job(network, profile, connections, samples, window, self.machine.widths)
             plan = make_plan(job)
             write_plan(folder, plan)
-            timeout = _generous(job, plan) if self.timeout is None else self.timeout
-            with worker(folder, timeout, {FAULT: self.fault} if self.fault else {}) as running:
-                _stream(job, running, observers)
+            timeout = _generous(job, plan) if self.engine.timeout is None else self.engine.timeout
+            fault = self.engine.fault
+            with worker(folder, timeout, {FAULT: fault} if fault else {}) as running:
+                for number, first in enumerate(range(0, samples, window)):
+                    size = min(window, samples - first)
+                    for index, population in enumerate(network.populations):
+                        yield first, population.name, _record(job, running, self.needs, index, number, first, size)
         finally:
             shutil.rmtree(folder)
 
@@ -121,25 +168,22 @@ def _generous(job: Job, plan: Plan) -> float:
     return START_SECONDS + PROCESS_SECONDS * len(plan.nodes) + per_step * plan.steps
 
 
-def _stream(job: Job, running: Worker, observers: Sequence[Observer]) -> None:
-    """Hand windows to the observers, in order, while the worker runs on."""
-    for window, first in enumerate(range(0, job.samples, job.window)):
-        size = min(job.window, job.samples - first)
-        for index, population in enumerate(job.network.populations):
-            record = _record(job, running, index, window, first, size)
-            for observer in observers:
-                observer.observe(first, population.name, record)
-
-
-def _record(job: Job, running: Worker, index: int, window: int, first: int, size: int) -> Record:
+def _record(job: Job, running: Worker, needs: Needs, index: int, window: int, first: int, size: int) -> Record:
     population = job.network.populations[index]
     shape = (size, job.network.steps, *population.shape)
     if population.kind is Kind.INPUT:
-        return Record(_input(job, running.folder / input_file(index), population, first, size).reshape(shape))
+        values = _input(job, running.folder / input_file(index), population, first, size)
+        return noted(needs, population, values.reshape(shape))
     found = _wait(running, index, window)
-    spikes, u, v = (_ours(found[part]).reshape(shape) for part in ("spikes", "u", "v"))
-    wraps, clips = (int(n) for n in found["counts"])
-    return Record(spikes, u, v, wraps, clips)
+    arrays = {part: _ours(found[part]).reshape(shape) for part in ("spikes", *states(population))}
+    labels, counted = needs.active.get(population.name), None
+    if labels is not None:
+        before = np.broadcast_to(population.model.v_init, (size, *population.shape)).reshape(size, -1)
+        flat = (x.reshape(*shape[:2], -1) for x in arrays.values())
+        counted = active(population, labels, before, *flat)
+    state = {name: arrays[name] for name in needs.state.get(population.name, ())}
+    overflows = {name: int(n) for name, n in zip(states(population), found["counts"], strict=True)}
+    return noted(needs, population, arrays["spikes"], state=state, overflows=overflows, active=counted)
 
 
 def _input(job: Job, path: Path, population: Population[IntNeuron], first: int, size: int) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ def step_model(
     specs: Sequence[InputSpec] = (),
     metadata: Mapping[str, Any] | None = None,
     widths: fixed.Widths = fixed.LOIHI,
+    endless: bool = False,
 ) -> Any:
     """The ModelProto; what it takes and gives is in its metadata, key `snnhw` (docs/onnx.md).
 
@@ -53,12 +55,17 @@ def step_model(
         specs: of inputs whose values the graph is to compute from samples in units of their scale (a host's layer).
         metadata: what else to say there.
         widths: formats of states and decays.
+        endless: samples may take more than the network's steps, so that lags beyond these are heard.
 
     Raises:
         EngineError: the weights are more than a protobuf file can hold.
     """
     _require_small(sum(array.size for array in network.weights.values()))  # at least a byte each
-    builder = _Builder(network, {spec.population: spec for spec in specs if spec.host is not None}, widths)
+    builder = _Builder(
+        network if not endless else replace(network, steps=1 << 62),
+        {spec.population: spec for spec in specs if spec.host is not None},
+        widths,
+    )
     for population in network.populations:
         builder.visit(population)
     builder.hand_over()

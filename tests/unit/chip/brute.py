@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from snnhw.artifact import Artifact
-from snnhw.engines.base import Record
+from snnhw.engines.base import Needs, Record
 from snnhw.network import Conv, Dense, Diagonal, IntNeuron, Kind, Network, Projection
 from tests.unit.chip.nets import CONSTANTS
 
@@ -16,7 +16,8 @@ from tests.unit.chip.nets import CONSTANTS
 class Kept:
     """Observer that keeps all records of a run in one chunk."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network[IntNeuron]) -> None:
+        self.needs = Needs.everything(network)
         self.records: dict[str, Record] = {}
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
@@ -118,12 +119,10 @@ class Brute:
 
     def _is_active(self, name: str, b: int, t: int, n: int) -> bool:
         record, neuron = self.records[name], self.network[name].model
-        assert record.u is not None
-        assert record.v is not None
         start = np.broadcast_to(neuron.v_init, self.network[name].shape)
-        before = (record.v[b, t - 1] if t else start).ravel()[n]
+        before = (record.state["v"][b, t - 1] if t else start).ravel()[n]
         bias = np.broadcast_to(neuron.bias, self.network[name].shape).ravel()[n]
-        return bool(before or record.u[b, t].ravel()[n] or bias or record.spikes[b, t].ravel()[n])
+        return bool(before or record.state["u"][b, t].ravel()[n] or bias or record.spikes[b, t].ravel()[n])
 
     def _event(self, name: str, b: int, t: int, n: int, core: int, value: int) -> None:
         self.counts[f"events {name}"] += 1

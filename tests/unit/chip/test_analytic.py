@@ -6,6 +6,7 @@ import numpy as np
 
 from snnhw.chip.analytic import sync_keys, sync_time, tiles_in_use
 from snnhw.chip.counts import ChipObserver
+from snnhw.engines.base import Record
 from snnhw.engines.reference import ReferenceEngine
 from tests.unit.chip.brute import Brute, Kept
 from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input, toy
@@ -17,7 +18,7 @@ def test_chain_by_hand() -> None:
     """Two tiles in use: 1 us a barrier. Core 0 holds h0 h1; core 2 holds h2 h3 y0 y1."""
     artifact = chain()
     observer = ChipObserver(artifact)
-    ReferenceEngine().run(artifact, [{"x": CHAIN_INPUT}], [observer])
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": CHAIN_INPUT}], [observer])
     access, update, fire = 6000, 3700, 30000 + 5100  # a spike of h is one message, to core 2
     message, synop = 16000, 3800
     steps = [
@@ -36,8 +37,8 @@ def test_chain_by_hand() -> None:
 
 def test_equal_to_loops_over_chip_steps() -> None:
     artifact, x = residual(), residual_input(3, seed=4)
-    observer, kept = ChipObserver(artifact), Kept()
-    ReferenceEngine().run(artifact, [{"x": x}], [observer, kept])
+    observer, kept = ChipObserver(artifact), Kept(artifact.network)
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": x}], [observer, kept])
     brute = Brute(artifact, kept.records)
     latency = [brute.latency(b, SYNC) for b in range(3)]
     period = [brute.period(b, SYNC) for b in range(3)]
@@ -53,9 +54,9 @@ def test_more_spikes_are_never_faster() -> None:
     observers = [ChipObserver(artifact) for _ in range(2)]
     quiet = [p for p in artifact.network.populations if p.name != "x"]
     for observer, x in zip(observers, (few, more), strict=True):
-        kept = Kept()
-        ReferenceEngine().run(artifact, [{"x": few}], [kept])
-        observer.observe(0, "x", type(kept.records["x"])(x))
+        kept = Kept(artifact.network)
+        ReferenceEngine().run(artifact.network, artifact.target, [{"x": few}], [kept])
+        observer.observe(0, "x", Record(x))
         for p in quiet:
             observer.observe(0, p.name, kept.records[p.name])
     assert observers[1].times.latency >= observers[0].times.latency

@@ -21,7 +21,7 @@ from tests.unit.chip.nets import CHAIN_INPUT, Piece, chain, mapped, residual, re
 
 def watched(artifact: Artifact, *chunks: np.ndarray) -> ChipObserver:
     observer = ChipObserver(artifact)
-    ReferenceEngine().run(artifact, [{"x": chunk} for chunk in chunks], [observer])
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": chunk} for chunk in chunks], [observer])
     return observer
 
 
@@ -54,8 +54,8 @@ def test_chain_by_hand() -> None:
 @pytest.mark.parametrize(("make", "x"), [(chain, CHAIN_INPUT), (residual, residual_input(3))])
 def test_equal_to_loops_over_every_synapse(make, x: np.ndarray) -> None:
     artifact = make()
-    observer, kept = ChipObserver(artifact), Kept()
-    ReferenceEngine().run(artifact, [{"x": x}], [observer, kept])
+    observer, kept = ChipObserver(artifact), Kept(artifact.network)
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": x}], [observer, kept])
     found, brute = totals(artifact, observer), Brute(artifact, kept.records)
     for p in found.populations:
         assert (p.events, p.active) == (brute.counts[f"events {p.name}"], brute.counts[f"active {p.name}"])
@@ -79,8 +79,8 @@ def test_feedback_and_constants_are_counted_like_any_other(form: str) -> None:
         bounds = ((0, half), (half, p.shape[0])) if half < p.shape[0] else ((0, half),)
         slices += [(p.name, (ends, *rest), (len(slices) + i) % 7) for i, ends in enumerate(bounds)]
     artifact = mapped(case.network, slices)
-    observer, kept = ChipObserver(artifact), Kept()
-    FastEngine().run(artifact, [case.stream], [observer, kept])
+    observer, kept = ChipObserver(artifact), Kept(artifact.network)
+    FastEngine().run(artifact.network, artifact.target, [case.stream], [observer, kept])
     found, brute = totals(artifact, observer), Brute(artifact, kept.records)
     assert {p.name: (p.events, p.active) for p in found.populations} == {
         p.name: (brute.counts[f"events {p.name}"], brute.counts[f"active {p.name}"]) for p in case.network.populations
@@ -149,12 +149,12 @@ def test_stored_synapses_sum_to_slices() -> None:
 def test_saturations_are_counted() -> None:
     artifact = chain()
     observer = ChipObserver(artifact)
-    spikes = np.zeros((1, 2, 4), np.int8)
-    observer.observe(0, "h", Record(spikes, spikes.astype(np.int32), spikes.astype(np.int32), wraps=2, clips=3))
+    active = np.zeros((1, 2, 2), np.int64)
+    observer.observe(0, "h", Record(np.zeros((1, 2, 4), np.int8), overflows={"u": 2, "v": 3}, active=active))
     assert (observer.counts.wraps["h"], observer.counts.clips["h"]) == (2, 3)
 
 
 def test_missing_state_is_refused() -> None:
     observer = ChipObserver(chain())
-    with pytest.raises(EngineError, match="no-state: active updates are counted from u and v, the engine gave none"):
+    with pytest.raises(EngineError, match="no-state: active was not recorded"):
         observer.observe(0, "h", Record(np.zeros((1, 2, 4), np.int8)))

@@ -24,7 +24,7 @@ from tests.unit.lowering.runs import small_sew
 
 def spent(artifact: Artifact, x: np.ndarray, time_grade: str = "definition") -> tuple[Energy, ChipObserver]:
     observer = ChipObserver(artifact)
-    ReferenceEngine().run(artifact, [{"x": x}], [observer])
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": x}], [observer])
     total = tally(artifact, observer.wiring, observer.counts)
     return energy(artifact, total, observer.times, time_grade), observer
 

@@ -27,7 +27,7 @@ class Twin:
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
         recorder = Recorder(self.artifact.network, spikes=True)
         values = encode(x, self.artifact.inputs, self.artifact.network.steps)
-        ReferenceEngine().run(self.artifact, [values], [recorder])
+        ReferenceEngine().run(self.artifact.network, self.artifact.target, [values], [recorder])
         arrays = recorder.arrays()
         spikes = {name[7:]: array.astype(float) for name, array in arrays.items() if name.startswith("spikes/")}
         for name in self.silent:

@@ -41,7 +41,7 @@ def test_the_first_spike_decides_and_silence_is_last(times: list[int | None], wa
 
 def test_rate_output_is_the_spikes() -> None:
     artifact, recorder = chain(), Recorder(chain().network, spikes=True)
-    ReferenceEngine().run(artifact, [{"x": CHAIN_INPUT}], [recorder])
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": CHAIN_INPUT}], [recorder])
     arrays = recorder.arrays()
     assert list(arrays) == ["output", "counts", "predictions", "saturations", "spikes/x", "spikes/h", "spikes/y"]
     assert arrays["spikes/h"].tolist() == [[[0, 1, 1, 1], [1, 0, 0, 0]]]
@@ -54,7 +54,7 @@ def test_saturations_are_summed_over_populations_and_chunks() -> None:
     recorder = Recorder(chain().network)
     for first in (0, 1):
         for name, wraps in (("x", 0), ("h", 2), ("y", 0)):
-            recorder.observe(first, name, Record(np.zeros((1, 2, 2), np.int8), wraps=wraps, clips=3 * wraps))
+            recorder.observe(first, name, Record(np.zeros((1, 2, 2), np.int8), overflows={"u": wraps, "v": 3 * wraps}))
     assert recorder.arrays()["saturations"] == 2 * (2 + 6)
 
 
@@ -62,7 +62,7 @@ def test_mean_output_is_what_the_membrane_gains() -> None:
     artifact = residual()
     recorder, said = Recorder(artifact.network, state=True), Predictions(artifact.network)
     x = residual_input(5)
-    ReferenceEngine().run(artifact, [{"x": x[:2]}, {"x": x[2:]}], [recorder, said])
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": x[:2]}, {"x": x[2:]}], [recorder, said])
     arrays = recorder.arrays()
     last = arrays["v/out"][:, -1]
     assert arrays["output"].shape == (5, 2, 3)
@@ -76,15 +76,15 @@ def test_mean_output_is_what_the_membrane_gains() -> None:
 def test_graded_values_keep_their_sign() -> None:
     artifact, recorder = residual(), Recorder(residual().network, spikes=True)
     x = residual_input(2)
-    ReferenceEngine().run(artifact, [{"x": x}], [recorder])
+    ReferenceEngine().run(artifact.network, artifact.target, [{"x": x}], [recorder])
     assert np.array_equal(recorder.arrays()["spikes/x"], x)
 
 
 def test_missing_state_is_refused() -> None:
     bare = Record(np.zeros((1, 2, 3), np.int8))
-    with pytest.raises(EngineError, match="no-state: the engine gave no v, the readout's value"):
+    with pytest.raises(EngineError, match="no-state: v was not recorded"):
         step_output(residual().network, bare)
-    with pytest.raises(EngineError, match="no-state: the engine gave no u"):
+    with pytest.raises(EngineError, match="no-state: u was not recorded"):
         Recorder(chain().network, state=True).observe(0, "h", bare)
 
 

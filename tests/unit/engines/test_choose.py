@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from snnhw.engines.choose import INTEGER_ENGINES, integer_engine
+from snnhw.engines.choose import ENGINES, integer_engine
 from snnhw.errors import EngineError
 
 
-@pytest.mark.parametrize("name", INTEGER_ENGINES)
+@pytest.mark.parametrize("name", ENGINES)
 def test_engine_has_its_name(name: str) -> None:
     assert integer_engine(name).name == name
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from snnhw.engines.fast import FastEngine, Plan
+from snnhw.engines.base import Needs
+from snnhw.engines.fast import FastEngine, FastSession
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import EngineError
@@ -29,7 +30,7 @@ from snnhw.network import (
     Readout,
     Shape,
 )
-from tests.generate import PROGRAMMABLE, artifact
+from tests.generate import PROGRAMMABLE, machine
 
 SILENT = IntNeuron(0, np.array((1 << 24) - 1), np.array(0), act_shift=0)
 Input = tuple[Shape, tuple[int, int]]
@@ -50,20 +51,24 @@ def states(network: Network[IntNeuron], stream: dict[str, Array]) -> tuple[Array
     found = []
     for engine in (FastEngine(), ReferenceEngine()):
         recorder = Recorder(network, state=True)
-        engine.run(artifact(network, PROGRAMMABLE), [stream], [recorder])
+        engine.run(network, machine(PROGRAMMABLE), [stream], [recorder])
         found.append(recorder.arrays()["u/n"])
     return found[0], found[1]
 
 
+def opened(network: Network[IntNeuron]) -> FastSession:
+    return FastEngine().open(network, machine(PROGRAMMABLE), Needs())
+
+
 def dtype_of(network: Network[IntNeuron]) -> torch.dtype:
-    return Plan(network).groups["n"][0].dtype
+    return opened(network).groups["n"][0].dtype
 
 
 @pytest.mark.parametrize(("exp", "groups"), [(0, 1), (2, 1), (-1, 2)])
 def test_summands_share_a_product_only_where_that_is_the_same(exp: int, groups: int) -> None:
     """1 >> 1 twice is 0, 2 >> 1 is 1."""
     network = joined([((1,), (0, 1))] * 2, Dense("w"), {"w": np.array([[1]])}, (1,), exp)
-    assert len(Plan(network).groups["n"]) == groups
+    assert len(opened(network).groups["n"]) == groups
     ones = {f"in{i}": np.ones((1, 2, 1), np.int8) for i in range(2)}
     fast, reference = states(network, ones)
     np.testing.assert_array_equal(fast, reference)
@@ -107,7 +112,7 @@ def test_float_type_at_the_limit_of_its_mantissa(
         assert dtype_of(at) == from_it_on
         return
     with pytest.raises(EngineError) as caught:
-        Plan(at)
+        opened(at)
     assert str(caught.value) == (
         "sum-too-large: a sum of synaptic inputs exceeds what 53 bit hold exactly\n  where: p0\n"
         f"  needed: {limit}\n  limit: {limit}\n  hint: use --engine reference"
@@ -201,7 +206,7 @@ def test_reversed_and_empty_batches() -> None:
     fast, reference = states(network, {"in0": x[::-1]})
     np.testing.assert_array_equal(fast, reference)
     recorder = Recorder(network, spikes=True)
-    FastEngine().run(artifact(network, PROGRAMMABLE), [{"in0": x[:0]}], [recorder])
+    FastEngine().run(network, machine(PROGRAMMABLE), [{"in0": x[:0]}], [recorder])
     assert recorder.arrays()["spikes/n"].shape == (0, 2, 2)
 
 
@@ -218,7 +223,8 @@ def test_nnpack_is_off_only_while_a_product_runs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Dense, "forward", spy)
     network = joined([((3,), (0, 1))], Dense("w"), {"w": np.ones((2, 3), np.int64)}, (2,))
     with torch.backends.nnpack.flags(enabled=True):  # type: ignore[no-untyped-call]
-        plan = Plan(network)
-        for _ in plan.run({"in0": np.ones((1, 2, 3), np.int64)}):
-            assert torch._C._get_nnpack_enabled()
+        session = opened(network)
+        assert torch._C._get_nnpack_enabled()
+        session.advance(np.ones((1, 2, 3), np.int64))
+        assert torch._C._get_nnpack_enabled()
     assert seen == [False]

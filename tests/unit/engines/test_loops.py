@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snnhw.engines.base import Engine, Record
-from snnhw.engines.fast import FastEngine, Plan
+from snnhw.engines.base import Engine, Needs, Record
+from snnhw.engines.fast import FastEngine
 from snnhw.engines.observe import Recorder, step_output
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import EngineError
@@ -26,7 +26,7 @@ from snnhw.network import (
     Reset,
     verify,
 )
-from tests.generate import PROGRAMMABLE, artifact
+from tests.generate import PROGRAMMABLE, machine
 
 ENGINES = pytest.mark.parametrize("engine", [ReferenceEngine(), FastEngine()], ids=["reference", "fast"])
 ONE = {"w": np.array(1)}
@@ -40,7 +40,7 @@ def cell(vth: int = 1, **more: object) -> IntNeuron:
 def traced(engine: Engine, network: Network[IntNeuron], x: list[list[int]]) -> dict[str, list[list[int]]]:
     verify(network)
     recorder = Recorder(network, spikes=True, state=True)
-    engine.run(artifact(network, PROGRAMMABLE), [{"in": np.array(x)[:, :, None]}], [recorder])
+    engine.run(network, machine(PROGRAMMABLE), [{"in": np.array(x)[:, :, None]}], [recorder])
     return {name: array[..., 0].tolist() for name, array in recorder.arrays().items() if array.ndim == 3}
 
 
@@ -112,7 +112,7 @@ def test_a_leaking_readout_shows_its_membrane(engine: Engine) -> None:
         readout=Readout("membrane", "n"),
     )
     recorder = Recorder(network)
-    engine.run(artifact(network, PROGRAMMABLE), [{"in": np.array([[[8], [0], [3]], [[0], [0], [0]]])}], [recorder])
+    engine.run(network, machine(PROGRAMMABLE), [{"in": np.array([[[8], [0], [3]], [[0], [0], [0]]])}], [recorder])
     found = recorder.arrays()
     assert found["output"][..., 0].tolist() == [[16, 8, 7], [8, 4, 2]]
     assert found["counts"].ravel().tolist() == [31, 14]
@@ -122,9 +122,9 @@ def test_only_loops_go_step_by_step() -> None:
     network = line(
         {"a": cell(), "b": cell(), "c": cell()}, [("in", "a", 0), ("a", "b", 0), ("b", "b", 1), ("b", "c", 0)], 3
     )
-    plan = Plan(network)
-    assert list(plan.loops) == [("b",)]
-    assert set(plan.groups) == {"a", "c"}
+    session = FastEngine().open(network, machine(PROGRAMMABLE), Needs())
+    assert list(session.loops) == [("b",)]
+    assert set(session.groups) == {"a", "c"}
 
 
 def test_what_a_loop_reads_is_kept_until_it_has_run() -> None:
@@ -135,14 +135,14 @@ def test_what_a_loop_reads_is_kept_until_it_has_run() -> None:
         3,
     )
     x = np.ones((2, 3, 1), np.int64)
-    names = [name for name, _ in Plan(network).run({"in": x})]
+    names = list(FastEngine().open(network, machine(PROGRAMMABLE), Needs()).advance(x))
     assert names == ["in", "a", "b", "c"]
 
 
 def test_membranes_need_a_state(rng: np.random.Generator) -> None:
     network = line({"n": cell()}, [("in", "n", 0)], 3)
     network = replace(network, readout=Readout("membrane", "n"))
-    with pytest.raises(EngineError, match="no-state: the engine gave no v, the readout's value"):
+    with pytest.raises(EngineError, match="no-state: v was not recorded\n  where: n"):
         step_output(network, Record(np.zeros((1, 3, 1))))
     v: Array = rng.integers(-9, 9, (1, 3, 1))
-    np.testing.assert_array_equal(step_output(network, Record(np.zeros((1, 3, 1)), v, v)), v)
+    np.testing.assert_array_equal(step_output(network, Record(state={"v": v})), v)

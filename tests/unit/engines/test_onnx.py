@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from snnhw import limits
-from snnhw.engines.base import Record
+from snnhw.engines.base import Needs, Record
 from snnhw.engines.onnx import step
 from snnhw.engines.onnx.engine import OnnxEngine
 from snnhw.engines.onnx.step import step_model
@@ -40,7 +40,7 @@ from snnhw.network import (
     Sparse,
 )
 from tests.conformance.harness import ALL_BATCHES, batch
-from tests.generate import FLAVOURS, LIF, PROGRAMMABLE, Case, artifact, random_case
+from tests.generate import FLAVOURS, LIF, PROGRAMMABLE, Case, machine, random_case
 from tests.property.test_engines_properties import run, same
 from tests.recurrent import FORMS, recurrent_case
 
@@ -218,11 +218,13 @@ def test_a_batch_is_cut_where_records_would_not_fit(monkeypatch: pytest.MonkeyPa
     seen: list[tuple[int, int]] = []
 
     class Sizes:
+        needs = Needs(frozenset({"in0"}))
+
         def observe(self, first_sample: int, population: str, record: Record) -> None:
             if population == "in0":
                 seen.append((first_sample, len(record.spikes)))
 
-    OnnxEngine().run(artifact(case.network, case.profile), [case.stream], [Sizes()])
+    OnnxEngine().run(case.network, machine(case.profile), [case.stream], [Sizes()])
     assert seen == [(0, 2), (2, 2), (4, 1)]
     same(run(ReferenceEngine(), case), run(OnnxEngine(), case))
 

@@ -9,7 +9,7 @@ import pytest
 
 from snnhw import fixed
 from snnhw.engines import reference
-from snnhw.engines.base import Record
+from snnhw.engines.base import Needs, Record
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.network import (
@@ -25,7 +25,7 @@ from snnhw.network import (
     Reset,
     ResetTiming,
 )
-from tests.generate import PROGRAMMABLE, artifact
+from tests.generate import PROGRAMMABLE, machine
 
 ONE = {"w": np.array(1)}
 
@@ -49,7 +49,7 @@ def chain(*neurons: IntNeuron, steps: int, skip: int = 0) -> Network[IntNeuron]:
 def traced(network: Network[IntNeuron], x: list[list[int]]) -> dict[str, Array]:
     recorder = Recorder(network, spikes=True, state=True)
     values = np.array(x)[:, :, None]
-    ReferenceEngine().run(artifact(network, PROGRAMMABLE), [{"in": values}], [recorder])
+    ReferenceEngine().run(network, machine(PROGRAMMABLE), [{"in": values}], [recorder])
     return {name: array[..., 0].tolist() for name, array in recorder.arrays().items() if array.ndim == 3}
 
 
@@ -97,18 +97,18 @@ def test_lower_clip_and_initial_v() -> None:
 class Counts:
     """The two counters of n0."""
 
-    found = (0, 0)
+    needs, found = Needs(), (0, 0)
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         if population == "n0":
-            self.found = (record.wraps, record.clips)
+            self.found = (record.overflows["u"], record.overflows["v"])
 
 
 @pytest.mark.parametrize(("du", "counts"), [(0, (1, 0)), (4096, (0, 3))])
 def test_overflow_is_counted_not_hidden(du: int, counts: tuple[int, int]) -> None:
     """40 << 17 is 5/8 of 2**23. Summed in u it turns over once, and v stays inside; summed in v it saturates."""
     big, seen = chain(replace(neuron(1 << 30), du=du, act_shift=17), steps=4), Counts()
-    ReferenceEngine().run(artifact(big, PROGRAMMABLE), [{"in": np.full((1, 4, 1), 40)}], [seen])
+    ReferenceEngine().run(big, machine(PROGRAMMABLE), [{"in": np.full((1, 4, 1), 40)}], [seen])
     assert seen.found == counts
 
 
@@ -141,5 +141,5 @@ def test_every_rule_is_used(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_samples() -> None:
     recorder = Recorder(chain(neuron(5), steps=2), spikes=True)
-    ReferenceEngine().run(artifact(recorder.network, PROGRAMMABLE), [], [recorder])
+    ReferenceEngine().run(recorder.network, machine(PROGRAMMABLE), [], [recorder])
     assert not recorder._parts

@@ -29,7 +29,7 @@ from snnhw.semantics import Deployment
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF, Neuron
 from snnhw.zoo.registry import build
-from tests.generate import artifact
+from tests.generate import machine
 from tests.unit.frontends.modules import Flow, imported
 
 
@@ -45,7 +45,7 @@ class Integers:
         used = network or self.made.network
         recorder = Recorder(used, spikes=True, state=True)
         profile = load_target(self.target).profile
-        engine.run(artifact(used, profile), [encode(self.x, self.made.inputs, used.steps)], [recorder])
+        engine.run(used, machine(profile), [encode(self.x, self.made.inputs, used.steps)], [recorder])
         return recorder.arrays()
 
     def real_output(self, found: dict[str, Array]) -> Array:

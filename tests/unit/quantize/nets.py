@@ -26,7 +26,7 @@ from snnhw.network import (
 )
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.semantics import Deployment
-from tests.generate import artifact
+from tests.generate import machine
 
 
 def neuron(threshold: Any = 1.0, bias: Any = 0.0, keep: float = 1.0, **more: Any) -> FloatNeuron:
@@ -74,7 +74,7 @@ def spikes(result: Quantized, x: Array) -> dict[str, Array]:
     """Everything the reference engine records of the integer network."""
     recorder = Recorder(result.network, spikes=True, state=True)
     values = encode(x, result.inputs, result.network.steps)
-    ReferenceEngine().run(artifact(result.network, "programmable"), [values], [recorder])
+    ReferenceEngine().run(result.network, machine("programmable"), [values], [recorder])
     return recorder.arrays()
 
 

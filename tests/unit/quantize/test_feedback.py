@@ -29,7 +29,7 @@ from snnhw.quantize.activity import Activity, calibration_samples
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.spikes import LOOP_SPIKES
 from snnhw.semantics import UNLIMITED
-from tests.generate import artifact
+from tests.generate import machine
 from tests.unit.quantize.nets import deployment, float_spikes, layer, neuron, quantized, spikes
 
 TARGETS = pytest.mark.parametrize("target", ["loihi1", "loihi2"])
@@ -46,7 +46,7 @@ def looped(w: Array, r: Array, model: FloatNeuron, steps: int = 6) -> Network[Fl
 def ran(result: Quantized, x: Array, profile: str = "programmable") -> dict[str, Array]:
     recorder = Recorder(result.network, spikes=True, state=True)
     values = encode(x, result.inputs, result.network.steps)
-    FastEngine().run(artifact(result.network, profile), [values], [recorder])
+    FastEngine().run(result.network, machine(profile), [values], [recorder])
     return recorder.arrays()
 
 

@@ -1,0 +1,67 @@
+"""The neurons of one population in the fast engine: their state, and of what they do only what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from snnhw import fixed
+from snnhw.engines.base import Needs, Record, active, noted, states
+from snnhw.engines.kernels import STATES, at_rest, flat, update
+from snnhw.network import Array, IntNeuron, Kind, Population
+
+
+class Found(NamedTuple):
+    """What some steps gave: arrays (B, k, N), `active` (B, k, labels)."""
+
+    spikes: Array
+    state: dict[str, Array]
+    overflows: dict[str, int]
+    active: Array | None
+
+
+class Cells:
+    """One population; `held` is u, v and the spikes of the last step, (3, B, N)."""
+
+    held: Array
+
+    def __init__(self, population: Population[IntNeuron], needs: Needs, widths: fixed.Widths) -> None:
+        self.population, self.needs, self.widths = population, needs, widths
+        self.neuron = flat(population.model, population.shape)
+        self.fires = population.kind is not Kind.ACCUMULATOR
+        self.wanted = needs.state.get(population.name, frozenset())
+        self.labels = needs.active.get(population.name)
+        self.made = STATES if self.labels is not None else tuple(self.wanted)
+
+    def begin(self, batch: int) -> None:
+        """Start samples at rest."""
+        self.held = at_rest(self.neuron, batch, self.population.size)
+
+    def update(self, a: Array) -> Found:
+        """Move on by the steps of the summed input a (B, k, N)."""
+        before = self.held[1].copy()
+        spikes, u, v, wraps, clips = update(self.neuron, self.fires, a, self.held, self.widths, self.made)
+        counted = None if self.labels is None else active(self.population, self.labels, before, spikes, u, v)
+        kept = {name: x for name, x in zip(states(self.population), (u, v), strict=True) if name in self.wanted}
+        return Found(spikes, kept, {"u": wraps, "v": clips}, counted)
+
+    def record(self, found: Found) -> tuple[Array, Record]:
+        """Spikes for the populations that read them, and the record, both (B, k, *shape)."""
+        shape = (*found.spikes.shape[:2], *self.population.shape)
+        spikes = found.spikes.reshape(shape)
+        state: Mapping[str, Array] = {name: x.reshape(shape) for name, x in found.state.items()}
+        record = noted(self.needs, self.population, spikes, state=state, overflows=found.overflows, active=found.active)
+        return spikes, record
+
+
+def joined(steps: Sequence[Found]) -> Found:
+    """What followed each other, as one."""
+    counted = [step.active for step in steps if step.active is not None]
+    return Found(
+        np.concatenate([step.spikes for step in steps], axis=1),
+        {name: np.concatenate([step.state[name] for step in steps], axis=1) for name in steps[0].state},
+        {name: sum(step.overflows[name] for step in steps) for name in steps[0].overflows},
+        np.concatenate(counted, axis=1) if counted else None,
+    )
