@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,7 +85,7 @@ class Events:
     @staticmethod
     def of(spikes: Array) -> Events:
         """The events of spikes (B, k, ...)."""
-        rows = spikes.reshape(spikes.shape[0] * spikes.shape[1], -1)
+        rows = spikes.reshape(spikes.shape[0] * spikes.shape[1], prod(spikes.shape[2:]))
         row, neurons = np.nonzero(rows)
         ends = np.searchsorted(row, np.arange(len(rows) + 1))
         return Events(neurons.astype(np.int32), rows[row, neurons], ends, spikes.shape[1])
@@ -317,10 +318,10 @@ class Log:
         for name, count in overflows.items():
             self.overflows[name] += count
         if self.labels is not None:
-            rows = [
-                np.broadcast_to(x, before.shape).reshape(len(before), -1) for x in (before, spikes, *state.values())
-            ]
-            first, *now = rows
+            size = self.population.size
+            first, *now = (
+                np.broadcast_to(x, before.shape).reshape(-1, size) for x in (before, spikes, *state.values())
+            )
             self.active[self.rows, t] = active(self.population, self.labels, first, *(x[:, None] for x in now))[:, 0]
 
     def record(self) -> Record:

@@ -88,7 +88,9 @@ class FastSession(Session):
             part = group.arriving(values, self.past, population)
             total = part if total is None else total + part
         cells = self.cells[name]
-        arrived = np.zeros((*size, population.size), np.int64) if total is None else total.reshape(*size, -1)
+        arrived = (
+            np.zeros((*size, population.size), np.int64) if total is None else total.reshape(*size, population.size)
+        )
         return cells.record(cells.update(arrived))
 
     def _save(self) -> dict[str, Array]:

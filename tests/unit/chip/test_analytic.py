@@ -55,6 +55,7 @@ def test_more_spikes_are_never_faster() -> None:
     quiet = [p for p in artifact.network.populations if p.name != "x"]
     for observer, x in zip(observers, (few, more), strict=True):
         kept = Kept(artifact.network)
+        kept.needs = observer.needs
         ReferenceEngine().run(artifact.network, artifact.target, [{"x": few}], [kept])
         observer.observe(0, "x", Record(x))
         for p in quiet:
