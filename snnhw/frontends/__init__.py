@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.options import SourceOptions, checked, refuse_unused
+from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
 from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import is_file, require_sample
 from snnhw.network import Array
@@ -18,86 +19,148 @@ from snnhw.semantics import to_metadata
 CHECKPOINTS = (".pt", ".pth", ".t7")
 
 
+@dataclass(frozen=True)
+class FrontEnd:
+    """One kind of source that is a file.
+
+    Args:
+        name: as users know it.
+        endings: of its files.
+        takes: the options that it takes; every other one is refused before it is asked.
+        load: (path, options, what `opens` gave) -> source.
+        recognises: (path, what `opens` gave) -> whether a file of these endings is of this kind; the first that does
+            reads it.
+        opens: (path, options) -> the file's content, for the kinds that share an ending.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    takes: tuple[str, ...]
+    load: Callable[[Path, SourceOptions, Any], Source | IntegerSource]
+    recognises: Callable[[Path, Any], bool] = lambda path, content: True
+    opens: Callable[[Path, SourceOptions], Any] = lambda path, options: None
+
+
 def load_model(
     path: str | Path, options: SourceOptions | None = None, samples: Array | None = None
 ) -> Source | IntegerSource:
-    """`load_source`, and lava-dl's .net files, whose networks are integers already."""
-    if Path(path).suffix == ".net" and is_file(path):
-        from snnhw.frontends.netx import load_net
-
-        return load_net(path, options)
-    return load_source(path, options, samples)
-
-
-def load_source(path: str | Path, options: SourceOptions | None = None, samples: Array | None = None) -> Source:
-    """The source at a path, by its ending.
+    """The source at a path, by its ending and content.
 
     Args:
-        options: what the user says of it; a source that says itself takes `steps` and `encoding` only.
-        samples: training samples, from which an ONNX file's ReLU network gets its thresholds; else unused.
+        options: what the user says of it; each front end declares which it takes.
+        samples: training samples, from which an ONNX file's ReLU network gets its thresholds; else their shape counts.
 
     Raises:
-        SourceError: it is missing, damaged, of a kind we do not read, or needs an option that is not given.
+        SourceError: it is missing, damaged, of a kind we do not read, needs an option that is not given, or has no use
+            for one that is.
     """
     path, options = Path(path), options or SourceOptions()
     if not is_file(path):
         raise SourceError("no-such-file", "there is no such file", where=str(path))
-    if options.trust_pickle and path.suffix not in CHECKPOINTS:
-        refuse_unused({"trust_pickle"}, path.name, f"--trust-pickle is for {', '.join(CHECKPOINTS)}")
-    if path.suffix in CHECKPOINTS:
-        return _checkpoint(path, options)
-    if path.suffix == ".nir":
-        from snnhw.frontends.nir.file import load_nir
-
-        source = load_nir(path, options if samples is None else replace(options, data=np.shape(samples)))
-        require_sample(source.deployment.steps, source.deployment.input_shape, path.name)
-        return source
-    if path.suffix == ".onnx":
-        return _onnx(path, options, samples)
-    raise SourceError(
-        "unknown-source",
-        f"sources ending in {path.suffix or 'nothing'!r} are not known",
-        where=path.name,
-        limit=".pt, .pth, .t7, .nir, .onnx, .net",
-        hint="compile the checkpoint or a .nir of ours",
-    )
+    kinds = [kind for kind in FRONT_ENDS if path.suffix in kind.endings]
+    if not kinds:
+        raise SourceError(
+            "unknown-source",
+            f"sources ending in {path.suffix or 'nothing'!r} are not known",
+            where=path.name,
+            limit=", ".join(dict.fromkeys(ending for kind in FRONT_ENDS for ending in kind.endings)),
+            hint="compile the checkpoint or a .nir of ours",
+        )
+    _refuse_unused(options, {name for kind in kinds for name in kind.takes}, path, " or ".join(k.name for k in kinds))
+    content = kinds[0].opens(path, options)
+    kind = next(kind for kind in kinds if kind.recognises(path, content))
+    _refuse_unused(options, set(kind.takes), path, kind.name)
+    if samples is not None:
+        options = replace(options, data=np.shape(samples), samples=samples)
+    return kind.load(path, options, content)
 
 
-def _checkpoint(path: Path, options: SourceOptions) -> Source:
-    """Ours say what they are; others are told by their keys, or are modules if the user trusts the file."""
+def load_source(path: str | Path, options: SourceOptions | None = None, samples: Array | None = None) -> Source:
+    """`load_model` of a source in floats; a file whose network is integers already is refused."""
+    found = load_model(path, options, samples)
+    if isinstance(found, IntegerSource):
+        found.nir_graph()
+    assert isinstance(found, Source)
+    return found
+
+
+def _refuse_unused(options: SourceOptions, takes: set[str], path: Path, name: str) -> None:
+    given = set(options.given) | ({"trust_pickle"} if options.trust_pickle else set())
+    refuse_unused(given - takes, path.name, f"{name} takes {', '.join(map(flag_of, sorted(takes)))}" if takes else name)
+
+
+def _net(path: Path, options: SourceOptions, content: Any) -> IntegerSource:
+    from snnhw.frontends.netx.load import load_net
+
+    return load_net(path, options)
+
+
+def _nir(path: Path, options: SourceOptions, content: Any) -> Source:
+    from snnhw.frontends.nir.file import load_nir
+
+    source = load_nir(path, options)
+    require_sample(source.deployment.steps, source.deployment.input_shape, path.name)
+    return source
+
+
+def _open_checkpoint(path: Path, options: SourceOptions) -> tuple[Any, bool]:
     from snnhw.frontends.trusted import read_checkpoint
 
-    content, trusted = read_checkpoint(path, options)
-    source = _of_content(content, path, options)
-    return replace(source, origin={**source.origin, "trusted_pickle": True}) if trusted else source
+    return read_checkpoint(path, options)
 
 
-def _of_content(content: Any, path: Path, options: SourceOptions) -> Source:
-    from snnhw.frontends.restricted import require_dictionary
+def _is_module(path: Path, opened: Any) -> bool:
+    from snnhw.frontends.trusted import module_in
+
+    return module_in(opened[0]) is not None
+
+
+def _is_ours(path: Path, opened: Any) -> bool:
+    return isinstance(opened[0], dict) and "format" in opened[0]
+
+
+def _module_file(path: Path, options: SourceOptions, opened: Any) -> Source:
     from snnhw.frontends.trusted import load_module_file, module_in
 
-    module = module_in(content)
-    if module is not None:
-        return load_module_file(module, path, options)
-    content = require_dictionary(content, path)
-    if "format" in content:
-        from snnhw.frontends.checkpoint import load_checkpoint
+    module = module_in(opened[0])
+    assert module is not None
+    return _trusted(load_module_file(module, path, options), opened)
 
-        return _with(load_checkpoint(content, path), options)
+
+def _ours(path: Path, options: SourceOptions, opened: Any) -> Source:
+    from snnhw.frontends.checkpoint import load_checkpoint
+
+    return _trusted(_with(load_checkpoint(opened[0], path), options), opened)
+
+
+def _published(path: Path, options: SourceOptions, opened: Any) -> Source:
     from snnhw.frontends.official.load import load_official
+    from snnhw.frontends.restricted import require_dictionary
 
-    return load_official(content, path, options)
+    return _trusted(load_official(require_dictionary(opened[0], path), path, options), opened)
 
 
-def _onnx(path: Path, options: SourceOptions, samples: Array | None) -> Source:
-    """One step of a spiking network as it is; a ReLU network, converted to spikes."""
+def _trusted(source: Source, opened: Any) -> Source:
+    return replace(source, origin={**source.origin, "trusted_pickle": True}) if opened[1] else source
+
+
+def _is_step(path: Path, content: Any) -> bool:
+    from snnhw.frontends.onnx.source import is_step
+
+    return is_step(path)
+
+
+def _step(path: Path, options: SourceOptions, content: Any) -> Source:
+    from snnhw.frontends.onnx.source import load_step
+
+    return load_step(path, options)
+
+
+def _relu(path: Path, options: SourceOptions, content: Any) -> Source:
+    """A ReLU network, converted to spikes."""
     from snnhw.frontends.ann import convert_source
-    from snnhw.frontends.onnx.source import is_step, load_step
 
-    if is_step(path):
-        return load_step(path, options if samples is None else replace(options, data=np.shape(samples)))
-    refuse_unused(set(options.given) - {"steps"}, path.name, "--steps: a ReLU network is converted")
-    if samples is None or options.steps is None:
+    if options.samples is None or options.steps is None:
         raise SourceError(
             "needs-conversion",
             "a ReLU network becomes a spiking one with thresholds from training samples, and T steps",
@@ -105,14 +168,13 @@ def _onnx(path: Path, options: SourceOptions, samples: Array | None) -> Source:
             needed="--steps T and --calibrate DATA.npz",
             hint="compile it with --emit-nir F.nir: that file is the spiking network, for run, check and compare",
         )
-    source = convert_source(path, samples, checked("steps", options.steps, "flag"))
+    source = convert_source(path, options.samples, checked("steps", options.steps, "flag"))
     return replace(source, origin={**source.origin, "flags": {"steps": {"value": options.steps, "from": "flag"}}})
 
 
 def _with(source: Source, options: SourceOptions) -> Source:
     """T and encoding may be others than those in training; the rest such a source says itself."""
     given = options.given
-    refuse_unused(set(given) - {"steps", "encoding"}, str(source.origin["file"]), "a source that says this itself")
     if not given:
         return source
     changes = {name: checked(name, value, "flag") for name, value in given.items()}
@@ -120,3 +182,37 @@ def _with(source: Source, options: SourceOptions) -> Source:
     source.graph.metadata = to_metadata(source.semantics, deployment)
     flags = {name: {"value": value, "from": "flag"} for name, value in changes.items()}
     return replace(source, deployment=deployment, origin={**source.origin, "flags": flags})
+
+
+_FAMILY = ("architecture", "steps", "connect", "neuron", "threshold", "decay", "alpha", "tdbn_dialect")
+_TRAINED = ("steps", "encoding", "trust_pickle")
+FRONT_ENDS: list[FrontEnd] = [
+    FrontEnd(
+        "a pickled module",
+        CHECKPOINTS,
+        ("steps", "input_shape", "encoding", "readout", "trust_pickle"),
+        _module_file,
+        _is_module,
+        _open_checkpoint,
+    ),
+    FrontEnd(
+        "a checkpoint of snnhw train",
+        CHECKPOINTS,
+        ("steps", "encoding", "trust_pickle"),
+        _ours,
+        _is_ours,
+        _open_checkpoint,
+    ),
+    FrontEnd(
+        "a published checkpoint",
+        CHECKPOINTS,
+        (*_FAMILY, "encoding", "input_shape", "readout", "trust_pickle"),
+        _published,
+        opens=_open_checkpoint,
+    ),
+    FrontEnd("a NIR file", (".nir",), ("steps", "encoding", "readout", "output_node", "dialect", "semantics"), _nir),
+    FrontEnd("an ONNX step", (".onnx",), ("steps", "encoding", "readout", "output_node", "state"), _step, _is_step),
+    FrontEnd("an ONNX file of a ReLU network", (".onnx",), ("steps",), _relu),
+    FrontEnd("a .net file", (".net",), ("steps", "encoding", "input_shape", "readout", "semantics"), _net),
+]
+"""Every kind of file that is read, and what it takes; one more is one more entry."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from snnhw.errors import SourceError
+from snnhw.network import Array
 from snnhw.semantics import ENCODINGS, READOUTS
 
 ARCHITECTURES = ("sew_resnet", "spiking_resnet", "plain_net")
@@ -18,7 +19,7 @@ DIALECTS = ("forward", "init")
 NEURONS = ("if", "lif", "plif")
 NIR_DIALECTS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool", "nir")
 
-_NO_FLAGS = ("trust_pickle", "remembered", "data")
+_NO_FLAGS = ("trust_pickle", "remembered", "data", "samples")
 """Fields that say nothing of the network."""
 
 
@@ -45,6 +46,7 @@ class SourceOptions:
         trust_pickle: a checkpoint that holds more than numbers may run its code; never remembered, never complained of.
         remembered: flags of an earlier compilation, used where a flag is not given; never complained of.
         data: shape of the samples to be run, from which T is told where nobody says it; never complained of.
+        samples: training samples, from which a ReLU network gets its thresholds; never complained of.
     """
 
     architecture: str | None = None
@@ -65,6 +67,7 @@ class SourceOptions:
     trust_pickle: bool = False
     remembered: Mapping[str, Any] = field(default_factory=dict)
     data: tuple[int, ...] | None = None
+    samples: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def given(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import nn
 from snnhw.errors import SourceError
 from snnhw.frontends.live_module import load_module
 from snnhw.frontends.official.keys import PLACES
-from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
+from snnhw.frontends.options import SourceOptions, checked, flag_of
 from snnhw.frontends.restricted import UNSAFE, read_restricted, unreadable
 from snnhw.frontends.source import Source
 from snnhw.limits import require_sample
@@ -53,7 +53,6 @@ def module_in(content: Any) -> nn.Module | None:
 
 def load_module_file(module: nn.Module, path: Path, options: SourceOptions) -> Source:
     """A pickled module as a live one; T and its input's shape are flags, since a module does not say them."""
-    refuse_unused(set(options.given) - set(ASKED), path.name, ", ".join(map(flag_of, ASKED)) + " for a pickled module")
     for name in ("steps", "input_shape"):
         if options.said(name) is None:
             raise SourceError(

@@ -15,7 +15,7 @@ from snnhw.frontends.netx.build import INPUT, Builder
 from snnhw.frontends.netx.fields import bad, unsupported
 from snnhw.frontends.netx.layers import DECAY_ONE, Layer, NetFile, read_net
 from snnhw.frontends.netx.replay import replay
-from snnhw.frontends.options import SourceOptions, checked, refuse_unused
+from snnhw.frontends.options import SourceOptions, checked
 from snnhw.frontends.source import IntegerSource
 from snnhw.network import Comparison, Kind, Network, Readout, Reset, ResetTiming, Shape
 from snnhw.semantics import CurrentOrder, Deployment, Semantics
@@ -48,8 +48,6 @@ def load_net(path: str | Path, options: SourceOptions | None = None) -> IntegerS
         SourceError: the file is damaged ('bad-net'), or says what netx would drop, clip or ignore ('unsupported-net').
     """
     path, options = Path(path), options or SourceOptions()
-    limit = "--steps, --encode, --input-shape, --readout, --semantics: a .net file says the rest"
-    refuse_unused(set(options.given) - set(ASKED), path.name, limit)
     net = read_net(path)
     flags = {name: None if options.said(name) is None else checked(name, options.said(name), "flag") for name in ASKED}
     semantics = _semantics(flags["semantics"] or {}, path.name)

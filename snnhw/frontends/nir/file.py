@@ -32,9 +32,6 @@ from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, 
 
 Rows = dict[str, dict[str, Any]]
 
-FLAGS = ("steps", "encoding", "readout", "output_node", "dialect", "semantics")
-"""Options that a NIR file can need."""
-
 
 def write_nir(graph: nir.NIRGraph, path: str | Path, own: bool = False) -> None:
     """Write atomically (`files.write`); `nir.read` takes the file."""
@@ -72,7 +69,6 @@ def load_nir(path: str | Path, options: SourceOptions | None = None) -> Source:
 def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str, Any]) -> Source:
     """A NIR graph as a source; `origin` has at least the name under which refusals speak of it, as `file`."""
     where = str(origin["file"])
-    refuse_unused(set(options.given) - set(FLAGS), where, "a NIR file takes " + ", ".join(FLAGS))
     tidy = tidy_graph(graph, exact=METADATA_KEY in graph.metadata)
     said = checked("semantics", options.said("semantics"), "flag") if options.said("semantics") is not None else {}
     said = known_fields(said, "--semantics")

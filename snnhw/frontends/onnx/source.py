@@ -20,7 +20,7 @@ from snnhw.frontends.onnx.forms import unknown
 from snnhw.frontends.onnx.neurons import recognise
 from snnhw.frontends.onnx.replay import StepReplay
 from snnhw.frontends.onnx.step import StepReader
-from snnhw.frontends.options import SourceOptions, checked, refuse_unused
+from snnhw.frontends.options import SourceOptions, checked
 from snnhw.frontends.source import Source
 
 SEMANTICS: dict[str, Any] = {
@@ -35,9 +35,6 @@ SEMANTICS: dict[str, Any] = {
     "v_init": 0.0,
     "time_layout": "TNC",
 }
-
-FLAGS = ("steps", "encoding", "readout", "output_node", "state")
-"""Options that a step can need."""
 
 _MARKS = re.compile(r"[_.:/]*(in|out|new|next|old|prev|before|after|input|output|t)$", re.IGNORECASE)
 
@@ -60,7 +57,6 @@ def load_step(path: str | Path, options: SourceOptions) -> Source:
         SourceError: a node, state or comparison that is not read, by name.
     """
     path = Path(path)
-    refuse_unused(set(options.given) - set(FLAGS), path.name, "an ONNX step takes " + ", ".join(FLAGS))
     model = read_model(path)
     constants = Constants(model, path.name)
     inputs = [value for value in model.graph.input if value.name not in constants]

@@ -134,7 +134,7 @@ def test_flags_of_checkpoints_mean_nothing_to_a_module(tmp_path: Path) -> None:
     torch.save(module(), tmp_path / "net.pt")
     text = refused(tmp_path / "net.pt", SourceOptions(trust_pickle=True, steps=4, input_shape=(5,), connect="ADD"))
     assert text.startswith("unused-flag: a flag says something that this source does not ask")
-    assert "--steps, --input-shape, --encoding, --readout for a pickled module" in text
+    assert "a pickled module takes --encoding, --input-shape, --readout, --steps, --trust-pickle" in text
 
 
 def test_a_class_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_it_is_for_checkpoints(tmp_path: Path, examples: Path) -> None:
     text = refused(examples / "ann_cnn.onnx", SourceOptions(trust_pickle=True))
     assert text.startswith("unused-flag: ")
     assert "needed: --trust-pickle" in text
-    assert "limit: --trust-pickle is for .pt, .pth, .t7" in text
+    assert "limit: an ONNX step or an ONNX file of a ReLU network takes " in text
     done = snnhw("check", tmp_path / "a.snnhw", "--trust-pickle")
     assert (done.code, "--trust-pickle: for a source, not for an artifact" in done.err) == (2, True)
 

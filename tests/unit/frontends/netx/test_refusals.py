@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from snnhw import api
-from snnhw.errors import SnnhwError
+from snnhw.errors import SnnhwError, SourceError
+from snnhw.frontends import load_model
 from snnhw.frontends.netx import load_net
 from snnhw.frontends.options import SourceOptions
 from tests.unit.frontends.netx.files import conv, dense, layer, matrix, neuron, written
@@ -200,7 +201,8 @@ def test_flags(tmp_path: Path) -> None:
     path = written(tmp_path / "m.net", IMG, conv(K, (3, 2, 2), **WINDOW))
     error = refused(path, SourceOptions(input_shape=(1, 4, 4)))
     assert (error.code, error.message) == ("bad-net", "the file says another shape of samples than the flag")
-    assert refused(path, SourceOptions(connect="ADD")).code == "unused-flag"
+    with pytest.raises(SourceError, match=r"unused-flag(.|\n)*limit: a .net file takes --encoding, "):
+        load_model(path, SourceOptions(connect="ADD"))
     error = refused(path, SourceOptions(semantics={"reset": "subtract"}))
     assert (error.code, error.message) == ("unsupported-net", "a .net file's neurons have Lava's rules")
     error = refused(path, SourceOptions(readout="mean"))
