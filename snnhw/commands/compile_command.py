@@ -73,7 +73,7 @@ def command(
         raise click.UsageError("--set is for a target: name it with --target")
     if output is not None and stop_after != "mapped":
         raise click.UsageError(f"--output is for the artifact, which is not made with --stop-after {stop_after}")
-    path = output if output is not None else Path(source.with_suffix(".snnhw").name)
+    path = output if output is not None else Path(f"{source.stem}.snnhw")
     written = (path if stop_after == "mapped" else None, emit_nir)
     require_outputs(written, (source, making["calibrate"], Path(target) if target else None))
     dumped: list[str] = []

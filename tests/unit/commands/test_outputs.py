@@ -12,6 +12,7 @@ from snnhw.commands.common import require_outputs
 from snnhw.errors import DataError, SnnhwError, SourceError
 from snnhw.semantics import Deployment
 from snnhw.zoo.train import train
+from tests.unit.commands.line import snnhw
 
 
 def text_of(outputs: tuple[Path, ...], inputs: tuple[Path, ...] = ()) -> str:
@@ -46,3 +47,12 @@ def test_a_damaged_training_state_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SnnhwError) as caught:
         train("stbp_scnn_smoke", tmp_path / "m.pt", resume=True)
     assert str(caught.value).startswith("bad-resume: the saved training state is damaged or of another version\n")
+
+
+@pytest.mark.parametrize("source", ["", ".", "/"])
+def test_an_empty_path_is_no_such_file(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = snnhw("compile", source, "--target", "loihi2")
+    assert done.code == 1
+    assert "no-such-file" in done.err
+    assert list(tmp_path.iterdir()) == []
