@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from snnhw.frontends.live_module import load_module
     from snnhw.frontends.options import SourceOptions
     from snnhw.machine import Machine, load_target
+    from snnhw.streaming import BeyondProof, Stream, open
 
 __all__ = [
+    "BeyondProof",
     "Machine",
     "SnnhwError",
     "SourceOptions",
+    "Stream",
     "compare",
     "compile",
     "convert",
     "load",
     "load_module",
     "load_target",
+    "open",
     "run",
     "run_float",
     "save",
@@ -39,6 +43,9 @@ _HOME = {
     "load_module": "snnhw.frontends.live_module",
     "load_target": "snnhw.machine",
     "Machine": "snnhw.machine",
+    "BeyondProof": "snnhw.streaming",
+    "Stream": "snnhw.streaming",
+    "open": "snnhw.streaming",
     "save": "snnhw.artifact",
     "SnnhwError": "snnhw.errors",
     "SourceOptions": "snnhw.frontends.options",

@@ -47,13 +47,16 @@ def predict(kind: str, output: Array) -> Array:
 
     'rate', 'mean' and 'membrane': largest sum over T; 'first': earliest spike, where silence counts as step T.
     """
-    samples, steps, outputs = len(output), output.shape[1], prod(output.shape[2:])
-    flat = output.reshape(samples, steps, outputs)
+    flat = output.reshape(*output.shape[:2], prod(output.shape[2:]))
     if kind == "first":
-        fired = flat > 0
-        times = np.where(fired.any(axis=1), fired.argmax(axis=1), steps)
-        return np.asarray(times.argmin(axis=1), np.int64)
+        return np.asarray(first_spikes(flat).argmin(axis=1), np.int64)
     return np.asarray(flat.sum(axis=1).argmax(axis=1), np.int64)
+
+
+def first_spikes(output: Array) -> Array:
+    """Step of the first spike of outputs (samples, T, outputs…); T, or as many steps as were run, for silence."""
+    ended = np.concatenate([output > 0, np.ones((len(output), 1, *output.shape[2:]), bool)], axis=1)
+    return np.asarray(ended.argmax(axis=1))
 
 
 class Predictions:
