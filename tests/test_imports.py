@@ -45,7 +45,7 @@ SHARED = {
     "limits",
     "files",
 }
-SURFACE = {"", "api", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
+SURFACE = {"", "api", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""
 
 
