@@ -421,9 +421,7 @@ def _loaded(name: str) -> Machine:
             raise TargetError("unknown-target", f"no target file {name}", hint="give an existing .toml file")
         return parse_target(path.stem, _read(path))
     if name in variants():
-        said = tomllib.loads(_read(folder / "variants" / f"{name}.toml"))
-        base = tomllib.loads(_read(folder / f"{said.pop('base')}.toml"))
-        return _made(name, {key: {**of, **said.get(key, {})} if key in SECTIONS else of for key, of in base.items()})
+        return parse_target(name, _read(folder / "variants" / f"{name}.toml"))
     if name not in available():
         raise TargetError(
             "unknown-target",
@@ -453,7 +451,19 @@ def parse_target(name: str, text: str) -> Machine:
         line = re.search(r"line (\d+)", str(error))
         said = text.splitlines()[int(line[1]) - 1].strip() if line else None
         raise TargetError("bad-target", f"not TOML: {error}", where=f"{name}.toml", needed=said) from None
-    return _made(name, data, text)
+    return _made(name, data, text) if "base" not in data else _made(name, _over_base(name, data))
+
+
+def _over_base(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """A whole file of one that names a shipped target as its `base` and says what is different."""
+    base = data.pop("base")
+    if base not in available():
+        _refuse(name, "base", base, f"should be one of: {', '.join(available())}")
+    whole = tomllib.loads(_read(shipped_folder("targets") / f"{base}.toml"))
+    for key, value in data.items():
+        section = key in SECTIONS and isinstance(value, dict)
+        whole[key] = {**whole[key], **value} if section else value
+    return whole
 
 
 def _made(name: str, data: dict[str, Any], text: str | None = None) -> Machine:
