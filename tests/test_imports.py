@@ -1,4 +1,4 @@
-"""The way data takes has one direction (docs/design.md §2): a walk over every import, and a look at what Lava loads."""
+"""Imports have one direction (docs/design.md, "The way data takes"): a walk over all, and a look at what Lava loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The analytic time model (reference/hardware.md §5, 'simple'), and times summed over the samples of a run.
+"""The analytic time model (docs/energy.md, "Time: the analytic model"), and times summed over the samples of a run.
 
     T(step) = max( max over cores of generation, max over cores of reception ) + sync(tiles in use)
 

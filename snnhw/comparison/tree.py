@@ -173,7 +173,7 @@ class ConstantRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A float network and its compiled counterpart on the same samples (docs/design.md §7, docs/energy.md).
+    """A float network and its compiled counterpart on the same samples (docs/energy.md).
 
     Args:
         agreement: share of samples with the same prediction.

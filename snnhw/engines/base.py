@@ -359,7 +359,7 @@ class Engine(ABC):
 def active(population: Population[IntNeuron], labels: Array, before: Array, spikes: Array, u: Array, v: Array) -> Array:
     """Active updates by label, int64 (B, k, labels); arrays (B, k, N), `before` v before the first step, (B, N).
 
-    An update is active when v before the step, u, the bias or the spike is not zero (SANA-FE's rule, reference §1,
+    An update is active when v before the step, u, the bias or the spike is not zero (SANA-FE's rule,
     with 'an input arrived' read from u: inputs that cancel exactly count as none).
     """
     biased = np.broadcast_to(np.asarray(population.model.bias) != 0, population.shape).ravel()

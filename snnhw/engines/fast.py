@@ -19,7 +19,7 @@ from snnhw.network import Array, IntNeuron, Kind, Network
 
 
 class FastEngine(Engine):
-    """Batched and layer-synchronous (docs/design.md)."""
+    """Batched and layer-synchronous (docs/design.md, "Engines")."""
 
     name = "fast"
 

@@ -18,7 +18,7 @@ from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
 
 class ReferenceEngine(Engine):
-    """Slow and obviously right (docs/design.md)."""
+    """Slow and obviously right (docs/design.md, "Engines")."""
 
     name = "reference"
 

@@ -1,6 +1,6 @@
 """What a neuron, filter or delay of NIR does in one step, and decimals that files hold with rounding errors.
 
-Semantics say how; docs/design.md §4 has the equations.
+Semantics say how; `semantics.Semantics` has the equations.
 """
 
 from __future__ import annotations

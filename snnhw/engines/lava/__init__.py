@@ -1,4 +1,4 @@
-"""The network as Lava processes, run in a worker subprocess (docs/design.md §5). Importing this imports no Lava."""
+"""The network as Lava processes, in a worker subprocess (docs/design.md, "Engines"). Importing this imports no Lava."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def default_connections(network: Network[IntNeuron], profile: str) -> str:
 
 
 class LavaEngine(Engine):
-    """Lava 0.10.0's fixed-point simulation (docs/design.md); never claim more than bit-exactness to it.
+    """Lava 0.10.0's fixed-point simulation (docs/design.md, "Engines"); never claim more than bit-exactness to it.
 
     Args:
         timeout: seconds for the whole run; None computes a generous one from the work.

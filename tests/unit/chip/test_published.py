@@ -1,4 +1,4 @@
-"""The shipped Loihi 1 fit against SANA-FE's own run of its DVS net (reference/hardware.md §5 and §6)."""
+"""The shipped Loihi 1 fit against SANA-FE's own run of its DVS net (docs/energy.md, "Checked by")."""
 
 from __future__ import annotations
 
