@@ -43,3 +43,9 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), path
         assert not part or part in map(anchor, headings(target)), f"{path}{part}"
+
+
+def test_sections_are_named_not_numbered() -> None:
+    """Headings have no numbers: a section sign is a reference to nothing."""
+    signs = [path.relative_to(ROOT) for path in [*SOURCES, *PAGES] if "\N{SECTION SIGN}" in path.read_text("utf-8")]
+    assert not signs

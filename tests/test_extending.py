@@ -48,4 +48,4 @@ def test_an_example_runs_as_it_stands_on_the_page(name: str, outcomes: dict[str,
 
 
 def test_what_the_page_promises_is_there() -> None:
-    assert [name.removeprefix("use_").removesuffix(".py") for name in USES] == ["operator", "target"]
+    assert [name.removeprefix("use_").removesuffix(".py") for name in USES] == ["engine", "operator", "target"]
