@@ -13,6 +13,7 @@ import pytest
 from snnhw.artifact import load, save
 from snnhw.errors import TargetError
 from snnhw.machine import KEYS, RESERVED, SECTIONS, Machine, available, load_target, parse_target, variants
+from snnhw.mapping.place import place
 from tests.unit.chip.nets import residual
 from tests.unit.commands.line import snnhw
 
@@ -316,7 +317,8 @@ def test_other_values_are_checked_like_a_file(key: str, value: Any, message: str
 
 
 def test_an_artifact_carries_the_values(tmp_path: Path) -> None:
-    made = replace(residual(), target=load_target("loihi2", {"core.neurons": 512}))
+    chip, toy = load_target("loihi2", {"core.neurons": 512}), residual()
+    made = replace(toy, target=chip, mapping=place(toy.network, chip))
     save(made, tmp_path / "a.snnhw")
     assert load(tmp_path / "a.snnhw").target == made.target
 
