@@ -6,7 +6,6 @@ A value is symbolic where its numbers depend on the input; all other tensors are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from snnhw.errors import SourceError
@@ -127,11 +126,6 @@ def at_step(value: Sum, step: int) -> Sum:
     """One step of a value over time."""
     terms = (replace(term, step=step if term.step == WHOLE else term.step) for term in value.terms)
     return Sum(tuple(terms), "N")
-
-
-def labels(values: Iterable[Sum]) -> Step:
-    """The label of several values together."""
-    return Sum(tuple(term for value in values for term in value.terms), "").label
 
 
 def refused_axes(where: str, what: str) -> SourceError:

@@ -242,7 +242,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     ),
     (
         nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
-        "unknown-operation: an operation cannot be converted to spikes\n  where: 0: pad\n",
+        "unsupported-option: only padding of an image's own axes with zeros is supported\n  where: 0: pad\n",
     ),
     (
         chain(nn.AvgPool2d(3, ceil_mode=True)),
