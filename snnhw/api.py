@@ -101,7 +101,10 @@ def _with_steps(artifact: Artifact, steps: int) -> Artifact:
     network = artifact.network
     scale = network.readout.scale * (network.steps / steps if network.readout.kind == "mean" else 1.0)
     network = replace(network, steps=steps, readout=replace(network.readout, scale=scale))
-    bounds = [bound(p.name, p.kind, p.model, *arriving_range(network, p), steps) for p in network.computed]
+    bounds = [
+        bound(p.name, p.kind, p.model, *arriving_range(network, p), steps, artifact.target.widths).on_a_turn()
+        for p in network.computed
+    ]
     require_lossless(network, artifact.rationale, bounds)
     return replace(
         artifact,

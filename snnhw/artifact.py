@@ -274,7 +274,7 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     artifact = Artifact(target=target, **found)
     if [s.population for s in artifact.inputs] != [p.name for p in artifact.network.inputs]:
         raise _misplaced("its inputs are not those of its network", where, "inputs")
-    _check_numbers(artifact.network, where)
+    _check_numbers(artifact.network, target.numeric.decay_bits, where)
     verify(artifact.network)
     verify(artifact.reference)
     _check_mapping(artifact, where)
@@ -285,16 +285,14 @@ READ = ("rate", "first", "mean", "membrane")
 """Kinds of readout."""
 
 _NEURON = {
-    "dv": (0, 4096),
-    "du": (0, 4096),
     "act_shift": (0, 24),
     "max_spikes": (1, 1 << 31),
     **dict.fromkeys(("vth", "bias", "v_reset", "v_min", "v_init"), (-(1 << 31), 1 << 31)),
 }
-"""Smallest and largest integer of each field of a neuron model."""
+"""Smallest and largest integer of each field of a neuron model, besides its decays."""
 
 
-def _check_numbers(network: Network[IntNeuron], where: str) -> None:
+def _check_numbers(network: Network[IntNeuron], decay_bits: int, where: str) -> None:
     """Integers where compiled code reads integers, and few enough for a memory."""
     _require(network.steps, (1, MAX_SAMPLE), (), where, "steps")
     for p in network.populations:
@@ -302,7 +300,8 @@ def _check_numbers(network: Network[IntNeuron], where: str) -> None:
         require_sample(network.steps, p.shape, f"{where}: {p.name}")
         _require(p.payload, (-(1 << 31), 1 << 31), (2,), where, f"{p.name}.payload")
         _require(p.start, (0, 1 << 31), (), where, f"{p.name}.start")
-        for name, limits in _NEURON.items() if p.neuron is not None else ():
+        neuron = _NEURON | dict.fromkeys(("du", "dv"), (0, 1 << decay_bits))
+        for name, limits in neuron.items() if p.neuron is not None else ():
             value = getattr(p.neuron, name)
             if value is not None:
                 _require(value, limits, p.shape, where, f"{p.name}.{name}")

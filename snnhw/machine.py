@@ -214,6 +214,7 @@ class Numeric(Section):
     u_ends: Ends = "symmetric"
     v_ends: Ends = "symmetric"
     decay_bits: Annotated[Annotated[int, Field(ge=1, le=16)], In("bit")]
+    dv_max: Annotated[Annotated[int, Field(ge=1, le=1 << 16)] | None, In("2**-decay_bits")] = None
     act_shift_min: Shift
     act_shift_max: Shift
     vth_bits: Bits
@@ -234,6 +235,7 @@ class Numeric(Section):
         tuple[Literal["same_step", "next_step"], ...], Field(min_length=1), AfterValidator(_distinct), In("set")
     ]
     v_min: Flag
+    v_init: Flag
     multi_spike: Flag
     payload_bits: Annotated[Annotated[int, Field(ge=1, le=31)], In("bit")]
     payload_signed: Flag
@@ -554,6 +556,8 @@ def _rules(m: Machine) -> Iterator[tuple[str, bool, str]]:
     yield "numeric.bias_exp_min", n.bias_exp_min <= exponent, f"should be at most 2**bias_exp_bits - 1, {exponent}"
     fits = n.bias_mant_bits + exponent <= n.v_bits
     yield "numeric.bias_mant_bits", fits, f"plus the largest exponent, {exponent}, {state}"
+    forgets = n.dv_max is None or n.dv_max <= 1 << n.decay_bits
+    yield "numeric.dv_max", forgets, f"should be at most 2**decay_bits, {1 << n.decay_bits}"
     for state in ("u", "v"):
         idle = f"numeric.{state}_ends" in m.constants and getattr(n, f"{state}_overflow") != "saturate"
         yield f"numeric.{state}_ends", not idle, f"should be left out where {state}_overflow is not 'saturate'"
@@ -580,6 +584,7 @@ def _lava(m: Machine) -> Iterator[tuple[str, bool, str]]:
         "decay_per_neuron": (n.decay_per_neuron, False),
         "levels_per_neuron": (n.levels_per_neuron, False),
         "v_min": (n.v_min, False),
+        "v_init": (n.v_init, False),
         "multi_spike": (n.multi_spike, False),
     }
     for key, (have, only) in offered.items():

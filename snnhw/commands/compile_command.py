@@ -104,6 +104,8 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
     """What a user wants to know after a compilation."""
     network = artifact.network
     unproven = [str(b["population"]) for b in artifact.bounds if b["status"] != "proven"]
+    n = artifact.target.numeric
+    bits = n.u_bits if n.u_bits == n.v_bits else f"u {n.u_bits}, v {n.v_bits}"
     silent = [str(b["population"]) for b in artifact.bounds if b.get("silent")]
     return {
         "artifact": path,
@@ -116,7 +118,7 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "pipeline_fill": network.depth,
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
-        "range_proof": "24 bit proven for every input" if not unproven else "unproven for " + ", ".join(unproven),
+        "range_proof": "unproven for " + ", ".join(unproven) if unproven else f"{bits} bit proven for every input",
         "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
         "approximate": approximations(artifact),
         "checks": [

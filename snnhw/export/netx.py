@@ -11,7 +11,8 @@ import numpy as np
 from snnhw import files
 from snnhw.artifact import Artifact
 from snnhw.encoding import encode
-from snnhw.export.netx_layers import SHIFT, NetLayer, layers_of
+from snnhw.export.netx_layers import SHIFT, NetLayer, cannot, layers_of
+from snnhw.fixed import LOIHI
 from snnhw.network import Array
 
 
@@ -22,6 +23,12 @@ def write_net(artifact: Artifact, path: str | Path) -> None:
         ArtifactError: 'netx-cannot' with the population that netx cannot hold.
         DataError: 'cannot-write'.
     """
+    n = artifact.target.numeric
+    if artifact.target.widths != LOIHI:
+        needed = f"u {n.u_bits} bits {n.u_overflow}, v {n.v_bits} bits {n.v_overflow}, decays {n.decay_bits} bits"
+        limit = "u 24 bits wrap-once, v 24 bits saturate, decays 12 bits"
+        hint = "compile for loihi1-netx or loihi2"
+        raise cannot("netx has Loihi's states and decays only", artifact.target.name, needed, limit, hint)
     out = io.BytesIO()  # in memory: the HDF5 library ends the process where a disk is full
     with h5py.File(out, "w") as file:
         for index, layer in enumerate(layers_of(artifact.network, artifact.inputs)):

@@ -19,7 +19,7 @@ def onnx_model(artifact: Artifact) -> Any:
     ]
     source = {key: str(artifact.source[key]) for key in ("file", "sha256") if key in artifact.source}
     said = {"encodings": encodings, "target": artifact.target.name, "source": source, "snnhw": __version__}
-    return step_model(artifact.network, artifact.inputs, said)
+    return step_model(artifact.network, artifact.inputs, said, widths=artifact.target.widths)
 
 
 def write_onnx(artifact: Artifact, path: str | Path) -> None:

@@ -9,6 +9,7 @@ network without leaks spikes in any framework as on the chip. A readout's scale 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import nir
@@ -25,6 +26,7 @@ from snnhw.network import (
     Comparison,
     IntNeuron,
     Kind,
+    Network,
     Population,
     Projection,
     Reset,
@@ -36,7 +38,7 @@ DT = 1e-4
 """Seconds a step: NIR wants a time, the chip has none."""
 
 ONE = 4096
-"""A decay of 1."""
+"""A decay of 1, in the units that decays are brought to here."""
 
 BELOW = 0.5
 """`>=` of whole numbers is `>` of half a unit less."""
@@ -71,7 +73,7 @@ def quantized_source(artifact: Artifact) -> Source:
 
 class _Maker:
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact, self.network = artifact, artifact.network
+        self.artifact, self.network = artifact, _in_parts(artifact)
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.changes: dict[str, dict[str, Any]] = {}
@@ -293,6 +295,17 @@ FORMS: dict[type[Operator], Callable[[_Maker, Projection, Array, Array], tuple[n
     Diagonal: _Maker.scale,
 }
 """Operators that NIR has words for over any shape: the node and the bias that it leaves; others become matrices."""
+
+
+def _in_parts(artifact: Artifact) -> Network[IntNeuron]:
+    """The network with decays in units of 1/ONE, whatever their bits."""
+    unit = ONE / (1 << artifact.target.numeric.decay_bits)
+
+    def of(p: Population[IntNeuron]) -> Population[IntNeuron]:
+        scaled: Any = {} if p.neuron is None else {"du": p.neuron.du * unit, "dv": p.neuron.dv * unit}
+        return replace(p, neuron=p.neuron and replace(p.neuron, **scaled))
+
+    return replace(artifact.network, populations=tuple(map(of, artifact.network.populations)))
 
 
 def _changes(neuron: IntNeuron, scale: Array) -> dict[str, Any]:

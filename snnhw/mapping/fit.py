@@ -119,7 +119,8 @@ def _advice(change: str, network: Network[IntNeuron], target: Machine) -> str:
     A programmable target runs whatever a `lava-lif` target runs, not the other way round.
     """
     shipped = [load_target(name) for name in available() if name != target.name]
-    legal = [other for other in shipped if other.profile in (target.profile, "programmable")]
+    alike = (other for other in shipped if other.widths == target.widths)
+    legal = [other for other in alike if other.profile in (target.profile, "programmable")]
     others = [other.name for other in legal if _takes(network, other)]
     return change + (f", or use target {' or '.join(others)}" if others else "")
 

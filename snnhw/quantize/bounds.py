@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from snnhw import fixed
+from snnhw.errors import QuantizeError
 from snnhw.network import (
     Array,
     IntNeuron,
@@ -60,6 +61,19 @@ class Bound:
         return all(
             width.overflow != fixed.WRAP_ONCE or max(-low, high) < 3 << (width.bits - 1) for width, low, high in states
         )
+
+    def on_a_turn(self) -> Bound:
+        """The bound itself; raises QuantizeError 'turns-twice' where a state that wraps once may have to twice."""
+        if not self.one_turn:
+            raise QuantizeError(
+                "turns-twice",
+                "a state may leave its bits by more than the one turn that the target's overflow takes back",
+                where=self.population,
+                needed=f"u {self.u_low} to {self.u_high}, v {self.v_low} to {self.v_high} in {self.steps} steps",
+                limit=f"below 3 * 2**(bits - 1): u {3 << (self.widths.u.bits - 1)}, v {3 << (self.widths.v.bits - 1)}",
+                hint="use fewer steps or smaller inputs, give calibration data, or a target that wraps or saturates",
+            )
+        return self
 
     def to_dict(self) -> dict[str, object]:
         """For the manifest; "silent" is only there where it is true."""

@@ -1,4 +1,4 @@
-"""What integers a target offers, as the quantiser needs them; all numbers come from the target file."""
+"""What integers a machine offers, as the quantiser needs them; all numbers come from the target file."""
 
 from __future__ import annotations
 
@@ -7,51 +7,91 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnhw.errors import QuantizeError
-from snnhw.fixed import STATE_MAX
-from snnhw.machine import Machine
+from snnhw.fixed import Widths
+from snnhw.machine import Machine, Numeric
 from snnhw.network import Array
 
 
 @dataclass(frozen=True)
 class Formats:
-    """Number formats of one target.
+    """Number formats of one machine.
 
     Args:
-        step: distance between two weights (2 where mixed signs cost the lowest bit).
-        largest: largest weight; the most negative one used is its opposite.
-        per_neuron_threshold: whether thresholds may differ inside a population.
-        act_shifts: allowed left shifts of the synaptic sum.
-        threshold_step: thresholds are multiples of this, in membrane units.
-        threshold_max: largest threshold, in membrane units; never above what a membrane can hold.
-        bias_bits: bits of a signed bias mantissa.
-        bias_exponents: how many exponents a bias mantissa may have; 1 means none but 0.
-        bias_exponent_min: smallest of them (netx has one only).
-        payload: largest value of a graded spike; 1 where there are none.
-        exponent_max: largest power of two that the weights of a projection can be multiplied by.
+        numeric: formats and rules as the target file says them.
+        widths: formats of the states and decays.
+        step: distance between two weights.
+        low, high: smallest and largest weight, multiples of the step.
     """
 
-    profile: str
+    numeric: Numeric
+    widths: Widths
     step: int
-    largest: int
-    per_neuron_threshold: bool
-    act_shifts: tuple[int, ...]
-    threshold_step: int
-    threshold_max: int
-    bias_bits: int
-    bias_exponents: int
-    payload: int
-    exponent_max: int = 0
-    bias_exponent_min: int = 0
+    low: int
+    high: int
 
     @property
-    def stock(self) -> bool:
-        """Whether neurons are Lava's own LIF (profile `lava-lif`)."""
-        return self.profile == "lava-lif"
+    def act_shifts(self) -> tuple[int, ...]:
+        """Allowed left shifts of the synaptic sum, largest first."""
+        return tuple(range(self.numeric.act_shift_max, self.numeric.act_shift_min - 1, -1))
+
+    @property
+    def decay_one(self) -> int:
+        """The decay that forgets everything in one step."""
+        return 1 << self.numeric.decay_bits
+
+    @property
+    def dv_max(self) -> int:
+        """The largest decay of the membrane."""
+        return self.decay_one if self.numeric.dv_max is None else self.numeric.dv_max
+
+    @property
+    def v_max(self) -> int:
+        """The largest membrane whose opposite is one, too."""
+        return (1 << (self.numeric.v_bits - 1)) - 1
+
+    @property
+    def state_max(self) -> int:
+        """The largest value that both current and membrane can have, with its opposite."""
+        return min((1 << (self.numeric.u_bits - 1)) - 1, self.v_max)
+
+    @property
+    def threshold_step(self) -> int:
+        """Thresholds are multiples of this, in membrane units."""
+        return 1 << self.numeric.vth_shift
+
+    @property
+    def threshold_max(self) -> int:
+        """Largest threshold, in membrane units; never above what a membrane can hold."""
+        return min(((1 << self.numeric.vth_bits) - 1) << self.numeric.vth_shift, self.v_max)
+
+    @property
+    def bias_mantissa(self) -> int:
+        """Largest mantissa of a bias; the smallest is its opposite."""
+        return (1 << (self.numeric.bias_mant_bits - 1)) - 1
+
+    @property
+    def bias_exponents(self) -> range:
+        """Powers of two that a bias's mantissa may be multiplied by."""
+        return range(self.numeric.bias_exp_min, 1 << self.numeric.bias_exp_bits)
+
+    @property
+    def payload(self) -> int:
+        """Largest value of a graded spike; 1 where there are none."""
+        return (1 << self.numeric.payload_bits) - 1
+
+    def spans(self, w: Array) -> Array:
+        """How much of the grid each weight takes, in units of its largest weight: |w| where it is symmetric."""
+        return np.maximum(w, w * (self.high / self.low))
 
 
-def formats_of(target: Machine, weight_bits: int | None) -> Formats:
-    """Formats of a target at a number of weight bits (sign included); raises QuantizeError outside its range."""
-    most = target.numeric.weight_bits
+def formats_of(machine: Machine, weight_bits: int | None) -> Formats:
+    """Formats of a machine at a number of weight bits (sign included); raises QuantizeError outside its range.
+
+    The grid is the multiples of weight_step from weight_min to weight_max, without one further step on one side (a
+    code of two's complement without opposite). Fewer bits leave out the outer weights; where the synaptic sum has one
+    shift only, so that thresholds cannot follow, every other weight instead.
+    """
+    n, most = machine.numeric, machine.numeric.weight_bits
     bits = most if weight_bits is None else weight_bits
     if not 2 <= bits <= most:
         raise QuantizeError(
@@ -62,27 +102,18 @@ def formats_of(target: Machine, weight_bits: int | None) -> Formats:
             limit=f"2 to {most}",
             hint=f"choose 2 to {most}",
         )
-    stock = target.profile == "lava-lif"
-    unit = (2 if stock else 1) << (most - bits if stock else 0)
-    largest = unit * ((1 << (bits - 1)) - 1)
-    low, high = target.numeric.act_shift_min, target.numeric.act_shift_max
-    return Formats(
-        profile=target.profile,
-        step=unit,
-        largest=largest,
-        per_neuron_threshold=not stock,
-        act_shifts=tuple(range(high, low - 1, -1)),
-        threshold_step=1 << target.numeric.vth_shift,
-        threshold_max=min(((1 << target.numeric.vth_bits) - 1) << target.numeric.vth_shift, STATE_MAX),
-        bias_bits=target.numeric.bias_mant_bits,
-        bias_exponents=1 << target.numeric.bias_exp_bits,
-        payload=(1 << target.numeric.payload_bits) - 1,
-        exponent_max=max(target.numeric.weight_exp_max, 0),
-        bias_exponent_min=target.numeric.bias_exp_min,
-    )
+    ends = min(-n.weight_min // n.weight_step, n.weight_max // n.weight_step)
+    coarser = max(ends.bit_length() - (bits - 1), 0) if n.act_shift_min == n.act_shift_max else 0
+    step = n.weight_step << coarser
+    limits = [-n.weight_min // step, n.weight_max // step]
+    if bits < most:
+        limits = [min(limit, (1 << (bits - 1)) - 1) for limit in limits]
+    if abs(limits[0] - limits[1]) == 1:
+        limits = [min(limits)] * 2
+    return Formats(n, machine.widths, step, -step * limits[0], step * limits[1])
 
 
 def round_weights(w: Array, scale: Array | float, formats: Formats) -> Array:
     """Integer weights: the nearest multiple of `step`, clipped; int32."""
     q = formats.step * np.rint(w * scale / formats.step)
-    return np.asarray(np.clip(q, -formats.largest, formats.largest), np.int32)
+    return np.asarray(np.clip(q, formats.low, formats.high), np.int32)

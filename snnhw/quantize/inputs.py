@@ -88,7 +88,7 @@ def move_to_host(
 
     Returns the network and, by name of the new input population, the layer that the host computes for it.
     """
-    lowest = 0 if formats.stock else -formats.payload  # Loihi 1 spikes have no sign
+    lowest = -formats.payload if formats.numeric.payload_signed else 0
     graded = {name for name, spec in specs.items() if spec.high > formats.payload or spec.low < lowest}
     if not graded:
         return network, {}
@@ -142,4 +142,4 @@ def input_reason(spec: InputSpec) -> Reason:
 
 def current_max(formats: Formats) -> int:
     """Largest current a bias mantissa holds, in weight units."""
-    return (1 << (formats.bias_bits - 1)) - 1
+    return formats.bias_mantissa

@@ -1,4 +1,4 @@
-"""Float neuron to integer neuron at a given scale, and what a profile cannot do, refused by name."""
+"""Float neuron to integer neuron at a given scale, and what a machine cannot do, refused by name."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from typing import Any
 import numpy as np
 
 from snnhw.errors import QuantizeError
-from snnhw.fixed import DECAY_ONE, STATE_MAX
 from snnhw.machine import Machine
 from snnhw.network import Array, Comparison, FloatNeuron, IntLevel, IntNeuron, Kind, Level, Population, Reset
 from snnhw.quantize.formats import Formats
 from snnhw.rationale import Effect, Reason, rounded
 from snnhw.semantics import UNLIMITED
-
-STOCK_DECAY_MAX = 4095
-"""Lava's LIF keeps dv in 12 bit; 4095 forgets all but 1/4096, which rounds to 0 below 4096."""
-
-RESIDUE_FREE = 1 << 18
-"""Below this |v| what a decay of 4095/4096 leaves is less than 64 and decides nothing on the grain below."""
-
-MEMORYLESS_GRAIN = 128
-"""Even weights << 6: without memory, the membrane of a stock LIF is a multiple of this, but for what 1/4096 leaves."""
 
 NEARLY_WHOLE = 1e-9
 """A threshold this close to a whole number of grains is meant to be one."""
@@ -63,7 +53,7 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Machine) -> 
         raise _unsupported(population.name, "spikes per step", needed, 1, target)
     if n.v_min is not None and not target.numeric.v_min:
         raise _unsupported(population.name, "lower clip of v", _text(n.v_min), "none", target)
-    if np.any(n.v_init) and target.profile == "lava-lif":
+    if np.any(n.v_init) and not target.numeric.v_init:
         raise _unsupported(population.name, "initial v", _text(n.v_init), 0, target)
     if population.kind in (Kind.NEURON, Kind.GATE) and np.min(n.threshold) < 0:
         raise QuantizeError(
@@ -112,8 +102,8 @@ def _unsupported(
     )
 
 
-def decay(keep: Level, what: str, where: str) -> IntLevel:
-    """Units of 1/4096 lost per step; raises QuantizeError outside [0, 1]."""
+def decay(keep: Level, what: str, where: str, one: int) -> IntLevel:
+    """Units of 1/`one` lost per step; raises QuantizeError outside [0, 1]."""
     kept = np.asarray(keep, np.float64)
     inside = (kept >= 0.0) & (kept <= 1.0)
     if not inside.all():
@@ -125,7 +115,7 @@ def decay(keep: Level, what: str, where: str) -> IntLevel:
             limit="0 to 1",
             hint="check tau and dt (dt <= tau)",
         )
-    return one_for_all(np.rint(DECAY_ONE * (1.0 - kept)).astype(np.int64))
+    return one_for_all(np.rint(one * (1.0 - kept)).astype(np.int64))
 
 
 def one_for_all(x: Array) -> IntLevel:
@@ -151,16 +141,16 @@ def make_neuron(
     """
     n, name = population.model, population.name
     unit = scale * (1 << shift)
-    du, dv = decay(n.u_keep, "current", name), decay(n.v_keep, "membrane", name)
-    if formats.stock:
-        dv = one_for_all(np.minimum(dv, STOCK_DECAY_MAX))
-    grain = _grain(n, even) if formats.stock else 1
+    one = formats.decay_one
+    du, dv = decay(n.u_keep, "current", name, one), decay(n.v_keep, "membrane", name, one)
+    dv = one_for_all(np.minimum(dv, formats.dv_max))
+    grain = _grain(n, shift, formats, even) if formats.threshold_step > 1 else 1
     bias, bias_text = _bias(n, unit, formats, grain, name)
-    lost = [rounded(d, DECAY_ONE * (1.0 - np.asarray(keep))) for d, keep in ((du, n.u_keep), (dv, n.v_keep))]
-    kept = f"4096 * (1 - {said(n.v_keep)}); keeps {_kept(dv)} per step"
-    shifted = "largest shift of the sum at which 24 bit are proven, else the smallest"
+    lost = [rounded(d, one * (1.0 - np.asarray(keep))) for d, keep in ((du, n.u_keep), (dv, n.v_keep))]
+    kept = f"{one} * (1 - {said(n.v_keep)}); keeps {_kept(dv, one)} per step"
+    shifted = "largest shift of the sum at which the range is proven, else the smallest"
     reasons = [
-        Reason(name, "du", _text(du), _text(n.u_keep), lost[0], f"4096 * (1 - {said(n.u_keep)})"),
+        Reason(name, "du", _text(du), _text(n.u_keep), lost[0], f"{one} * (1 - {said(n.u_keep)})"),
         Reason(name, "dv", _text(dv), _text(n.v_keep), lost[1], kept),
         Reason(name, "scale", _text(scale), 1.0, Effect.CHOSEN, "weight units per real unit"),
         Reason(name, "act_shift", shift, None, Effect.CHOSEN, shifted),
@@ -168,14 +158,13 @@ def make_neuron(
     ]
     if population.kind is Kind.ACCUMULATOR:
         vth: Array = np.asarray(formats.threshold_max, np.int64)
-        start = _levels(n, float(unit.ravel()[0]), name, reasons)["v_init"]
+        start = _levels(n, float(unit.ravel()[0]), name, reasons, formats)["v_init"]
         neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift, v_init=start)
         never = Reason(name, "vth", int(vth), None, Effect.EXACT, "never reached: the membrane is the result")
         return Made(neuron, (*reasons, never))
-    if exact and not formats.stock and n.max_spikes == 1:
-        vth, comparison, kind, text = _counted(n, scale, shift, formats)
-    else:
-        vth, comparison, kind, text = _threshold(n, unit, formats, grain, name)
+    counted = exact and formats.threshold_step == 1 and n.max_spikes == 1
+    found = _counted(n, scale, shift, formats) if counted else _threshold(n, unit, formats, grain)
+    vth, comparison, kind, text = _offered(found, n, formats, grain, name)
     reasons.append(Reason(name, "vth", _text(vth), _text(n.threshold), kind, text))
     neuron = IntNeuron(
         dv=dv,
@@ -187,22 +176,22 @@ def make_neuron(
         reset=n.reset,
         reset_timing=n.reset_timing,
         max_spikes=n.max_spikes if most is None else min(most, n.max_spikes),
-        **_levels(n, float(unit.ravel()[0]), name, reasons),
+        **_levels(n, float(unit.ravel()[0]), name, reasons, formats),
     )
     return Made(neuron, tuple(reasons))
 
 
-def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason]) -> dict[str, Any]:
+def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason], formats: Formats) -> dict[str, Any]:
     """v_reset, v_min and v_init in membrane units, and their reasons where they are used."""
     real = {"v_reset": n.v_reset, "v_min": n.v_min, "v_init": n.v_init}
     for key, value in real.items():
-        if value is not None and not (np.abs(np.asarray(value)) <= STATE_MAX / unit).all():
+        if value is not None and not (np.abs(np.asarray(value)) <= formats.v_max / unit).all():
             raise QuantizeError(
                 "level-range",
-                f"{key} does not fit 24 bit beside the weights and thresholds",
+                f"{key} does not fit {formats.numeric.v_bits} bit beside the weights and thresholds",
                 where=name,
                 needed=f"{float(np.max(np.abs(value))):g} in units of 1/{unit:g}",
-                limit=STATE_MAX,
+                limit=formats.v_max,
                 hint="choose a value of the size of the threshold",
             )
     found = {
@@ -216,12 +205,26 @@ def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason]) -> di
     return found
 
 
-def _grain(n: FloatNeuron, even: bool) -> int:
-    """What the membrane of a stock LIF is always a multiple of, so that >= is > a little lower; 1 if nothing."""
+def _grain(n: FloatNeuron, shift: int, formats: Formats, even: bool) -> int:
+    """What the membrane is always a multiple of, so that `>=` is `>` a little lower; 1 if nothing.
+
+    Without memory that is a weight step (its power of two) after the shift, but for what the largest decay leaves;
+    with all memory a unit of the shift, which the bias keeps to as well.
+    """
     lasting = forgets_or_keeps(n.u_keep)  # the current only ever adds, or is forgotten: nothing rounds
-    if np.all(n.v_keep == 1.0) and lasting and n.comparison is Comparison.GE:
-        return 64
-    return MEMORYLESS_GRAIN if even and not np.any(n.v_keep) and lasting else 1
+    if np.all(n.v_keep == 1.0) and lasting and str(n.comparison) not in formats.numeric.comparisons:
+        return 1 << shift
+    step = formats.numeric.weight_step
+    return (step & -step) << shift if even and not np.any(n.v_keep) and lasting else 1
+
+
+def _free_bits(formats: Formats) -> int:
+    return residue_free(formats).bit_length() - 1
+
+
+def residue_free(formats: Formats) -> int:
+    """Below this |v| what the largest decay leaves of it is less than a threshold's step and decides nothing."""
+    return formats.threshold_step * formats.decay_one
 
 
 def forgets_or_keeps(keep: Level) -> bool:
@@ -229,25 +232,54 @@ def forgets_or_keeps(keep: Level) -> bool:
     return bool(np.isin(keep, (0.0, 1.0)).all())
 
 
-def _threshold(
-    n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str
-) -> tuple[Array, Comparison, Effect, str]:
-    """Integer thresholds; on a stock LIF, which only knows `>`, the one that is the same as what was trained."""
-    step, want, comparison = formats.threshold_step, n.threshold * unit, n.comparison
+Rule = tuple[Array, Comparison, Effect, str]
+"""Integer thresholds, the comparison with them, and why."""
+
+
+def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int) -> Rule:
+    """Thresholds on their grid: the nearest, or between two multiples of the membranes' grain where that is coarser."""
+    step, want = formats.threshold_step, n.threshold * unit
+    if grain > step and "gt" in formats.numeric.comparisons:
+        while_ = "" if formats.dv_max == formats.decay_one else f" while |v| < 2**{_free_bits(formats)}"
+        text = f"between the two multiples of {grain} that {n.comparison} separates; exact{while_}"
+        return _between(want, n.comparison, grain), Comparison.GT, Effect.EXACT, text
     vth = np.rint(want / step).astype(np.int64) * step
-    kind, text = rounded(vth, want), f"threshold * scale, off by at most {_worst(vth, want):.3%}"
-    if formats.stock:
-        comparison = Comparison.GT
-        if grain == MEMORYLESS_GRAIN:
-            vth = _between(want, n.comparison, grain)
-            kind = Effect.EXACT
-            text = f"between the two multiples of {grain} that {n.comparison} separates; exact while |v| < 2**18"
-        elif n.comparison is Comparison.GE and grain == step:
-            vth, text = vth - step, text + "; >= becomes > one mantissa lower: exact, v is always a multiple of it"
-        elif n.comparison is Comparison.GE:
-            vth, kind = np.maximum(vth - step, 0), Effect.APPROXIMATE
-            text += "; >= becomes > one mantissa lower: approximate, a leaking v less than 64 below the threshold fires"
-    lowest = 1 if n.max_spikes > 1 else 0  # whole thresholds are counted
+    text = f"threshold * scale, off by at most {_worst(vth, want):.3%}"
+    return vth, n.comparison, rounded(vth, want), text
+
+
+def _offered(found: Rule, n: FloatNeuron, formats: Formats, grain: int, where: str) -> Rule:
+    """The rule by a comparison that the machine has: `>=` is `>` a step lower where membranes lie on such steps.
+
+    Raises:
+        QuantizeError: spikes are counted by thresholds, so that another threshold counts others, or out of format.
+    """
+    vth, comparison, kind, text = found
+    step, lowest = formats.threshold_step, 1 if n.max_spikes > 1 else 0  # whole thresholds are counted
+    if str(comparison) not in formats.numeric.comparisons:
+        lower = comparison is Comparison.GE
+        if n.max_spikes > 1:
+            raise QuantizeError(
+                "unsupported-neuron",
+                "the target has no such comparison, and several spikes a step are counted by it",
+                where=where,
+                needed=str(comparison),
+                limit=", ".join(formats.numeric.comparisons),
+                hint=OTHERWISE,
+            )
+        unit = "unit" if step == 1 else "mantissa"
+        text += f"; >= becomes > one {unit} lower: " if lower else f"; > becomes >= one {unit} higher: "
+        if grain != step:
+            kind = Effect.APPROXIMATE
+            text += f"approximate, a leaking v less than {step} below the threshold fires"
+        elif n.reset is Reset.SUBTRACT:
+            kind = Effect.APPROXIMATE
+            text += f"approximate, each spike then takes one {unit} {'less' if lower else 'more'}"
+        else:
+            text += "exact, v is always a multiple of it"
+        vth = vth - step if lower else vth + step
+        vth = np.maximum(vth, 0) if grain != step else vth
+        comparison = Comparison.GT if lower else Comparison.GE
     if vth.max() > formats.threshold_max or vth.min() < lowest:
         raise QuantizeError(
             "threshold-range",
@@ -260,7 +292,7 @@ def _threshold(
     return vth, comparison, kind, text
 
 
-def _counted(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> tuple[Array, Comparison, Effect, str]:
+def _counted(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> Rule:
     """Threshold of a membrane that only ever is a multiple of 2**shift: the last one that does not fire."""
     units = n.threshold * scale
     last = np.floor(units + NEARLY_WHOLE) if n.comparison is Comparison.GT else np.ceil(units - NEARLY_WHOLE) - 1
@@ -284,14 +316,11 @@ def _worst(have: Array, want: Array) -> float:
 def _bias(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str) -> tuple[Array, str]:
     """Integer biases, multiples of the grain: the smallest exponent at which all mantissas fit."""
     want = np.asarray(n.bias * unit)
-    most = (1 << (formats.bias_bits - 1)) - 1
-    for exponent in range(formats.bias_exponents):
-        if (1 << exponent) < max(grain, 1 << formats.bias_exponent_min):
-            continue
-        mantissa = np.rint(want / (1 << exponent))
-        if np.abs(mantissa).max(initial=0) <= most:
-            text = f"bias * scale, mantissa of {formats.bias_bits} bit << {exponent}"
-            return mantissa.astype(np.int64) << exponent, text
+    for exponent in formats.bias_exponents:
+        step = max(grain, 1 << exponent)
+        bias = np.rint(want / step).astype(np.int64) * step
+        if np.abs(bias).max(initial=0) >> exponent <= formats.bias_mantissa:
+            return bias, f"bias * scale, mantissa of {formats.numeric.bias_mant_bits} bit << {exponent}"
     raise QuantizeError(
         "bias-range",
         "a bias does not fit its format",
@@ -304,7 +333,7 @@ def _bias(n: FloatNeuron, unit: Array, formats: Formats, grain: int, where: str)
 
 def largest_bias(formats: Formats) -> int:
     """In membrane units."""
-    return ((1 << (formats.bias_bits - 1)) - 1) << (formats.bias_exponents - 1)
+    return formats.bias_mantissa << formats.bias_exponents[-1]
 
 
 def bias_limit(n: FloatNeuron, shift: int, formats: Formats) -> float:
@@ -326,8 +355,8 @@ def said(x: Level) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _kept(dv: IntLevel) -> str:
-    low, high = (1 - end / DECAY_ONE for end in (np.max(dv), np.min(dv)))
+def _kept(dv: IntLevel, one: int) -> str:
+    low, high = (1 - end / one for end in (np.max(dv), np.min(dv)))
     return f"{low:.6f}" if low == high else f"{low:.6f} to {high:.6f}"
 
 

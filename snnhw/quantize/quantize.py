@@ -11,7 +11,7 @@ import numpy as np
 
 from snnhw.encoding import InputSpec
 from snnhw.evaluate import shows_membrane
-from snnhw.fixed import STATE_MAX
+from snnhw.fixed import WRAP_ONCE
 from snnhw.machine import Machine
 from snnhw.network import (
     Array,
@@ -40,14 +40,13 @@ from snnhw.quantize.inputs import (
 )
 from snnhw.quantize.moments import Moments, moments_into
 from snnhw.quantize.neuron import (
-    RESIDUE_FREE,
-    STOCK_DECAY_MAX,
     bias_limit,
     fits,
     forgets_or_keeps,
     largest_bias,
     make_neuron,
     refuse_unsupported,
+    residue_free,
 )
 from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
@@ -60,14 +59,17 @@ NOTHING = 1e-6
 """Mean currents below this part of a weight unit are left as they are: exact weights keep their bias."""
 
 HEAD_ROOM = 16
-"""Membranes can reach so many thresholds before 24 bit are full, or small weights get no unit of their own."""
+"""Membranes can reach so many thresholds before its bits are full, or small weights get no unit of their own."""
 
 PEAK_MARGIN = 2.0
 """Head room of accumulators over the largest value calibration data reached."""
 
 
+ONE_TURN = 2.9
+"""Accumulators' currents keep below this times 2**(bits - 1) where they wrap once: 3 less what rounding adds."""
+
 ACCUMULATOR_WEIGHT = 32
-"""An accumulator's largest weight keeps this many units even where 24 bit are then not proven (engines count)."""
+"""An accumulator's largest weight keeps this many units even where its range is then not proven (engines count)."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class _Work:
         self.projections += into
         made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale, exact)
         self.rationale += made.with_note("scale", scale.kind, scale.text).reasons
-        self.bounds.append(limit)
+        self.bounds.append(limit.on_a_turn())
         payload = (0, made.neuron.max_spikes)
         self.populations.append(replace(population, neuron=made.neuron, payload=payload))  # type: ignore[arg-type]
         if population.name == self.placed.readout.population and population.kind is Kind.ACCUMULATOR:
@@ -191,7 +193,7 @@ class _Work:
         """Whether a membrane cannot reach HEAD_ROOM times its threshold or bias, even at the smallest shift."""
         n = population.model
         level = max(float(np.abs(n.threshold * scale.value).max()), float(np.abs(n.bias * scale.value).max()))
-        return level * (1 << self.formats.act_shifts[-1]) * HEAD_ROOM > STATE_MAX
+        return level * (1 << self.formats.act_shifts[-1]) * HEAD_ROOM > self.formats.v_max
 
     def _unit_scale(self) -> Scale:
         return Scale(np.asarray(float(self.formats.step)), "exact: relays and gates count spikes", Effect.EXACT)
@@ -211,35 +213,40 @@ class _Work:
         if any(p.op.injects or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False
         weights = [self.placed.array(p.op) for p in projections]
-        most = self.formats.largest // self.formats.step
-        return all((w == np.rint(w)).all() and np.abs(w).max(initial=0) <= most for w in weights)
+        least, most = self.formats.low // self.formats.step, self.formats.high // self.formats.step
+        return all((w == np.rint(w)).all() and ((w >= least) & (w <= most)).all() for w in weights)
 
     def _scale(self, population: Population[FloatNeuron]) -> Scale:
         n = population.model
         tied = bool(np.any(n.v_init) or np.any(n.v_reset) or (n.v_min is not None and np.any(n.v_min)))
         hosted = [self.hosts[p.pre] for p in self.placed.into(population.name) if p.pre in self.hosts]
-        shared = not self.formats.per_neuron_threshold or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
+        shared = not self.formats.numeric.vth_per_neuron or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
         limit = bias_limit(n, self.formats.act_shifts[-1], self.formats)
-        largest = largest_weights(self.placed, population, shared, self.powers)
+        largest = largest_weights(self.placed, population, shared, self.powers, self.formats)
         if hosted:
             limit = min(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
         if population.kind is Kind.ACCUMULATOR:
             limit = min(limit, self._accumulator_limit(population, float(largest.max())))
         trial = Trial(self.placed, population, self.moments, self.powers) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
-            largest = np.asarray(self.formats.largest / limit)
+            largest = np.asarray(self.formats.high / limit)
         return choose(largest, population, self.formats, trial, np.minimum(limit, self._unclipped(population, shared)))
 
     def _unclipped(self, population: Population[FloatNeuron], shared: bool) -> Array:
         """The scale above which weights would be clipped whose clipping no trial prices (identity shortcuts, say)."""
-        unpriced = largest_weights(self.placed, population, shared, self.powers, self.moments)
+        unpriced = largest_weights(self.placed, population, shared, self.powers, self.formats, self.moments)
         with np.errstate(divide="ignore"):
-            return np.asarray(self.formats.largest / unpriced)
+            return np.asarray(self.formats.high / unpriced)
 
     def _accumulator_limit(self, population: Population[FloatNeuron], largest: float) -> float:
-        """Largest scale at which an accumulator stays inside 24 bit: twice what calibration reached, or, without
-        calibration data, what any input could reach, so far as that leaves the weights enough units."""
-        n, finest = population.model, 0.0
+        """Largest scale at which an accumulator stays inside its bits: twice what calibration reached, or, without
+        calibration data, what any input could reach, so far as that leaves the weights enough units. A current that
+        wraps once only must not have to twice, whatever comes."""
+        n, finest, formats = population.model, 0.0, self.formats
+        most = {p.name: p.payload for p in self.populations if p.kind is not Kind.INPUT}
+        sent = tuple(replace(p, payload=most.get(p.name, p.payload)) for p in self.placed.populations)
+        low, high = arriving_range(replace(self.placed, populations=sent), population)
+        worst = max(np.abs(low).max(), np.abs(high).max()) * _gathered(n.u_keep, self.placed.steps)
         if self.activity is not None:
             seen = self.activity[population.name]
             if shows_membrane(self.placed, population):
@@ -248,14 +255,14 @@ class _Work:
                 other = seen.cumsum(axis=1)
             peak = PEAK_MARGIN * float(max(np.abs(seen).max(), np.abs(other).max(initial=0.0)))
         else:
-            most = {p.name: p.payload for p in self.populations if p.kind is not Kind.INPUT}
-            sent = tuple(replace(p, payload=most.get(p.name, p.payload)) for p in self.placed.populations)
-            low, high = arriving_range(replace(self.placed, populations=sent), population)
             bias = np.abs(np.broadcast_to(n.bias, population.shape)).max()
-            current = max(np.abs(low).max(), np.abs(high).max()) * _gathered(n.u_keep, self.placed.steps)
-            peak = float(current + bias) * _gathered(n.v_keep, self.placed.steps) + float(np.abs(n.v_init).max())
+            peak = float(worst + bias) * _gathered(n.v_keep, self.placed.steps) + float(np.abs(n.v_init).max())
             finest = ACCUMULATOR_WEIGHT / max(largest, 1e-30)
-        return max(STATE_MAX / (max(peak, 1e-30) * (1 << self.formats.act_shifts[-1])), finest)
+        shift = formats.act_shifts[-1]
+        limit = max(formats.state_max / (max(peak, 1e-30) * (1 << shift)), finest)
+        if formats.widths.u.overflow != WRAP_ONCE:
+            return limit
+        return min(limit, ONE_TURN * (1 << (formats.numeric.u_bits - 1)) / (max(float(worst), 1e-30) * (1 << shift)))
 
     def _projection(self, projection: Projection, population: Population[FloatNeuron], scale: Scale) -> Projection:
         """Integer weights, stored once for all projections that share them and their scale."""
@@ -296,7 +303,8 @@ class _Work:
     def _weights_reason(
         self, population: str, label: str, real: Array, integers: Array, source: Array, power: int
     ) -> Reason:
-        clipped = int((np.abs(real) > self.formats.largest + 0.5 * self.formats.step).sum())
+        f = self.formats
+        clipped = int(((real > f.high + 0.5 * f.step) | (real < f.low - 0.5 * f.step)).sum())
         how = "round(weight * scale)" if self.activity is None else "weight * scale, rounded so that errors make up"
         return Reason(
             population=population,
@@ -333,7 +341,7 @@ class _Work:
     def _neuron(self, population: Population[FloatNeuron], scale: Scale, exact: bool) -> tuple[Any, Bound]:
         """The integer neuron at the largest shift that interval analysis proves, else at the smallest."""
         shifts = self.formats.act_shifts
-        if exact and not self.formats.stock:
+        if exact:
             shifts = shifts[-1:]
         network, most = self._so_far(population), self._most(population)
         low, high = arriving_range(network, network[population.name])
@@ -343,7 +351,9 @@ class _Work:
             if shift != shifts[-1] and not fits(population.model, scale.value, shift, self.formats):
                 continue
             made = make_neuron(population, scale.value, shift, self.formats, even, exact, most)
-            limit = bound(population.name, population.kind, made.neuron, low, high, self.placed.steps)
+            limit = bound(
+                population.name, population.kind, made.neuron, low, high, self.placed.steps, self.formats.widths
+            )
             if limit.proven:
                 break
         assert made is not None
@@ -352,9 +362,10 @@ class _Work:
             made = with_proven_limit(made, population, limit, most)
         reached = max(-limit.v_low, limit.v_high)
         spiking = population.kind is not Kind.ACCUMULATOR
-        forgets = bool(np.all(made.neuron.dv == STOCK_DECAY_MAX))
-        if spiking and self.formats.stock and forgets and reached >= RESIDUE_FREE:
-            stays = f"approximate: |v| can reach {reached}, of which 1/4096 stays"
+        kept = self.formats.decay_one - self.formats.dv_max
+        forgets = kept > 0 and bool(np.all(made.neuron.dv == self.formats.dv_max))
+        if spiking and forgets and reached >= residue_free(self.formats):
+            stays = f"approximate: |v| can reach {reached}, of which {kept}/{self.formats.decay_one} stays"
             made = made.with_note("vth", Effect.APPROXIMATE, stays)
         return made, limit
 

@@ -51,12 +51,16 @@ class Scale:
     kind: Effect = Effect.CHOSEN
 
 
-def _rows(network: Network[FloatNeuron], population: Population[FloatNeuron]) -> dict[LinearOp, Array]:
-    """Largest |weight| into each post neuron by operator, payload scales included."""
+def _rows(
+    network: Network[FloatNeuron], population: Population[FloatNeuron], formats: Formats
+) -> dict[LinearOp, Array]:
+    """Largest weight into each post neuron by operator, in parts of the grid's larger end, payload scales included."""
     found: dict[LinearOp, Array] = {}
     for projection in network.into(population.name):
         if not projection.op.injects:
-            rows = projection.op.row_largest(*network.between(projection)) * network[projection.pre].payload_scale
+            weights, pre, post = network.between(projection)
+            spans = {**weights, projection.op.weight: formats.spans(weights[projection.op.weight])}
+            rows = projection.op.row_largest(spans, pre, post) * network[projection.pre].payload_scale
             found[projection.op] = np.maximum(found.get(projection.op, np.zeros(())), rows)
     return found
 
@@ -70,7 +74,7 @@ def exponents(
     convolution six units: its own weights in units of 2**e leave it all. Told from the median over neurons; below a
     ratio of WORTH_A_UNIT one unit serves all.
     """
-    rows = _rows(network, population)
+    rows = _rows(network, population, formats)
     least: Array | float = np.inf
     for row in rows.values():
         least = np.minimum(least, np.where(row > 0, row, np.inf))
@@ -78,7 +82,7 @@ def exponents(
     for op, row in rows.items():
         both = (row > 0) & np.isfinite(least)
         ratio = float(np.median((row / np.where(both, least, 1.0))[both])) if both.any() else 1.0
-        found[op] = min(int(math.log2(ratio)), formats.exponent_max) if ratio >= WORTH_A_UNIT else 0
+        found[op] = min(int(math.log2(ratio)), formats.numeric.weight_exp_max) if ratio >= WORTH_A_UNIT else 0
     return found
 
 
@@ -95,10 +99,11 @@ def largest_weights(
     population: Population[FloatNeuron],
     shared: bool,
     powers: Mapping[LinearOp, int],
+    formats: Formats,
     but: Container[LinearOp] = (),
 ) -> Array:
     """Largest |weight| per channel (or neuron) over all operators `but` these, in units of 2**(an operator's power)."""
-    rows = _rows(network, population)
+    rows = _rows(network, population, formats)
     largest = np.zeros(())
     for op, row in rows.items():
         largest = np.maximum(largest, 0.0 * row if op in but else row / (1 << powers[op]))
@@ -129,12 +134,12 @@ def base_scale(largest: Array, population: Population[FloatNeuron], formats: For
     some = largest[largest > 0]
     if some.size == 0:
         level = max(float(np.abs(neuron.threshold).max()), float(np.abs(neuron.bias).max()), 1e-30)
-        return np.full(largest.shape, formats.largest / level)
+        return np.full(largest.shape, formats.high / level)
     with np.errstate(divide="ignore"):
-        fitting = np.where(largest > 0, formats.largest / largest, formats.largest / some.max())
-    # threshold and bias must stay far inside 24 bit even before the shift
+        fitting = np.where(largest > 0, formats.high / largest, formats.high / some.max())
+    # threshold and bias must stay far inside the membrane's bits even before the shift
     level = max(float(np.abs(neuron.threshold).max()), float(np.abs(neuron.bias).max()), 1e-30)
-    return np.asarray(np.minimum(fitting, (1 << 20) / level))
+    return np.asarray(np.minimum(fitting, (formats.v_max + 1 >> 3) / level))
 
 
 @dataclass(frozen=True)

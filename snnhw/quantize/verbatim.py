@@ -61,7 +61,10 @@ def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Machi
     readout = replace(network.readout, scale=factor / (network.steps if network.readout.kind == "mean" else 1))
     result: Network[IntNeuron] = Network(populations, projections, weights, network.steps, readout)
     verify(result)
-    bounds = tuple(bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps) for p in result.computed)
+    bounds = tuple(
+        bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps, target.widths).on_a_turn()
+        for p in result.computed
+    )
     return Quantized(result, network, source.inputs, tuple(reasons), bounds)
 
 
@@ -94,26 +97,49 @@ def _population(
         )
     if population.kind is Kind.INPUT:
         return Population(name, population.shape, Kind.INPUT, payload=population.payload)
-    neuron = neurons[name]
+    neuron = _with_decays(name, neurons[name], target)
     _require_neuron(name, neuron, population.kind, target, formats)
     return Population(name, population.shape, population.kind, neuron, population.start)
 
 
+SOURCE_DECAY_BITS = 12
+"""Decays of a .net file are in units of 1/4096."""
+
+
+def _with_decays(name: str, n: IntNeuron, target: Machine) -> IntNeuron:
+    """The same decays in the target's units."""
+    more = target.numeric.decay_bits - SOURCE_DECAY_BITS
+    if any((np.asarray(d) % (1 << max(-more, 0))).any() for d in (n.du, n.dv)):
+        needed = f"du {n.du}, dv {n.dv} of {SOURCE_DECAY_BITS} bits"
+        raise _refused(f"target {target.name} has no such decay", name, needed, f"{target.numeric.decay_bits} bits")
+    return replace(n, du=n.du << more, dv=n.dv << more) if more > 0 else replace(n, du=n.du >> -more, dv=n.dv >> -more)
+
+
 def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Machine, formats: Formats) -> None:
     """Refuse what the target's neuron does not have."""
-    if n.comparison not in target.numeric.comparisons:
-        offered = ", ".join(target.numeric.comparisons)
-        raise _refused(f"target {target.name} has no such comparison", name, str(n.comparison), offered)
-    if formats.stock and kind is Kind.NEURON and n.dv == 1 << target.numeric.decay_bits:
-        raise _refused(f"target {target.name} has no membrane without memory", name, f"dv {n.dv}", f"dv {n.dv - 1}")
+    numeric = target.numeric
+    shifts = tuple(str(shift) for shift in formats.act_shifts)
+    rules: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("comparison", str(n.comparison), numeric.comparisons),
+        ("act_shift", str(n.act_shift), shifts),
+    )
+    if kind is Kind.NEURON:
+        rules += (("reset", str(n.reset), numeric.resets), ("reset timing", str(n.reset_timing), numeric.reset_timings))
+    for what, needed, offered in rules:
+        if needed not in offered:
+            raise _refused(f"target {target.name} has no such {what}", name, needed, ", ".join(offered))
+    if kind is Kind.NEURON and np.max(n.dv) > formats.dv_max:
+        raise _refused(
+            f"target {target.name} has no membrane without memory", name, f"dv {n.dv}", f"dv {formats.dv_max}"
+        )
     vth = int(np.max(n.vth))
     if kind is Kind.NEURON and (vth > formats.threshold_max or vth % formats.threshold_step):
         limit = f"multiples of {formats.threshold_step} up to {formats.threshold_max}"
         raise QuantizeError(
             "threshold-range", "a threshold does not fit its format", where=name, needed=vth, limit=limit
         )
-    bias, most = np.asarray(n.bias), (1 << (formats.bias_bits - 1)) - 1
-    if not any(_mantissas(bias, e, most) for e in range(formats.bias_exponent_min, formats.bias_exponents)):
+    bias, most = np.asarray(n.bias), formats.bias_mantissa
+    if not any(_mantissas(bias, exponent, most) for exponent in formats.bias_exponents):
         raise QuantizeError(
             "bias-range",
             "a bias does not fit its format",

@@ -92,7 +92,7 @@ def test_every_parameter_is_legal_and_explained(seed: int, target: str) -> None:
         assert any(
             ((made.bias >> e) << e == made.bias).all() and (np.abs(made.bias >> e) < 4096).all() for e in range(8)
         )
-    assert np.abs(result.network.weights["w"]).max() <= formats.largest
+    assert np.abs(result.network.weights["w"]).max() <= formats.high
     explained = {row.parameter for row in result.rationale if row.population == "n"}
     assert explained >= {"du", "dv", "scale", "act_shift", "bias", "vth", "weights w"}
     assert all(row.text for row in result.rationale)

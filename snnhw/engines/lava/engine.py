@@ -36,7 +36,7 @@ STEP_SECONDS, MESSAGE_SECONDS, SYNAPSE_SECONDS = 1.0, 0.02, 2e-7
 def default_connections(network: Network[IntNeuron], profile: str) -> str:
     """What a run without a wish uses."""
     scaled = any(q.op.format == "conv" and q.weight_exp for q in network.projections)
-    return SPARSE if scaled else DEFAULT_CONNECTIONS[profile]
+    return SPARSE if scaled else DEFAULT_CONNECTIONS.get(profile, SPARSE)
 
 
 class LavaEngine(Engine):

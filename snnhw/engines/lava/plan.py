@@ -130,7 +130,7 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
     shape = job.shape(population.name)
     params: dict[str, Any] = {"shape": shape, "place": place}
     fires = population.kind is not Kind.ACCUMULATOR
-    if job.profile == "programmable":
+    if job.profile != "lava-lif":
         rule = population.model.rule(fires, job.widths).flat
         return _programmable(population, shape, params | {"interval": steps, "rule": rule})
     params["fires"] = fires

@@ -22,7 +22,7 @@ from snnhw.quantize.formats import formats_of, round_weights
 )
 def test_steps(target: str, bits: int | None, step: int, largest: int) -> None:
     formats = formats_of(load_target(target), bits)
-    assert (formats.step, formats.largest) == (step, largest)
+    assert (formats.step, formats.high) == (step, largest)
     w = round_weights(np.linspace(-2, 2, 999), float(largest), formats)
     assert set(np.abs(w) % step) == {0}
     assert (w.min(), w.max()) == (-largest, largest)

@@ -128,9 +128,9 @@ def test_a_target_that_has_one_level_for_all(field: str, what: str, rng: np.rand
 
 def test_the_neuron_out_of_range_is_named() -> None:
     with pytest.raises(QuantizeError) as caught:
-        decay(np.array([0.5, 1.25, -1.0]), "membrane", "n")
+        decay(np.array([0.5, 1.25, -1.0]), "membrane", "n", 4096)
     assert caught.value.needed == 1.25
-    assert decay(np.array([[0.5], [0.5]]), "membrane", "n") == 2048
+    assert decay(np.array([[0.5], [0.5]]), "membrane", "n", 4096) == 2048
 
 
 def test_lists_of_different_neurons_survive_calibration(rng: np.random.Generator) -> None:

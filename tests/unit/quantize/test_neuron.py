@@ -66,7 +66,7 @@ def test_bias_of_loihi2_has_24_bit() -> None:
     ("keep", "dv1", "dv2"), [(1.0, 0, 0), (0.2, 3277, 3277), (0.25, 3072, 3072), (0.0, 4095, 4096)]
 )
 def test_decay(keep: float, dv1: int, dv2: int) -> None:
-    assert decay(keep, "membrane", "n") == dv2
+    assert decay(keep, "membrane", "n", 4096) == dv2
     assert (made("loihi1", 100.0, keep=keep).dv, made("loihi2", 100.0, keep=keep).dv) == (dv1, dv2)
 
 

@@ -141,12 +141,16 @@ def test_rationale_names_levels_and_inputs(rng: np.random.Generator) -> None:
 
 
 def test_accumulator_without_data_keeps_resolution() -> None:
-    """4,000 inputs that could all fire at once: proven at one weight unit only; 32 are kept, and it says unproven."""
+    """4,000 inputs that could all fire at once: proven at one weight unit only; 32 are kept, and it says unproven.
+
+    With data more are, but no more than leave the current, which wraps once, within that one turn.
+    """
     network = layer(np.ones((2, 4000)), FloatNeuron(1.0, np.zeros(()), np.zeros(())), kind=Kind.ACCUMULATOR, steps=20)
-    for samples, weight, proven in ((None, 32, False), (np.zeros((2, 20, 4000), np.int64), 254, False)):
+    for samples, weight, proven in ((None, 32, False), (np.zeros((2, 20, 4000), np.int64), 94, False)):
         result = quantized(network, "loihi1", samples)
         assert np.abs(result.network.weights["w"]).max() == weight
         assert result.bounds[-1].proven is proven
+        assert result.bounds[-1].u_high < 3 << 23
 
 
 def test_an_accumulator_has_room_for_twice_what_the_data_reached(rng: np.random.Generator) -> None:

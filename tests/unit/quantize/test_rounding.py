@@ -28,11 +28,11 @@ def correlated(rng: np.random.Generator, columns: int) -> Moments:
 @pytest.mark.parametrize("formats", [EIGHT, THREE, EVEN])
 def test_error_of_the_current_shrinks(formats, rng: np.random.Generator) -> None:  # type: ignore[no-untyped-def]
     moments = correlated(rng, 24)
-    w = rng.uniform(-1, 1, (16, 24)) * formats.largest
+    w = rng.uniform(-1, 1, (16, 24)) * formats.high
     nearest, made_up = round_weights(w, 1.0, formats), compensated(w, moments, formats)
     assert made_up.dtype == np.int32
     assert (made_up % formats.step == 0).all()
-    assert np.abs(made_up).max() <= formats.largest
+    assert np.abs(made_up).max() <= formats.high
     assert moments.variance(w - made_up).mean() < 0.4 * moments.variance(w - nearest).mean()
 
 
