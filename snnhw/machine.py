@@ -462,10 +462,17 @@ def _over_base(name: str, data: dict[str, Any]) -> dict[str, Any]:
     if base not in available():
         _refuse(name, "base", base, f"should be one of: {', '.join(available())}")
     whole = tomllib.loads(_read(shipped_folder("targets") / f"{base}.toml"))
-    for key, value in data.items():
-        section = key in SECTIONS and isinstance(value, dict)
-        whole[key] = {**whole[key], **value} if section else value
-    return whole
+    return _merged(whole, data)
+
+
+def _merged(of: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with what another says besides; numbers are taken whole."""
+
+    def table(entry: Any) -> bool:
+        return isinstance(entry, dict) and "value" not in entry
+
+    both = {key: _merged(of[key], new) for key, new in said.items() if table(new) and table(of.get(key))}
+    return {**of, **said, **both}
 
 
 def _made(name: str, data: dict[str, Any], text: str | None = None) -> Machine:

@@ -231,6 +231,12 @@ def test_right_files_of_ones_own(tmp_path: Path) -> None:
     assert parse_target("x", edited("numeric.weight_step", "100")).numeric.weight_step == 100
 
 
+def test_a_base_with_one_number_of_an_inner_table() -> None:
+    said = 'base = "loihi2"\n[time.synop]\ndense = { value = 1.0, unit = "ns", grade = "assumed", source = "ours" }\n'
+    found, base = parse_target("x", said).time, load_target("loihi2").time
+    assert (found.synop.dense, found.synop.sparse, found.sync) == (1000, base.synop.sparse, base.sync)
+
+
 def test_files_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     for content, rule in (
