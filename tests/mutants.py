@@ -32,7 +32,7 @@ TIMEOUT = 300
 """Seconds for the tests of one mutant; one that hangs is killed, and so found."""
 
 NEAR = {
-    "fixed": "tests/unit/test_fixed.py tests/property/test_fixed_properties.py -k 'not numba'",
+    "fixed": "tests/property/test_step.py tests/property/test_fixed_properties.py -k 'not numba and not wrong_orders'",
     "quantize/bounds": "tests/unit/quantize/test_bounds.py",
     "quantize/scale": "tests/unit/quantize/test_scale.py tests/unit/quantize/test_exponents.py",
     "mapping/partition": "tests/unit/mapping/test_verify.py tests/unit/mapping/test_place.py",

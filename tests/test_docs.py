@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants import NEAR
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 SOURCES = [path for room in ("snnhw", "tests", "benchmarks") for path in sorted((ROOT / room).rglob("*.py"))]
@@ -43,6 +45,12 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), path
         assert not part or part in map(anchor, headings(target)), f"{path}{part}"
+
+
+def test_what_make_mutants_names_is_there() -> None:
+    for name, near in NEAR.items():
+        assert (ROOT / "snnhw" / f"{name}.py").exists(), name
+        assert all((ROOT / word).exists() for word in near.split() if word.startswith("tests/")), near
 
 
 def test_sections_are_named_not_numbered() -> None:

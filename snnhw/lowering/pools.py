@@ -12,7 +12,7 @@ from math import prod
 import nir
 import numpy as np
 
-from snnhw.lowering.relay import relay_model
+from snnhw.lowering.schedule import relay_model
 from snnhw.network import Array, Conv, FloatNeuron, Kind, Population, Projection
 from snnhw.rationale import Effect, Reason
 

@@ -11,8 +11,16 @@ from dataclasses import replace
 import numpy as np
 
 from snnhw.errors import LoweringError
-from snnhw.lowering.relay import RELAY_WEIGHT, relay_model
-from snnhw.network import Diagonal, FloatNeuron, Kind, Network, Population, Projection
+from snnhw.network import Comparison, Diagonal, FloatNeuron, Kind, Network, Population, Projection
+
+RELAY_WEIGHT = "relay"
+"""Name of the weight 1 of all one-to-one projections into relays."""
+
+
+def relay_model(largest: int) -> FloatNeuron:
+    """v = what arrives, s = v where v >= 1: hands (graded) spikes on unchanged and forgets everything."""
+    one, nothing = np.ones(()), np.zeros(())
+    return FloatNeuron(v_keep=0.0, threshold=one, bias=nothing, comparison=Comparison.GE, max_spikes=largest)
 
 
 def schedule(network: Network[FloatNeuron], max_delay: int) -> Network[FloatNeuron]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from snnhw.lowering.relay import RELAY_WEIGHT, relay_model
+from snnhw.lowering.schedule import RELAY_WEIGHT, relay_model
 from snnhw.network import Diagonal, FloatNeuron, Kind, LinearOp, Network, Population, Projection
 from snnhw.rationale import Effect, Reason
 

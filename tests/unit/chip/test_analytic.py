@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnhw.chip.analytic import sync_keys, sync_time, tiles_in_use
+from snnhw.chip.analytic import Times, no_times, sync_keys, sync_time, tiles_in_use, time_keys
 from snnhw.chip.counts import ChipObserver
 from snnhw.engines.base import Record
 from snnhw.engines.reference import ReferenceEngine
@@ -33,6 +33,24 @@ def test_chain_by_hand() -> None:
     odd = max(4 * access + 4 * update + 2 * fire, 4 * (message + 2 * synop))
     assert observer.times.period == even + odd + 2 * SYNC
     assert observer.times.samples == 1
+
+
+def test_a_time_names_every_constant_it_was_made_from() -> None:
+    plain = [f"time.{key}" for key in ("access", "update", "spike_out", "message_out", "message_in")]
+    keys = time_keys(toy(), {"dense", "conv"}, 2, 1)
+    assert keys == [*plain, "time.synop.conv", "time.synop.dense", *sync_keys(toy(), 2, 1)]
+    assert not [key for key in keys if "chips" in key], "one chip waits for no other"
+
+
+def test_shards_add_up() -> None:
+    """Sums are added, extremes kept, and nothing yet counts as nothing."""
+    one, two = (Times(n, 10 * n, n, 9 * n, 20 * n, n, 19 * n, np.array([n, 2]), np.array([3, n])) for n in (1, 4))
+    found = one + two
+    assert (found.samples, found.latency, found.latency_min, found.latency_max) == (5, 50, 1, 36)
+    assert (found.period, found.period_min, found.period_max) == (100, 1, 76)
+    assert (found.generation.tolist(), found.reception.tolist()) == ([5, 4], [6, 5])
+    assert no_times(2) + one is one
+    assert one + no_times(2) is one
 
 
 def test_equal_to_loops_over_chip_steps() -> None:
