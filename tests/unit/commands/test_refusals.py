@@ -93,7 +93,7 @@ def test_a_layer_that_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     parts["network"] = {"kind": "norm_pool", "config": CONFIGS["stbp_scnn"]}
     saved(tmp_path / "net.pt", parts)
     done = snnhw("compile", tmp_path / "net.pt", "--target", "loihi2", "-o", tmp_path / "net.snnhw")
-    assert_refused(done, "unknown-layer", "layers of type LPPool2d are not supported", "where: pool1.0")
+    assert_refused(done, "unknown-operation", "the operation lp_pool2d in forward is not supported", "where: pool1.0")
     assert os.listdir(tmp_path) == ["net.pt"]
 
 
