@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from snnhw import files
+from snnhw import files, neurons
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, MappingError, SnnhwError
 from snnhw.limits import MAX_SAMPLE, fault, is_file, require_sample, require_small
@@ -56,8 +56,7 @@ _CLASSES: dict[str, type] = {
         InputSpec,
         Mapping,
         Slice,
-        FloatNeuron,
-        IntNeuron,
+        *(record for model in neurons.REGISTRY.values() for record in (model.reals, model.integers)),
         Network,
         Notes,
         Reason,
@@ -284,13 +283,6 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
 READ = ("rate", "first", "mean", "membrane")
 """Kinds of readout."""
 
-_NEURON = {
-    "act_shift": (0, 24),
-    "max_spikes": (1, 1 << 31),
-    **dict.fromkeys(("vth", "bias", "v_reset", "v_min", "v_init"), (-(1 << 31), 1 << 31)),
-}
-"""Smallest and largest integer of each field of a neuron model, besides its decays."""
-
 
 def _check_numbers(network: Network[IntNeuron], decay_bits: int, where: str) -> None:
     """Integers where compiled code reads integers, and few enough for a memory."""
@@ -300,8 +292,7 @@ def _check_numbers(network: Network[IntNeuron], decay_bits: int, where: str) -> 
         require_sample(network.steps, p.shape, f"{where}: {p.name}")
         _require(p.payload, (-(1 << 31), 1 << 31), (2,), where, f"{p.name}.payload")
         _require(p.start, (0, 1 << 31), (), where, f"{p.name}.start")
-        neuron = _NEURON | dict.fromkeys(("du", "dv"), (0, 1 << decay_bits))
-        for name, limits in neuron.items() if p.neuron is not None else ():
+        for name, limits in p.model.limits(decay_bits).items() if p.neuron is not None else ():
             value = getattr(p.neuron, name)
             if value is not None:
                 _require(value, limits, p.shape, where, f"{p.name}.{name}")

@@ -14,48 +14,15 @@ import torch
 
 from snnhw.network import (
     Array,
-    Comparison,
     FloatNeuron,
     Kind,
     LinearOp,
     Network,
     Population,
     Projection,
-    Reset,
-    ResetTiming,
     Shape,
 )
-
-
-class Cells:
-    """Current, membrane and what the next step still owes, over the steps of a sample; all arrays (B, ...)."""
-
-    def __init__(self, neuron: FloatNeuron, shape: Shape, dtype: Any) -> None:
-        self.neuron = neuron
-        self.u: Array | float = 0.0
-        self.v = np.broadcast_to(np.asarray(neuron.v_init, dtype), shape).copy()
-        self.debt: Array | float = 0.0
-        self.before: Array = self.v
-        """The membrane before the last spike decision."""
-        self.bias, self.u_keep, self.v_keep = (
-            np.asarray(x, dtype) for x in (neuron.bias, neuron.u_keep, neuron.v_keep)
-        )
-        self.filters, self.keeps = bool(self.u_keep.any()), bool((self.v_keep == 1.0).all())
-
-    def integrate(self, x: Array) -> Array:
-        """The membrane after one step's input, before the spike decision."""
-        if self.filters:
-            x = self.u = self.u_keep * self.u + x
-        kept = self.v if self.keeps else self.v_keep * self.v
-        self.v = kept + (x + self.bias) - self.debt
-        return self.v
-
-    def step(self, x: Array) -> Array:
-        """Spikes of one step for the summed input x (gain included, bias not)."""
-        self.before = self.integrate(x)
-        s = emitted(self.neuron, self.before)
-        self.v, self.debt = settle(self.neuron, self.v, s)
-        return s
+from snnhw.neurons.cuba_lif import Cells
 
 
 def fire(neuron: FloatNeuron, x: Array) -> Array:
@@ -79,33 +46,11 @@ def undecided(neuron: FloatNeuron, x: Array) -> Array:
 
 
 def _over_time(neuron: FloatNeuron, x: Array, step: Callable[[Cells, Array], Array]) -> Array:
-    cells = Cells(neuron, (x.shape[0], *x.shape[2:]), x.dtype)
+    cells = neuron.cells((x.shape[0], *x.shape[2:]), x.dtype)
     out = np.empty_like(x, subok=False)
     for t in range(x.shape[1]):
         out[:, t] = step(cells, x[:, t])
     return out
-
-
-def emitted(neuron: FloatNeuron, v: Array) -> Array:
-    """Spike counts of membranes before reset."""
-    above = v >= neuron.threshold if neuron.comparison is Comparison.GE else v > neuron.threshold
-    if neuron.max_spikes == 1:
-        return above.astype(np.float64)
-    return np.where(above, np.minimum(np.floor(v / neuron.threshold), neuron.max_spikes), 0.0)
-
-
-def settle(neuron: FloatNeuron, v: Array, s: Array) -> tuple[Array, Array | float]:
-    """Membrane after the spikes, and what the next step still owes (next-step reset)."""
-    debt: Array | float = 0.0
-    if neuron.reset is Reset.SUBTRACT:
-        charge = s * neuron.threshold
-        if neuron.reset_timing is ResetTiming.NEXT_STEP:
-            debt = charge
-        else:
-            v = v - charge
-    else:
-        v = np.where(s > 0, neuron.v_reset, v)
-    return (v if neuron.v_min is None else np.maximum(v, neuron.v_min)), debt
 
 
 def current_into(
@@ -208,7 +153,7 @@ def _together(network: Network[FloatNeuron], names: tuple[str, ...], values: Map
     populations = [network[name] for name in names]
     outside = {p.name: _from_outside(network, p, names, values) for p in populations}
     found = {p.name: np.zeros((*like.shape[:2], *p.shape), like.dtype) for p in populations}
-    cells = {p.name: Cells(p.model, (len(like), *p.shape), like.dtype) for p in populations}
+    cells = {p.name: p.model.cells((len(like), *p.shape), like.dtype) for p in populations}
     for t in range(like.shape[1]):
         for p in populations:
             total = outside[p.name][:, t]

@@ -18,8 +18,14 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from snnhw import fixed
 from snnhw.errors import LoweringError
+from snnhw.neurons.base import Comparison as Comparison
+from snnhw.neurons.base import IntLevel as IntLevel
+from snnhw.neurons.base import Level as Level
+from snnhw.neurons.base import Reset as Reset
+from snnhw.neurons.base import ResetTiming as ResetTiming
+from snnhw.neurons.cuba_lif import FloatNeuron as FloatNeuron
+from snnhw.neurons.cuba_lif import IntNeuron as IntNeuron
 from snnhw.operators import Conv as Conv
 from snnhw.operators import Dense as Dense
 from snnhw.operators import Diagonal as Diagonal
@@ -35,28 +41,6 @@ Part = tuple[int, int, int]
 LinearOp = Operator
 
 
-class Comparison(StrEnum):
-    """When a membrane fires: `v >= vth` or `v > vth`."""
-
-    GE = "ge"
-    GT = "gt"
-
-
-class Reset(StrEnum):
-    """What a spike leaves of the membrane: 0, v - vth * s, or v_reset."""
-
-    ZERO = "zero"
-    SUBTRACT = "subtract"
-    V_RESET = "v_reset"
-
-
-class ResetTiming(StrEnum):
-    """Whether the reset is charged in the step of the spike or in the next one (subtract only)."""
-
-    SAME_STEP = "same_step"
-    NEXT_STEP = "next_step"
-
-
 class Kind(StrEnum):
     """What a population is for."""
 
@@ -66,76 +50,6 @@ class Kind(StrEnum):
     RELAY = "relay"  # hands on what arrives one step later: over long delays, or sums of spikes as graded spikes
     GATE = "gate"  # memoryless: logic of spikes (AND, IAND, OR, levels of a sum), constants that fire at every step
 
-
-Level = float | Array
-"""A parameter of a neuron model: one number for the population, or an array that broadcasts to its shape."""
-
-IntLevel = int | Array
-
-
-@dataclass(frozen=True)
-class FloatNeuron:
-    """One neuron model in reals; arrays broadcast against the population's shape.
-
-    u[t] = u_keep * u[t-1] + a[t];  v[t] = v_keep * v[t-1] + u[t] + bias;  s[t] = v[t] >= or > threshold;  reset.
-    The gain of the input (1/tau, R) is folded into weights and bias.
-    """
-
-    v_keep: Level
-    threshold: Array
-    bias: Array
-    u_keep: Level = 0.0
-    comparison: Comparison = Comparison.GT
-    reset: Reset = Reset.ZERO
-    reset_timing: ResetTiming = ResetTiming.SAME_STEP
-    v_reset: Level = 0.0
-    v_min: Level | None = None
-    v_init: Level = 0.0
-    max_spikes: int = 1
-
-
-@dataclass(frozen=True)
-class IntNeuron:
-    """One neuron model in integers, by the rules of `fixed.py`; arrays broadcast against the population's shape.
-
-    `vth`, `bias`, `v_reset`, `v_min` and `v_init` are in membrane units (after `act_shift`).
-    """
-
-    dv: IntLevel
-    vth: Array
-    bias: Array
-    du: IntLevel = 4096
-    act_shift: int = 6
-    comparison: Comparison = Comparison.GT
-    reset: Reset = Reset.ZERO
-    reset_timing: ResetTiming = ResetTiming.SAME_STEP
-    v_reset: IntLevel = 0
-    v_min: IntLevel | None = None
-    v_init: IntLevel = 0
-    max_spikes: int = 1
-
-    @property
-    def parameters(self) -> fixed.Parameters:
-        """What `fixed.step` takes of every neuron; numbers where one serves all."""
-        return fixed.Parameters(
-            self.du, self.dv, self.vth, self.bias, self.v_reset, 0 if self.v_min is None else self.v_min
-        )
-
-    def rule(self, fires: bool, widths: fixed.Widths) -> fixed.Rule:
-        """What `fixed.step` takes of the whole population."""
-        return fixed.Rule(
-            act_shift=int(self.act_shift),
-            greater_equal=int(self.comparison is Comparison.GE),
-            max_spikes=int(self.max_spikes),
-            reset=_RESETS[self.reset],
-            late=int(self.reset_timing is ResetTiming.NEXT_STEP),
-            floor=int(self.v_min is not None),
-            fires=int(fires),
-            widths=widths,
-        )
-
-
-_RESETS = {Reset.ZERO: fixed.RESET_ZERO, Reset.SUBTRACT: fixed.RESET_SUBTRACT, Reset.V_RESET: fixed.RESET_TO}
 
 N = TypeVar("N", FloatNeuron, IntNeuron)
 

@@ -194,7 +194,7 @@ def play(population: Population[IntNeuron], arrived: Sequence[Array], steps: int
             cells.begin_sample()
         cells.step(a)
         history.spikes.append(cells.s[0])
-        history.v.append(cells.v[0])
+        history.v.append(cells.state["v"][0])
     return history
 
 

@@ -31,6 +31,7 @@ SHARED = {
     "errors",
     "fixed",
     "operators",
+    "neurons",
     "evaluate",
     "encoding",
     "machine",

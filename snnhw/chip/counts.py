@@ -94,7 +94,7 @@ class ChipObserver:
         active = np.zeros((batch, steps, 0), np.int64) if p.kind is Kind.INPUT else record.get("active", population)
         self._active[population] += int(active.sum())
         self._wraps[population] += record.overflows.get("u", 0)
-        self._clips[population] += record.overflows.get("v", 0)
+        self._clips[population] += sum(count for state, count in record.overflows.items() if state != "u")
         self.loads.add(population, histogram.reshape(batch, steps, -1), active)
 
     def _count(self, p: Population[IntNeuron], spikes: Array) -> Array:

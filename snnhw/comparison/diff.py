@@ -11,7 +11,6 @@ import numpy as np
 from snnhw.errors import DataError
 from snnhw.network import Array
 
-KINDS = ("spikes", "u", "v")
 RESULTS = ("output", "counts", "predictions")
 Arrays = Mapping[str, Array]
 
@@ -65,7 +64,8 @@ def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference
         DataError: nothing in common, other populations or quantities, or arrays of another shape.
     """
     names = list(dict.fromkeys([*(order or ()), *(key.partition("/")[2] for key in a if "/" in key)]))
-    shared = {(kind, name) for name in names for kind in KINDS if f"{kind}/{name}" in a and f"{kind}/{name}" in b}
+    kinds = _kinds([*a, *b])
+    shared = {(kind, name) for name in names for kind in kinds if f"{kind}/{name}" in a and f"{kind}/{name}" in b}
     if not shared:
         hint = "record both with --record spikes or --record state"
         raise DataError("nothing-recorded", "the two runs recorded nothing in common", hint=hint)
@@ -78,12 +78,19 @@ def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference
             hint="record both from the same artifact with the same --record",
         )
     for name in names:
-        found = [(kind, *_first(a, b, f"{kind}/{name}")) for kind in KINDS if (kind, name) in shared]
-        different = [(index[:2], KINDS.index(kind), kind, index, count) for kind, index, count in found if index]
+        found = [(kind, *_first(a, b, f"{kind}/{name}")) for kind in kinds if (kind, name) in shared]
+        different = [(index[:2], kinds.index(kind), kind, index, count) for kind, index, count in found if index]
         if different:
             _, _, kind, index, count = min(different)
             return Difference(name, kind, index[0], index[1], index[2:], _values(a, b, name, index), count)
     return _result(a, b)
+
+
+def _kinds(keys: Iterable[str]) -> list[str]:
+    """Recorded quantities: spikes, u, v, then other states of neuron models by name."""
+    found = {key.partition("/")[0] for key in keys if "/" in key}
+    first = ["spikes", "u", "v"]
+    return [*(kind for kind in first if kind in found), *sorted(found.difference(first))]
 
 
 def _result(a: Arrays, b: Arrays) -> Difference | None:
@@ -117,5 +124,5 @@ def _first(a: Arrays, b: Arrays, key: str) -> tuple[tuple[int, ...], int]:
 
 def _values(a: Arrays, b: Arrays, name: str, index: tuple[int, ...]) -> dict[str, tuple[float, float]]:
     """Both runs at one place: everything that both recorded."""
-    keys = {kind: f"{kind}/{name}" for kind in KINDS}
+    keys = {kind: f"{kind}/{name}" for kind in _kinds([*a, *b])}
     return {kind: (a[key][index].item(), b[key][index].item()) for kind, key in keys.items() if key in a and key in b}

@@ -13,12 +13,12 @@ import numpy as np
 
 from snnhw.errors import DataError, EngineError
 from snnhw.machine import Machine
-from snnhw.network import Array, IntNeuron, Kind, Network, Population, ResetTiming, Shape
+from snnhw.network import Array, IntNeuron, Kind, Network, Population, Shape
 
 
 def states(population: Population[IntNeuron]) -> tuple[str, ...]:
     """Names of the state variables of a population's neurons; inputs have none."""
-    return () if population.kind is Kind.INPUT else ("u", "v")
+    return () if population.kind is Kind.INPUT else population.model.STATES
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Observer(Protocol):
 def past(network: Network[IntNeuron], name: str) -> int:
     """How many steps back a population's spikes may still be read: by a lag, or by its own next-step reset."""
     p = network[name]
-    late = p.kind not in (Kind.INPUT, Kind.ACCUMULATOR) and p.model.reset_timing is ResetTiming.NEXT_STEP
+    late = p.kind not in (Kind.INPUT, Kind.ACCUMULATOR) and p.model.late
     return max([int(late), *(q.lag for q in network.out_of(name))])
 
 
@@ -356,16 +356,20 @@ class Engine(ABC):
         self.open(network, machine, needs).run(chunks, observers)
 
 
-def active(population: Population[IntNeuron], labels: Array, before: Array, spikes: Array, u: Array, v: Array) -> Array:
+def active(
+    population: Population[IntNeuron], labels: Array, before: Array, spikes: Array, u: Array, v: Array, *more: Array
+) -> Array:
     """Active updates by label, int64 (B, k, labels); arrays (B, k, N), `before` v before the first step, (B, N).
 
-    An update is active when v before the step, u, the bias or the spike is not zero (SANA-FE's rule,
+    An update is active when v before the step, another state, the bias or the spike is not zero (SANA-FE's rule,
     with 'an input arrived' read from u: inputs that cancel exactly count as none).
     """
     biased = np.broadcast_to(np.asarray(population.model.bias) != 0, population.shape).ravel()
     v_before = np.concatenate([before[:, None], v[:, :-1]], axis=1)[:, : v.shape[1]]
     (batch, steps, size), count = v.shape, int(labels.max(initial=-1)) + 1
-    row, at = np.nonzero(((v_before != 0) | (u != 0) | (spikes != 0) | biased).reshape(batch * steps, size))
+    row, at = np.nonzero(
+        (reduce(np.logical_or, (x != 0 for x in (v_before, u, spikes, *more))) | biased).reshape(batch * steps, size)
+    )
     found = np.bincount(row * count + labels[at], minlength=batch * steps * count)
     return found.reshape(batch, steps, count)
 

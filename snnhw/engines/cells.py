@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from snnhw import fixed
-from snnhw.engines.base import Needs, Record, active, noted, states
-from snnhw.engines.kernels import STATES, at_rest, flat, update
+from snnhw.engines.base import Needs, Record, active, noted
+from snnhw.engines.kernels import at_rest, flat, update
 from snnhw.network import Array, IntNeuron, Kind, Population
 
 
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 class Cells:
-    """One population; `held` is u, v and the spikes of the last step, (3, B, N)."""
+    """One population; `held` is its states and the spikes of the last step, (states + 1, B, N)."""
 
     held: Array
 
@@ -33,7 +33,7 @@ class Cells:
         self.fires = population.kind is not Kind.ACCUMULATOR
         self.wanted = needs.state.get(population.name, frozenset())
         self.labels = needs.active.get(population.name)
-        self.made = STATES if self.labels is not None else tuple(self.wanted)
+        self.made = None if self.labels is not None else self.wanted
 
     def begin(self, batch: int) -> None:
         """Start samples at rest."""
@@ -42,10 +42,11 @@ class Cells:
     def update(self, a: Array) -> Found:
         """Move on by the steps of the summed input a (B, k, N)."""
         before = self.held[1].copy()
-        spikes, u, v, wraps, clips = update(self.neuron, self.fires, a, self.held, self.widths, self.made)
-        counted = None if self.labels is None else active(self.population, self.labels, before, spikes, u, v)
-        kept = {name: x for name, x in zip(states(self.population), (u, v), strict=True) if name in self.wanted}
-        return Found(spikes, kept, {"u": wraps, "v": clips}, counted)
+        spikes, state, overflows = update(self.neuron, self.fires, a, self.held, self.widths, self.made)
+        counted = None
+        if self.labels is not None:
+            counted = active(self.population, self.labels, before, spikes, *state.values())
+        return Found(spikes, {name: x for name, x in state.items() if name in self.wanted}, overflows, counted)
 
     def record(self, found: Found) -> tuple[Array, Record]:
         """Spikes for the populations that read them, and the record, both (B, k, *shape)."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload, register_jitable
 
-from snnhw import fixed
+from snnhw import fixed, neurons
 from snnhw.network import Array, IntNeuron, Shape
+
+_STEPS = {model.integers.step for model in neurons.REGISTRY.values()}
 
 for _rule in (
     fixed.rule_from,
@@ -31,76 +34,107 @@ for _rule in (
     fixed.floored,
     fixed.fired,
     fixed.step,
+    *(_STEPS - {fixed.step}),
 ):
     register_jitable(forceinline=True)(_rule)
 
-STATES = ("u", "v")
-"""What `update` can record besides spikes."""
+
+def _each(columns: Any, place: Any) -> Any:
+    """The entries of some arrays at a place, as a tuple; one number serves all places. Unrolled by the compiler."""
+    return tuple(column if np.ndim(column) == 0 else column[place] for column in columns)
 
 
-def _at(level: Any, n: int) -> Any:
-    """A parameter of neuron n; one number serves all. Compiled code decides by type, so that it costs nothing."""
-    return level if np.ndim(level) == 0 else level[n]
+@overload(_each, jit_options={"forceinline": True})
+def _typed_each(columns, place):  # type: ignore[no-untyped-def]
+    first = columns[0]
+    if len(columns) == 1 and isinstance(first, types.Array):
+        return lambda columns, place: (columns[0][place],)
+    if len(columns) == 1:
+        return lambda columns, place: (columns[0],)
+    if isinstance(first, types.Array):
+        return lambda columns, place: (columns[0][place],) + _each(columns[1:], place)  # noqa: RUF005
+    return lambda columns, place: (columns[0],) + _each(columns[1:], place)  # noqa: RUF005
 
 
-@overload(_at)
-def _typed_at(level, n):  # type: ignore[no-untyped-def]
-    if isinstance(level, types.Array):
-        return lambda level, n: level[n]
-    return lambda level, n: level
+def _put(columns: Any, place: Any, values: Any, added: bool) -> None:
+    """Write values into arrays, or add them; not to those without entries. Unrolled by the compiler."""
+    for column, value in zip(columns, values, strict=False):
+        if column.size:
+            column[place] = added * column[place] + value
 
 
-def _compiled(contract, cache):  # type: ignore[no-untyped-def]
-    """The kernel. `contract` only enters numba's cache key: its disk cache does not see that `fixed.py` changed."""
+@overload(_put, jit_options={"forceinline": True})
+def _typed_put(columns, place, values, added):  # type: ignore[no-untyped-def]
+    def put(column, place, value, added):  # type: ignore[no-untyped-def]
+        if column.size > 0:
+            if added:
+                column[place] += value
+            else:
+                column[place] = value
+
+    one: Any = register_jitable(forceinline=True)(put)
+    if len(columns) == 1:
+        return lambda columns, place, values, added: one(columns[0], place, values[0], added)
+
+    def all_of_them(columns, place, values, added):  # type: ignore[no-untyped-def]
+        one(columns[0], place, values[0], added)
+        _put(columns[1:], place, values[1:], added)
+
+    return all_of_them
+
+
+def _compiled(step, contract, cache):  # type: ignore[no-untyped-def]
+    """The kernel of a neuron model's step.
+
+    `contract` only enters numba's cache key: its disk cache does not see that a file changed that it calls.
+    """
 
     @njit(parallel=True, nogil=True, cache=cache)
-    def _steps(a, parameters, flat_rule, state, s_out, u_out, v_out, wraps, clips):  # type: ignore[no-untyped-def]
-        """T steps of every neuron of every sample; arrays (B, T, N), `state` u, v and s (3, B, N) before and after.
+    def _steps(a, parameters, flat_rule, state, s_out, outs, overflows):  # type: ignore[no-untyped-def]
+        """T steps of every neuron of every sample.
 
-        An array without entries is not written.
+        Arrays a, `s_out` and of each state `outs` are (B, T, N), of each state and spikes `state` before and after
+        (B, N), of each state `overflows` (B,). An array without entries is not written.
         """
         _ = contract
         batch, steps, size = a.shape
-        keeps_u, keeps_v = u_out.size > 0, v_out.size > 0
         for b in prange(batch):
             rule = fixed.rule_from(flat_rule)  # inside: what runs in parallel can capture no nested tuple
-            u, v, s = state[0, b], state[1, b], state[2, b]
             for t in range(steps):
                 for n in range(size):
-                    mine = (
-                        _at(parameters[0], n),
-                        _at(parameters[1], n),
-                        parameters[2][n],
-                        parameters[3][n],
-                        _at(parameters[4], n),
-                        _at(parameters[5], n),
-                    )
-                    now, overflowed = fixed.step((u[n], v[n], s[n]), np.int64(a[b, t, n]), mine, rule)
-                    u[n], v[n], s[n] = now
-                    wraps[b] += overflowed[0]
-                    clips[b] += overflowed[1]
-                    s_out[b, t, n] = now[2]
-                    if keeps_u:
-                        u_out[b, t, n] = now[0]
-                    if keeps_v:
-                        v_out[b, t, n] = now[1]
+                    now, left = step(_each(state, (b, n)), np.int64(a[b, t, n]), _each(parameters, n), rule)
+                    _put(state, (b, n), now, False)
+                    s_out[b, t, n] = now[-1]
+                    _put(outs, (b, t, n), now, False)
+                    _put(overflows, b, left, True)
 
     return _steps
 
 
-def _kernel() -> Any:
+def contract() -> int:
+    """A checksum of the files that a kernel is compiled from."""
+    files = [Path(fixed.__file__), *sorted(Path(neurons.__file__).parent.glob("*.py")), Path(__file__)]
+    return zlib.crc32(b"".join(file.read_bytes() for file in files))
+
+
+@cache
+def _kernel(step: Any) -> Any:
     """Cached beside this file, else in the user's cache folder; not at all where numba can write to neither."""
-    contract = zlib.crc32(Path(fixed.__file__).read_bytes() + Path(__file__).read_bytes())
     try:
-        return _compiled(contract, cache=True)  # type: ignore[no-untyped-call]
+        return _compiled(step, contract(), cache=True)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         # compiled again in every process, seconds
-        return _compiled(contract, cache=False)  # type: ignore[no-untyped-call]
+        return _compiled(step, contract(), cache=False)  # type: ignore[no-untyped-call]
 
 
-_steps = _kernel()
+class Updated(NamedTuple):
+    """What some steps gave: arrays (B, T, N) by state, and how often each overflowed."""
+
+    spikes: Array
+    state: dict[str, Array]
+    overflows: dict[str, int]
 
 
 def update(
@@ -109,37 +143,33 @@ def update(
     a: Array,
     state: Array | None = None,
     widths: fixed.Widths = fixed.LOIHI,
-    want: Collection[str] = STATES,
-) -> tuple[Array, Array, Array, int, int]:
-    """Spikes, u, v (each (B, T, N)) and the numbers of overflows of u and v for the summed input `a` (B, T, N).
+    want: Collection[str] | None = None,
+) -> Updated:
+    """Spikes, states and overflows for the summed input `a` (B, T, N).
 
     Args:
         neuron: arrays of it have one entry or N.
-        state: u, v and spikes of the step before, (3, B, N), from `at_rest`; it is moved on. A sample's start if None.
+        state: states and spikes of the step before, (states + 1, B, N), from `at_rest`; it is moved on. A sample's
+            start if None.
         widths: formats of states and decays.
-        want: states to record; the others come back without entries.
+        want: states to record, all if None; the others come back without entries.
     """
     batch, _, size = a.shape
-    spikes, u, v = room(neuron, a.shape, want)
-    wraps, clips = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
+    wanted = neuron.STATES if want is None else want
+    spikes = np.empty(a.shape, np.int8 if neuron.max_spikes == 1 else np.int32)
+    made = tuple(np.empty(a.shape if name in wanted else (0, 0, 0), np.int32) for name in neuron.STATES)
+    overflows = tuple(np.zeros(batch, np.int64) for _ in neuron.STATES)
     state = at_rest(neuron, batch, size) if state is None else state
     rule = neuron.rule(fires, widths).flat
-    _steps(a, _parameters(neuron, size), rule, state, spikes, u, v, wraps, clips)
-    return spikes, u, v, int(wraps.sum()), int(clips.sum())
+    _kernel(neuron.step)(a, _parameters(neuron, size), rule, tuple(state), spikes, made, overflows)
+    counted = {name: int(x.sum()) for name, x in zip(neuron.STATES, overflows, strict=True)}
+    return Updated(spikes, dict(zip(neuron.STATES, made, strict=True)), counted)
 
 
 def at_rest(neuron: IntNeuron, batch: int, size: int) -> Array:
-    """u, v and spikes at the start of a sample, int64 (3, B, N)."""
-    state = np.zeros((3, batch, size), np.int64)
-    state[1] = neuron.v_init
-    return state
-
-
-def room(neuron: IntNeuron, shape: Shape, want: Collection[str] = STATES) -> tuple[Array, Array, Array]:
-    """Arrays for spikes, u and v; those of states that nobody wants have no entries."""
-    spikes = np.empty(shape, np.int8 if neuron.max_spikes == 1 else np.int32)
-    u, v = (np.empty(shape if name in want else (0, 0, 0), np.int32) for name in STATES)
-    return spikes, u, v
+    """States and spikes at the start of a sample, int64 (states + 1, B, N)."""
+    start = (*neuron.initial.values(), 0)
+    return np.stack([np.broadcast_to(np.asarray(x, np.int64), (batch, size)) for x in start])
 
 
 def flat(neuron: IntNeuron, shape: Shape) -> IntNeuron:
@@ -155,9 +185,8 @@ def _spread(x: Any, size: int) -> Array:
 
 def _parameters(neuron: IntNeuron, size: int) -> tuple[Any, ...]:
     """Thresholds and biases as arrays; the others as numbers where all are, else as arrays all, so that two kernels
-    serve all models."""
-    du, dv, vth, bias, *levels = neuron.parameters
-    found = [du, dv, *levels]
-    plain = all(np.ndim(level) == 0 for level in found)
-    du, dv, *levels = (int(level) if plain else _spread(level, size) for level in found)
-    return (du, dv, _spread(vth, size), _spread(bias, size), *levels)
+    serve all neurons of a model."""
+    named = neuron.parameters._asdict()  # type: ignore[attr-defined]
+    always = ("vth", "bias")
+    plain = all(np.ndim(level) == 0 for name, level in named.items() if name not in always)
+    return tuple(int(level) if plain and name not in always else _spread(level, size) for name, level in named.items())

@@ -80,13 +80,12 @@ class ReferenceSession(Session):
                 cells, into_sample = self.cells[name], step - population.start - self.first
                 if into_sample == 0:
                     cells.begin_sample()
-                before = cells.v
+                before = cells.state["v"]
                 cells.step(self._arriving(population, step, into_sample))
                 self.sent[name][step] = cells.s
                 self.done[name] = step + 1
                 if name in logs and into_sample >= self.steps:
-                    now, overflows = {"u": cells.u, "v": cells.v}, {"u": cells.wraps, "v": cells.clips}
-                    logs[name].add(into_sample - self.steps, cells.s, now, overflows, before)
+                    logs[name].add(into_sample - self.steps, cells.s, cells.state, cells.overflows, before)
         self._forget()
 
     def _forget(self) -> None:
@@ -133,9 +132,7 @@ class ReferenceSession(Session):
             first += samples
 
     def _save(self) -> dict[str, Array]:
-        held = {
-            f"{name}/{p.name}": getattr(self.cells[p.name], name) for p in self.network.computed for name in states(p)
-        }
+        held = {f"{name}/{p.name}": self.cells[p.name].state[name] for p in self.network.computed for name in states(p)}
         for p in self.network.populations:
             if depth := past(self.network, p.name):
                 done, silent = self.done.get(p.name, self.fed), np.zeros((self.chips, *p.shape), np.int64)
@@ -154,29 +151,30 @@ class ReferenceSession(Session):
                 self.sent[p.name][self.steps + p.start - 1 - j] = held[f"past/{p.name}"][:, j]
         for p in self.network.computed:
             cells = self.cells[p.name]
-            cells.u, cells.v = (held[f"{name}/{p.name}"] for name in states(p))
+            cells.state = {name: held[f"{name}/{p.name}"] for name in states(p)}
             cells.s = self.sent[p.name].get(self.steps + p.start - 1, cells.s)
 
 
 class Cells:
-    """State of one population on some chips side by side: u, v and the spikes of the last step."""
+    """One population on some chips side by side: its states by name, and the spikes `s` of the last step."""
 
     def __init__(self, population: Population[IntNeuron], widths: fixed.Widths = fixed.LOIHI, chips: int = 1) -> None:
         self.shape = (chips, *population.shape)
         self.neuron = population.model
-        self.parameters = fixed.Parameters(*(np.asarray(x, np.int64) for x in self.neuron.parameters))
+        self.parameters = tuple(np.asarray(x, np.int64) for x in self.neuron.parameters)
         self.rule = self.neuron.rule(population.kind is not Kind.ACCUMULATOR, widths)
         self.begin_sample()
 
     def begin_sample(self) -> None:
-        """Start of a sample: u = 0, v = v_init, nothing pending."""
-        self.u = np.zeros(self.shape, np.int64)
-        self.v = np.broadcast_to(np.asarray(self.neuron.v_init, np.int64), self.shape).copy()
+        """Start of a sample: states at rest, nothing pending."""
+        start = self.neuron.initial
+        self.state = {name: np.broadcast_to(np.asarray(x, np.int64), self.shape).copy() for name, x in start.items()}
         self.s = np.zeros(self.shape, np.int64)
-        self.wraps = self.clips = 0
+        self.overflows = dict.fromkeys(start, 0)
 
     def step(self, a: Array) -> None:
         """One chip step."""
-        state, overflowed = fixed.step((self.u, self.v, self.s), a, self.parameters, self.rule)
-        self.u, self.v, self.s = (np.asarray(x, np.int64) for x in state)
-        self.wraps, self.clips = (int(x.sum()) for x in overflowed)
+        found, overflowed = self.neuron.step((*self.state.values(), self.s), a, self.parameters, self.rule)
+        *now, self.s = (np.asarray(x, np.int64) for x in found)
+        self.state = dict(zip(self.state, now, strict=True))
+        self.overflows = {name: int(x.sum()) for name, x in zip(self.state, overflowed, strict=True)}

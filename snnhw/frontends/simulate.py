@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from snnhw.encoding import taken
 from snnhw.errors import SourceError
-from snnhw.evaluate import Cells, fire, late, membrane, undecided
+from snnhw.evaluate import fire, late, membrane, undecided
 from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model, readout_model
 from snnhw.frontends.graph import (
     FILTERS,
@@ -31,6 +31,7 @@ from snnhw.frontends.graph import (
 )
 from snnhw.frontends.own import LinearNode
 from snnhw.network import Array, FloatNeuron
+from snnhw.neurons.cuba_lif import Cells
 from snnhw.operators.base import pair
 from snnhw.semantics import Semantics
 
@@ -253,7 +254,7 @@ class _Runner:
             neuron, gain, wait = models[name]
             arrived[name].append(total.numpy() * gain)
             now = arrived[name][t - wait] if t >= wait else np.zeros_like(arrived[name][0])
-            cell = cells.setdefault(name, Cells(neuron, now.shape, now.dtype))
+            cell = cells.setdefault(name, neuron.cells(now.shape, now.dtype))
             spikes = cell.step(now)
             if name == self.watched:
                 self.seen.append(cell.before)

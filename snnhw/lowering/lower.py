@@ -245,7 +245,7 @@ def shareable(neuron: FloatNeuron, gain: Array) -> tuple[FloatNeuron, Array]:
         return neuron, gain
     units: dict[str, Any] = {
         name: level(tidy(np.asarray(getattr(neuron, name)) / gain))
-        for name in ("threshold", "bias", "v_init", "v_min")
+        for name in neuron.MEMBRANE
         if getattr(neuron, name) is not None
     }
     units |= {name: np.asarray(units[name]) for name in ("threshold", "bias")}

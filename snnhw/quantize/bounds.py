@@ -7,8 +7,8 @@ can hold an extreme. A proof holds for all inputs; without one the bound is repo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Bound:
     Args:
         silent: no input can make any of its neurons fire within `steps`.
         widths: the formats of u and v.
+        others: ranges of further states, in v's format.
         spikes: most whole thresholds that a membrane can hold in one step, whatever `max_spikes` allows; only known
             by `bound`, not kept in artifacts.
     """
@@ -44,12 +45,19 @@ class Bound:
     steps: int
     silent: bool = False
     widths: fixed.Widths = fixed.LOIHI
+    others: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     spikes: int = field(default=0, compare=False)
 
     @property
     def proven(self) -> bool:
         """Whether neither u nor v can overflow."""
-        return _inside(self.widths.u, self.u_low, self.u_high) and _inside(self.widths.v, self.v_low, self.v_high)
+        return all(_inside(width, low, high) for width, low, high in self._ranges)
+
+    @property
+    def _ranges(self) -> list[tuple[fixed.Width, int, int]]:
+        u, v = self.widths.u, self.widths.v
+        further = ((v, *ends) for ends in self.others.values())
+        return [(u, self.u_low, self.u_high), (v, self.v_low, self.v_high), *further]
 
     @property
     def one_turn(self) -> bool:
@@ -57,9 +65,9 @@ class Bound:
 
         Beyond that Lava leaves values that no register of so many bits holds (at 16 bits, 254464 for 320000).
         """
-        states = ((self.widths.u, self.u_low, self.u_high), (self.widths.v, self.v_low, self.v_high))
         return all(
-            width.overflow != fixed.WRAP_ONCE or max(-low, high) < 3 << (width.bits - 1) for width, low, high in states
+            width.overflow != fixed.WRAP_ONCE or max(-low, high) < 3 << (width.bits - 1)
+            for width, low, high in self._ranges
         )
 
     def on_a_turn(self) -> Bound:
@@ -81,6 +89,7 @@ class Bound:
             "population": self.population,
             "u": [self.u_low, self.u_high],
             "v": [self.v_low, self.v_high],
+            **{state: list(ends) for state, ends in self.others.items()},
             "steps": self.steps,
             "limit": self.widths.v.high,
             "status": "proven" if self.proven else "unproven",
@@ -135,57 +144,10 @@ def bound(
     Args:
         a_low, a_high: ends of the summed input of every neuron, in its shape.
     """
-    arriving = _distinct(neuron, a_low, a_high)
-    p, rule = neuron.parameters, neuron.rule(kind is not Kind.ACCUMULATOR, widths)
-    vth, bits = np.asarray(p.vth, np.int64), widths.decay_bits
-    u = np.zeros_like(arriving[0]), np.zeros_like(arriving[1])
-    cells = [(np.full_like(arriving[0], neuron.v_init), np.zeros_like(arriving[0]))]  # membranes and their last spikes
-    raw_u, raw_v, spikes, fires = (0, 0), (0, 0), 0, False
-    for _ in range(steps):
-        u = tuple(fixed.current(end, a, p.du, rule.act_shift, bits) for end, a in zip(u, arriving, strict=True))
-        raw_u = min(raw_u[0], int(u[0].min())), max(raw_u[1], int(u[1].max()))
-        u = _held(*u, widths.u)
-        ends = [
-            [fixed.membrane(v, end, p.dv, p.bias, vth * s if rule.late else 0, bits) for v, s in cells] for end in u
-        ]
-        low, high = reduce(np.minimum, ends[0]), reduce(np.maximum, ends[1])
-        raw_v = min(raw_v[0], int(low.min())), max(raw_v[1], int(high.max()))
-        low, high = _held(low, high, widths.v)
-        cells = [fixed.fired(v, np.zeros_like(v), p, rule) for v in _corners(low, high, vth, rule)]
-        if rule.fires:
-            fires = fires or bool(np.any(cells[1][1]))
-            spikes = max(spikes, int(_thresholds(vth, high).max()))
-        if not rule.late:
-            membranes = [v for v, _ in cells]
-            cells = [(reduce(end, membranes), np.zeros_like(low)) for end in (np.minimum, np.maximum)]
-    return Bound(name, *raw_u, *raw_v, steps, bool(rule.fires) and not fires, widths, spikes)
-
-
-def _held(low: Array, high: Array, width: fixed.Width) -> tuple[Array, Array]:
-    """Ends of what a state keeps of the values between two; where some turn over they may be anywhere."""
-    bottom, top = fixed.ends(width)
-    turns = ((low < bottom) | (high > top)) & (width.overflow != fixed.SATURATE)
-    low, high = fixed.held(low, width), fixed.held(high, width)
-    return (
-        np.where(turns, np.minimum(np.minimum(low, high), bottom), low),
-        np.where(turns, np.maximum(np.maximum(low, high), top), high),
-    )
-
-
-def _corners(low: Array, high: Array, vth: Array, rule: fixed.Rule) -> list[Array]:
-    """Membranes between two at which what `fixed.fired` leaves of them, or the debt, can be extreme.
-
-    Both ends, lowest first; the last that is silent and the first that fires; the last with as many spikes as the
-    lowest, and the first with as many as the highest: between those a membrane and its debt only rise.
-    """
-    found = [low, high]
-    if rule.fires:
-        whole = np.maximum(vth, 1)
-        silent = vth - rule.greater_equal
-        same = (np.maximum(low // whole, 0) + 1) * whole - 1
-        most = np.clip(high // whole, 0, rule.max_spikes) * whole
-        found += [np.clip(v, low, high) for v in (silent, silent + 1, same, most)]
-    return found
+    reached = neuron.bound(kind is not Kind.ACCUMULATOR, *_distinct(neuron, a_low, a_high), steps, widths)
+    u, v, *others = reached.ranges.values()
+    more = dict(zip(neuron.STATES[2:], others, strict=True))
+    return Bound(name, *u, *v, steps, reached.silent, widths, more, reached.spikes)
 
 
 def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Array]:
@@ -193,8 +155,7 @@ def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Ar
 
     Only where the neuron model does not tell pixels apart either.
     """
-    n = neuron
-    told = [np.shape(x) for x in (n.bias, n.vth, n.du, n.dv, n.v_init, n.v_reset, 0 if n.v_min is None else n.v_min)]
+    told = [np.shape(x) for x in (*neuron.parameters, *neuron.initial.values())]
     for axis in (1, 2):
         if a_low.ndim != 3 or any(len(shape) > 2 - axis and shape[axis - 3] > 1 for shape in told):
             return a_low, a_high
@@ -203,8 +164,3 @@ def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Ar
         kept = np.flatnonzero(np.concatenate([[True], new]))
         a_low, a_high = a_low.take(kept, axis), a_high.take(kept, axis)
     return a_low, a_high
-
-
-def _thresholds(vth: Array, v: Array) -> Array:
-    """Whole thresholds in a membrane."""
-    return np.asarray(v // np.maximum(vth, 1))

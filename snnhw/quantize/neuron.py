@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class Made:
 def refuse_unsupported(population: Population[FloatNeuron], target: Machine) -> None:
     """Everything a target's neuron cannot do raises here, with the nearest alternative."""
     n = population.model
+    if target.profile not in n.PROFILES:
+        raise _unsupported(population.name, "neuron model", n.MODEL, "cuba_lif", target)
     wishes = (
         ("reset", str(n.reset), list(target.numeric.resets)),
         ("reset timing", str(n.reset_timing), list(target.numeric.reset_timings)),
@@ -178,7 +180,13 @@ def make_neuron(
         max_spikes=n.max_spikes if most is None else min(most, n.max_spikes),
         **_levels(n, float(unit.ravel()[0]), name, reasons, formats),
     )
-    return Made(neuron, tuple(reasons))
+    made = n.quantised(neuron, unit, lambda keep, what: decay(keep, what, name))
+    reasons += [
+        Reason(name, key, _text(getattr(made, key)), None, Effect.ROUNDED, f"a parameter of {made.MODEL}")
+        for key in (f.name for f in fields(made))
+        if not hasattr(neuron, key)
+    ]
+    return Made(made, tuple(reasons))
 
 
 def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason], formats: Formats) -> dict[str, Any]:

@@ -106,10 +106,14 @@ def test_arrays_of_parameters_are_single_neurons_side_by_side(
     cells = Cells(Population("n", (size,), Kind.NEURON, each))
     for t in range(steps):
         cells.step(a[:, t])
-        for ours, found in zip((cells.s, cells.u, cells.v), together, strict=False):
+        for ours, found in zip(
+            (cells.s, *cells.state.values()), (together.spikes, *together.state.values()), strict=True
+        ):
             np.testing.assert_array_equal(ours, found[:, t])
     for n in range(size):
         one = {key: int(x[n]) for key, x in {"du": du, "dv": dv, "v_init": v_init, "v_reset": v_reset}.items()}
         alone = replace(plain, **one, vth=vth[n : n + 1], v_min=int(v_min[n]) if clip else None)
-        for whole, part in zip(together[:3], update(alone, True, a[:, :, n : n + 1])[:3], strict=True):
-            np.testing.assert_array_equal(whole[..., n], part[..., 0])
+        one_of_them = update(alone, True, a[:, :, n : n + 1])
+        np.testing.assert_array_equal(together.spikes[..., n], one_of_them.spikes[..., 0])
+        for name, whole in together.state.items():
+            np.testing.assert_array_equal(whole[..., n], one_of_them.state[name][..., 0])

@@ -132,7 +132,9 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
     fires = population.kind is not Kind.ACCUMULATOR
     if job.profile != "lava-lif":
         rule = population.model.rule(fires, job.widths).flat
-        return _programmable(population, shape, params | {"interval": steps, "rule": rule})
+        return _programmable(
+            population, shape, params | {"interval": steps, "rule": rule, "neuron": population.model.MODEL}
+        )
     params["fires"] = fires
     n = population.model
     mantissa, exponent = rules.bias_register(n, population.name)
@@ -144,7 +146,7 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
 
 def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[str, Any]) -> Node:
     n = population.model
-    values = n.parameters._asdict() | {"v_init": n.v_init}
+    values = n.parameters._asdict() | {f"initial_{state}": level for state, level in n.initial.items()}  # type: ignore[attr-defined]
     arrays = {
         key: _spread(value, population.shape, shape)
         for key, value in values.items()

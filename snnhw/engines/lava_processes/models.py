@@ -22,6 +22,7 @@ from snnhw.engines.lava.plan import op_from_json
 from snnhw.engines.lava.recorder import Recorder
 from snnhw.engines.lava.report import FOLDER, guarded
 from snnhw.engines.lava_processes.process import Clock, Delay, Programmable, Source, Synapses
+from snnhw.neurons import REGISTRY
 
 
 @implements(proc=Clock, protocol=LoihiProtocol)
@@ -126,21 +127,25 @@ class SynapsesModel(PyLoihiProcessModel):
 @requires(CPU)
 @tag("fixed_pt")
 class ProgrammableModel(PyLoihiProcessModel):
-    """One step by `fixed.step`, from rest at the start step of every sample."""
+    """One step of a neuron model, from rest at the start step of every sample."""
 
     a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int64)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-    u: Any = LavaPyType(np.ndarray, np.int64, precision=24)
-    v: Any = LavaPyType(np.ndarray, np.int64, precision=24)
 
     @guarded
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        shape = tuple(proc_params["shape"])
-        self.fired = np.zeros(shape, np.int64)
-        self.parameters = fixed.Parameters(*(proc_params[name] for name in fixed.Parameters._fields))
+        self.shape = tuple(proc_params["shape"])
+        self.neuron = REGISTRY[proc_params["neuron"]].integers
+        self.parameters = tuple(proc_params[name] for name in self.neuron.PARAMETERS)
         self.rule = fixed.rule_from(proc_params["rule"])
-        self.recorder = Recorder(proc_params["place"], shape)
+        self.recorder = Recorder(proc_params["place"], self.shape, self.neuron.STATES)
+        self.begin()
+
+    def begin(self) -> None:
+        """The start of a sample."""
+        start = [self.proc_params[f"initial_{state}"] for state in self.neuron.STATES]
+        self.state = [np.broadcast_to(np.asarray(x, np.int64), self.shape).copy() for x in (*start, 0)]
 
     @guarded
     def run_spk(self) -> None:
@@ -148,13 +153,8 @@ class ProgrammableModel(PyLoihiProcessModel):
         arrived = self.a_in.recv()
         since = self.time_step - 1 - p["place"]["start"]
         if since >= 0 and since % p["interval"] == 0:
-            self.u, self.v, self.fired = (
-                np.zeros_like(self.u),
-                np.full_like(self.v, p["v_init"]),
-                np.zeros_like(self.fired),
-            )
-        state, overflowed = fixed.step((self.u, self.v, self.fired), arrived, self.parameters, self.rule)
-        self.u, self.v, self.fired = state
-        wraps, clips = (int(x.sum()) for x in overflowed)
-        self.recorder.write(self.time_step, {"spikes": self.fired, "u": self.u, "v": self.v}, wraps, clips)
-        self.s_out.send(self.fired.astype(np.int32))
+            self.begin()
+        self.state, overflowed = self.neuron.step(tuple(self.state), arrived, self.parameters, self.rule)
+        values = dict(zip((*self.neuron.STATES, "spikes"), self.state, strict=True))
+        self.recorder.write(self.time_step, values, *(int(x.sum()) for x in overflowed))
+        self.s_out.send(values["spikes"].astype(np.int32))

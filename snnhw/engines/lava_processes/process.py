@@ -7,7 +7,6 @@ from typing import Any
 
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
-from lava.magma.core.process.variable import Var
 
 from snnhw.network import Shape
 
@@ -51,11 +50,9 @@ class Synapses(AbstractProcess):
 
 
 class Programmable(AbstractProcess):
-    """A neuron of the `programmable` profile: every field of `IntNeuron`, by `fixed.step`."""
+    """A neuron of the `programmable` profile: any model of `snnhw.neurons`, by its step."""
 
-    def __init__(self, *, name: str, shape: Shape, v_init: Any, **model: Any) -> None:
-        super().__init__(name=name, shape=shape, v_init=v_init, **model)
+    def __init__(self, *, name: str, shape: Shape, **model: Any) -> None:
+        super().__init__(name=name, shape=shape, **model)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
-        self.u = Var(shape=shape, init=0)
-        self.v = Var(shape=shape, init=v_init)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from snnhw.engines.base import Engine, Log, Needs, Observer, Record, Session, noted, states
-from snnhw.engines.onnx.step import METADATA_KEY, initial_state, step_model
+from snnhw.engines.onnx.step import METADATA_KEY, counter, initial_state, step_model
 from snnhw.errors import EngineError
 from snnhw.limits import samples_at_once
 from snnhw.machine import Machine
@@ -39,7 +39,7 @@ class OnnxSession(Session):
         self.rows = json.loads(model.metadata_props[0].value)["state"]
         assert model.metadata_props[0].key == METADATA_KEY
         self.session = _session(model)
-        kept = {f"{part}/{p.name}" for p in network.computed for part in ("wraps", "clips", *states(p))}
+        kept = {f"{part}/{p.name}" for p in network.computed for part in (*states(p), *map(counter, states(p)))}
         kept |= {row["output"] for row in self.rows} | {f"spikes/{p.name}" for p in network.computed if self._fired(p)}
         self.outputs = [value.name for value in self.session.get_outputs() if value.name in kept]
         self.held: dict[str, Array] = {}
@@ -66,7 +66,7 @@ class OnnxSession(Session):
             )
             for name, log in logs.items():
                 now = {state: self.held[f"{state}/{name}"] for state in states(log.population)}
-                overflows = {"u": self.held[f"wraps/{name}"], "v": self.held[f"clips/{name}"]}
+                overflows = {state: self.held[f"{counter(state)}/{name}"] for state in now}
                 spikes = np.asarray(self.held.get(f"spikes/{name}", 0))  # accumulators send nothing
                 log.add(t, spikes, now, {key: int(n.sum()) for key, n in overflows.items()}, before[f"v/{name}"])
         self.steps += steps

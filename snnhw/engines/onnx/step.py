@@ -28,7 +28,6 @@ from snnhw.network import (
     Network,
     Population,
     Projection,
-    ResetTiming,
 )
 
 OPSET = 13
@@ -81,6 +80,11 @@ def step_model(
         **(metadata or {}),
     }
     return builder.graph.model(OPSET, IR_VERSION, "snnhw_step", {METADATA_KEY: json.dumps(said)})
+
+
+def counter(state: str) -> str:
+    """What the number of overflows of a state is called."""
+    return {"u": "wraps", "v": "clips"}.get(state, f"overflows-{state}")
 
 
 def initial_state(entry: dict[str, Any], samples: int) -> Array:
@@ -140,22 +144,21 @@ class _Builder:
             self.spikes[name] = self._values(population)
             return
         neuron, fires = population.model, population.kind is not Kind.ACCUMULATOR
-        u, v = (
-            Traced(self.graph, partial(self._remember, f"{part}/{name}", population.shape, initial))
-            for part, initial in (("u", 0), ("v", neuron.v_init))
-        )
+        before = [
+            Traced(self.graph, partial(self._remember, f"{state}/{name}", population.shape, initial))
+            for state, initial in neuron.initial.items()
+        ]
         sent = Traced(self.graph, lambda: self._sent(name, 1)) if _is_late(population) else 0
-        arriving = self._arriving(population) or self.graph.op("Mul", u.name, self.graph.int64(0))
-        state, overflowed = fixed.step(
-            (u, v, sent), Traced(self.graph, lambda: arriving), neuron.parameters, neuron.rule(fires, self.widths)
+        arriving = self._arriving(population) or self.graph.op("Mul", before[0].name, self.graph.int64(0))
+        (*now, spikes), overflowed = neuron.step(
+            (*before, sent), Traced(self.graph, lambda: arriving), neuron.parameters, neuron.rule(fires, self.widths)
         )
         if fires:
-            self.spikes[name] = state[2].name
-            self.graph.output(f"spikes/{name}", self.spikes[name], np.int64, shape)
-        self.graph.output(f"u/{name}", state[0].name, np.int64, shape)
-        self.graph.output(f"v/{name}", state[1].name, np.int64, shape)
-        for what, truth in zip(("wraps", "clips"), overflowed, strict=True):
-            self._count(f"{what}/{name}", truth * 1, len(population.shape))
+            self.spikes[name] = spikes.name
+            self.graph.output(f"spikes/{name}", spikes.name, np.int64, shape)
+        for state, value, truth in zip(neuron.STATES, now, overflowed, strict=True):
+            self.graph.output(f"{state}/{name}", value.name, np.int64, shape)
+            self._count(f"{counter(state)}/{name}", truth * 1, len(population.shape))
 
     def _values(self, population: Population[IntNeuron]) -> Value:
         spec = self.hosted.get(population.name)
@@ -227,4 +230,4 @@ def _is_late(population: Population[IntNeuron]) -> int:
     """1 where the reset is charged one step later, and the last spikes are thus part of the state."""
     if population.kind in (Kind.INPUT, Kind.ACCUMULATOR):
         return 0
-    return int(population.model.reset_timing is ResetTiming.NEXT_STEP)
+    return int(population.model.late)

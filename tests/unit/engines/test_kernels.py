@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from snnhw import fixed
+from snnhw import fixed, neurons
 from snnhw.engines import kernels
 from snnhw.network import Comparison, IntNeuron, Reset
+
+READ = Path.read_bytes
 
 ONCE = """
 import numpy as np
 {first}
-from snnhw.engines.kernels import _steps, update
+from snnhw.engines.kernels import _kernel, update
 from snnhw.network import IntNeuron
-spikes, u, v, wraps, clips = update(IntNeuron(0, np.array(5), np.array(1), act_shift=0), True, np.full((1, 3, 1), 2))
-print(spikes.ravel().tolist(), v.ravel().tolist(), {last})
+spikes, state, _ = update(IntNeuron(0, np.array(5), np.array(1), act_shift=0), True, np.full((1, 3, 1), 2))
+print(spikes.ravel().tolist(), state['v'].ravel().tolist(), {last})
 """
 NOWHERE = "import numba.core.caching as c; c.CacheImpl._locator_classes = []"
 
@@ -34,14 +35,20 @@ def printed(first: str = "", last: str = "0", **more: str) -> str:
     return done.stdout.strip()
 
 
-def test_contract_and_kernel_enter_the_cache_key() -> None:
-    want = zlib.crc32(Path(fixed.__file__).read_bytes() + Path(kernels.__file__).read_bytes())
-    held = [cell.cell_contents for cell in kernels._steps.py_func.__closure__]
-    assert held == [want], "numba hashes closure cells into the key of its index"
+def test_contract_and_kernel_enter_the_cache_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [fixed, neurons.cuba_lif, kernels]
+    held = [cell.cell_contents for cell in kernels._kernel(fixed.step).py_func.__closure__]
+    assert kernels.contract() in held, "numba hashes closure cells into the key of its index"
+    assert fixed.step in held
+    for module in files:
+        path = Path(module.__file__)
+        monkeypatch.setattr(Path, "read_bytes", lambda self, path=path, read=READ: read(self) + b"#" * (self == path))
+        assert kernels.contract() not in held, f"a change of {path.name} is another kernel"
+        monkeypatch.undo()
 
 
 def test_another_contract_is_another_entry() -> None:
-    one, other = (kernels._compiled(contract, cache=True) for contract in (1, 2))
+    one, other = (kernels._compiled(fixed.step, contract, cache=True) for contract in (1, 2))
     signature = (1,)
     keys = [kernel._cache._index_key(signature, kernel.targetctx.codegen()) for kernel in (one, other)]
     assert keys[0] != keys[1]
@@ -55,30 +62,33 @@ def test_unwritable_cache_folder_is_passed_over(folder: str) -> None:
 
 def test_works_where_no_folder_can_be_written() -> None:
     """An installed, read-only package and a user without a home: compiled in every process."""
-    assert printed(first=NOWHERE, last="_steps._cache.__class__.__name__") == "[0, 1, 0] [3, 0, 3] NullCache"
+    assert (
+        printed(first=NOWHERE, last="_kernel(IntNeuron.step)._cache.__class__.__name__")
+        == "[0, 1, 0] [3, 0, 3] NullCache"
+    )
 
 
 @pytest.mark.parametrize("reset", list(Reset))
 def test_kernel_knows_every_reset(reset: Reset) -> None:
     neuron = IntNeuron(0, np.array(4), np.array(0), act_shift=0, comparison=Comparison.GE, reset=reset, v_reset=-3)
-    spikes, _, v, _, _ = kernels.update(neuron, True, np.array([[[6], [0]]]))
+    spikes, state, _ = kernels.update(neuron, True, np.array([[[6], [0]]]))
     assert spikes.ravel().tolist() == [1, 0]
-    assert v.ravel().tolist() == {Reset.ZERO: [0, 0], Reset.SUBTRACT: [2, 2], Reset.V_RESET: [-3, -3]}[reset]
+    assert state["v"].ravel().tolist() == {Reset.ZERO: [0, 0], Reset.SUBTRACT: [2, 2], Reset.V_RESET: [-3, -3]}[reset]
 
 
 def test_one_neuron_gives_many_parameters() -> None:
     """Scalars and arrays of one entry serve every neuron; accumulators never fire."""
     neuron = IntNeuron(0, np.array([1]), np.array(2), act_shift=1)
-    spikes, u, v, _, _ = kernels.update(neuron, False, np.array([[[1, 2], [3, 4]]]))
+    spikes, state, _ = kernels.update(neuron, False, np.array([[[1, 2], [3, 4]]]))
     assert not spikes.any()
-    assert u.tolist() == [[[2, 4], [6, 8]]]
-    assert v.tolist() == [[[4, 6], [12, 16]]]
+    assert state["u"].tolist() == [[[2, 4], [6, 8]]]
+    assert state["v"].tolist() == [[[4, 6], [12, 16]]]
 
 
 def test_other_errors_of_numba_are_not_taken_for_a_missing_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(contract: int, cache: bool) -> None:
+    def broken(step: object, contract: int, cache: bool) -> None:
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(kernels, "_compiled", broken)
     with pytest.raises(RuntimeError, match="a defect"):
-        kernels._kernel()
+        kernels._kernel.__wrapped__(fixed.step)
