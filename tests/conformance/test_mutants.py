@@ -38,7 +38,9 @@ def _no_reset_at_start(patch: Patch) -> None:
 
 def _no_reset_between_samples(patch: Patch) -> None:
     begin = reference.Cells.begin_sample
-    patch.setattr(reference.Cells, "begin_sample", lambda cells: begin(cells) if "u" not in cells.__dict__ else None)
+    patch.setattr(
+        reference.Cells, "begin_sample", lambda cells: begin(cells) if "state" not in cells.__dict__ else None
+    )
 
 
 def _u_kept(wrong: Callable[[Any], Any]) -> Callable[[Patch], None]:

@@ -128,7 +128,7 @@ def test_bias_of_the_pipeline_fill_does_not_leak(monkeypatch: pytest.MonkeyPatch
     assert traced(network, x)["v/n2"] != want["v/n2"]
 
 
-@pytest.mark.parametrize("rule", ["held", "step", "decayed", "floored", "reset_to", "reset_subtract"])
+@pytest.mark.parametrize("rule", ["held", "decayed", "floored", "reset_to", "reset_subtract"])
 def test_every_rule_is_used(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> None:
         raise AssertionError(rule)
