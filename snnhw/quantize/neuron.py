@@ -180,7 +180,7 @@ def make_neuron(
         max_spikes=n.max_spikes if most is None else min(most, n.max_spikes),
         **_levels(n, float(unit.ravel()[0]), name, reasons, formats),
     )
-    made = n.quantised(neuron, unit, lambda keep, what: decay(keep, what, name))
+    made = n.quantised(neuron, unit, lambda keep, what: decay(keep, what, name, one))
     reasons += [
         Reason(name, key, _text(getattr(made, key)), None, Effect.ROUNDED, f"a parameter of {made.MODEL}")
         for key in (f.name for f in fields(made))
