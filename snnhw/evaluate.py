@@ -27,12 +27,12 @@ from snnhw.neurons.cuba_lif import Cells
 
 def fire(neuron: FloatNeuron, x: Array) -> Array:
     """Spikes (B, T, ...) of a float neuron for its summed input x (B, T, ...)."""
-    return _over_time(neuron, x, Cells.step)
+    return _over_time(neuron, x, lambda cells, now: cells.step(now))
 
 
 def membrane(neuron: FloatNeuron, x: Array) -> Array:
     """Membranes (B, T, ...) of a neuron that never fires."""
-    return _over_time(neuron, x, Cells.integrate)
+    return _over_time(neuron, x, lambda cells, now: cells.integrate(now))
 
 
 def undecided(neuron: FloatNeuron, x: Array) -> Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -95,3 +95,19 @@ def test_analog_input_of_unknown_range() -> None:
         "needs-calibration: the range of the analog input is not known\n  where: in\n"
         "  hint: give training samples with --calibrate DATA.npz"
     )
+
+
+@dataclass(frozen=True)
+class Own(FloatNeuron):
+    """A model that only programmable neurons can be."""
+
+    MODEL: ClassVar[str] = "own"
+    PROFILES: ClassVar[tuple[str, ...]] = ("programmable",)
+
+
+def test_a_neuron_model_that_the_profile_lacks() -> None:
+    model = Own(0.0, np.ones(()), np.zeros(()))
+    assert quantized(layer(ONE, model), "loihi2")
+    text = refusal(model)
+    assert text.startswith("unsupported-neuron: target loihi1 has no such neuron model\n  where: n\n  needed: own\n")
+    assert "limit: cuba_lif" in text
