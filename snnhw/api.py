@@ -29,6 +29,7 @@ from snnhw.network import Array, FloatNeuron, Network
 from snnhw.pipeline import CHUNK, Options, Pipeline, Stage
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.spikes import require_lossless
+from snnhw.quantize.widths import WeightBits
 from snnhw.semantics import Deployment, Semantics
 
 
@@ -40,7 +41,7 @@ def compile(
     set: Mapping[str, Any] | None = None,
     steps: int | None = None,
     calibrate: Array | None = None,
-    weight_bits: int | None = None,
+    weight_bits: WeightBits = None,
     deployment: Deployment | None = None,
     semantics: Semantics = DEFAULT,
     sums: str = Sums.CHEAPEST,
@@ -60,7 +61,8 @@ def compile(
         set: other values of some of its numbers, {"core.neurons": 512}; the artifact records them.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint or the
             example are used, and without any the scales come from the weights alone.
-        weight_bits: bits of a weight, sign included; the target's own number if None.
+        weight_bits: bits of a weight, sign included: a number, or by layer: 'conv1=8,fc=4,*=5' or a mapping (the first
+            that matches counts); the target's own number if None.
         deployment: for a live module: T, encoding and readout; told from the example input if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
         sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'; same integers.

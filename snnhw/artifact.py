@@ -32,6 +32,7 @@ from snnhw.network import (
     Projection,
     Readout,
     verify,
+    width,
 )
 from snnhw.operators import REGISTRY
 from snnhw.pack import checked, pack, unpack
@@ -275,6 +276,7 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
         raise _misplaced("its inputs are not those of its network", where, "inputs")
     _check_numbers(artifact.network, target.numeric.decay_bits, where)
     verify(artifact.network)
+    _check_bits(artifact.network, target.numeric.weight_bits, where)
     verify(artifact.reference)
     _check_mapping(artifact, where)
     return artifact
@@ -303,6 +305,14 @@ def _check_numbers(network: Network[IntNeuron], decay_bits: int, where: str) -> 
         raise _misplaced("its readout is none", where, str(network.readout.kind))
     for name, weights in network.weights.items():
         _require(weights, (-(1 << 31), 1 << 31), weights.shape, where, f"weights {name}")
+
+
+def _check_bits(network: Network[IntNeuron], most: int, where: str) -> None:
+    """Every weight array has a width that the target has and that holds its weights."""
+    for name in network.stored:
+        bits = network.bits.get(name)
+        if not isinstance(bits, int) or not width(network.weights[name]) <= bits <= most:
+            raise _misplaced(f"weights of {bits} bits do not hold these, or the target has none", where, name)
 
 
 def _require(value: Any, limits: tuple[int, int], shape: tuple[int, ...], where: str, field: str) -> None:

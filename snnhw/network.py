@@ -7,7 +7,7 @@ lowering makes, `Network[IntNeuron]` is the same graph after quantisation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -140,7 +140,13 @@ class Notes:
 
 @dataclass(frozen=True)
 class Network(Generic[N]):
-    """Populations in topological order, projections, and the weight arrays both kinds of sharing refer to."""
+    """Populations in topological order, projections, and the weight arrays both kinds of sharing refer to.
+
+    Args:
+        layers: weight array -> names of the source's layers that it is composed of; see `names`.
+        bits: weight array -> width of a stored weight, sign included (integers only); what projections share has one
+            width. An array that is not named has the target's full width.
+    """
 
     populations: tuple[Population[N], ...]
     projections: tuple[Projection, ...]
@@ -148,6 +154,8 @@ class Network(Generic[N]):
     steps: int
     readout: Readout
     notes: Notes = Notes()
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bits: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def by_name(self) -> dict[str, Population[N]]:
@@ -226,6 +234,16 @@ class Network(Generic[N]):
         """What a projection's operator asks for: the weight table, and the shapes of its populations."""
         return self.weights, self[projection.pre].shape, self[projection.post].shape
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the weight arrays that projections have, each once."""
+        return tuple(dict.fromkeys(q.op.weight for q in self.projections if not q.op.injects))
+
+    def names(self, weight: str) -> tuple[str, ...]:
+        """What `--weight-bits` knows a weight array by: its layers in the source, or, of none (identity shortcuts,
+        relays, constants), its own name."""
+        return self.layers.get(weight) or (weight,)
+
 
 def verify(network: Network[Any], timed: bool = True) -> None:
     """Structural rules that hold between all stages; raises LoweringError naming the rule and the place.
@@ -260,6 +278,19 @@ def verify(network: Network[Any], timed: bool = True) -> None:
             _broken("every computed population but a constant has an input", population.name)
     if network.readout.population not in seen:
         _broken("the readout names a population", network.readout.population)
+
+
+def width(weights: Array, free: int = 64) -> int:
+    """Bits of the narrowest signed weights, times a power of two common to all, that hold these integers; at least 2.
+
+    Args:
+        free: largest exponent of that power.
+    """
+    found = np.asarray(weights, np.int64).ravel()
+    common = int(np.gcd.reduce(found, initial=0))
+    zeros = (common & -common).bit_length() - 1 if common else 0
+    least, most = (int(end(found, initial=0)) >> min(zeros, free) for end in (np.min, np.max))
+    return max(2, (-least - 1).bit_length() + 1, most.bit_length() + 1)
 
 
 def _broken(rule: str, where: str) -> None:

@@ -44,6 +44,7 @@ from snnhw.quantize.activity import CALIBRATION_SAMPLES, calibration_samples
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.verbatim import lowered as lowered_integers
 from snnhw.quantize.verbatim import verbatim
+from snnhw.quantize.widths import WeightBits
 from snnhw.semantics import Deployment, Semantics
 
 CHECK_SAMPLES = 2
@@ -69,7 +70,8 @@ class Options:
     Args:
         calibrate: training samples (B, ...) for the scale search; without them those inside the source are used, and
             without any the scales come from the weights alone.
-        weight_bits: bits of a weight, sign included; the target's own number if None.
+        weight_bits: bits of a weight, sign included: a number, or by layer: 'conv1=8,fc=4,*=5' or a mapping (the first
+            that matches counts); the target's own number if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
         sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'.
         source: of a file: what it does not say itself.
@@ -81,7 +83,7 @@ class Options:
     """
 
     calibrate: Array | None = None
-    weight_bits: int | None = None
+    weight_bits: WeightBits = None
     hard_reset: bool = False
     sums: str = Sums.CHEAPEST
     source: SourceOptions | None = None

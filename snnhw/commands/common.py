@@ -139,7 +139,12 @@ def making_options(function: F) -> F:
             show_default=True,
             help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
         ),
-        click.option("--weight-bits", type=int, default=None, help="Bits of a weight, sign included."),
+        click.option(
+            "--weight-bits",
+            metavar="BITS|NAME=BITS,...",
+            default=None,
+            help="Bits of a weight, sign included: 4, or by layer: conv1=8,fc=4,*=5 (the first that matches counts).",
+        ),
         click.option(
             "--calibrate",
             type=click.Path(path_type=Path),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from snnhw.commands.common import emit, json_option
+
+if TYPE_CHECKING:
+    from snnhw.network import IntNeuron, Network
 
 
 @click.command("explain")
@@ -29,17 +33,43 @@ def command(artifact: Path, population: str | None, machine: bool) -> None:
         raise ArtifactError("unknown-population", f"no population named {population!r}", limit=", ".join(names))
     rows = [row for row in compiled.rationale if population in (None, row.population)]
     bounds = [row for row in compiled.bounds if population in (None, row["population"])]
+    arrays = [row for row in weight_arrays(compiled.network) if population is None or population in row["into"]]
     if machine:
-        emit({"rationale": [row.to_dict() for row in rows], "bounds": bounds, "checks": compiled.checks})
+        emit(
+            {
+                "rationale": [row.to_dict() for row in rows],
+                "arrays": arrays,
+                "bounds": bounds,
+                "checks": compiled.checks,
+            }
+        )
         return
     for name in names if population is None else [population]:
         click.echo(name)
         for reason in (row for row in rows if row.population == name):
             real = "" if reason.real is None else f" (real {reason.real})"
             click.echo(f"  {reason.parameter} = {reason.integer}{real}: {reason.text}")
+        for array in (array for array in arrays if name in array["into"]):
+            layers = ", ".join(array["layers"])
+            click.echo(f"  weights {array['name']}: {array['bits']} bit, {array['shape']}; layers {layers}")
         for row in (row for row in bounds if row["population"] == name):
             click.echo(
                 f"  range: u {row['u']}, v {row['v']} within {row['steps']} steps, "
                 f"limit {row['limit']}: {row['status']}"
                 + ("; no input can make it fire within these steps" if row.get("silent") else "")
             )
+
+
+def weight_arrays(network: Network[IntNeuron]) -> list[dict[str, Any]]:
+    """One row a weight array: name, layers of the source, bits of a weight, shape, populations it leads into."""
+    found = {name: [q.post for q in network.projections if q.op.weight == name] for name in network.stored}
+    return [
+        {
+            "name": name,
+            "layers": list(network.names(name)),
+            "bits": network.bits[name],
+            "shape": "x".join(map(str, network.weights[name].shape)) or "1",
+            "into": list(dict.fromkeys(posts)),
+        }
+        for name, posts in found.items()
+    ]

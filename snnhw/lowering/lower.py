@@ -89,6 +89,7 @@ def lower(
         deployment.steps,
         reader.readout(deployment),
         Notes(reader.ann_macs(), str(sums), tuple(pool.reason for pool in maker.pools.values())),
+        maker.layers,
     )
     if max_delay is not None:
         network = schedule(share_sums(network, payload, sums), max_delay)
@@ -126,6 +127,7 @@ class _Maker:
         self.populations: list[Population[FloatNeuron]] = []
         self.projections: list[Projection] = []
         self.weights: dict[str, Array] = {}
+        self.layers: dict[str, tuple[str, ...]] = {}
         self.pools: dict[str, GlobalPool] = {}
 
     def connect(self, population: Population[FloatNeuron], entry: str, gain: Array, wait: bool = False) -> None:
@@ -197,6 +199,7 @@ class _Maker:
         scaled = operator.kind.scaled(operator.arrays, squeeze_channels(gain), pre, post, name)
         arrays = {**operator.arrays, "": scaled}
         self.weights |= {label + part: array for part, array in arrays.items()}
+        self.layers[label] = tuple(node for node, _ in chain)
         return label, replace(operator, arrays=arrays)
 
     def _shape(self, name: str) -> Shape:
@@ -221,6 +224,7 @@ class _Maker:
                 self.populations.append(self.pools[name].population)
                 self.projections += self.pools[name].projections
                 self.weights |= self.pools[name].weights
+                self.layers |= dict.fromkeys(self.pools[name].weights, (name,))
             chains = sorted({term.chain[1:] for term in members})
             terms = [term for term in terms if term not in members]
             terms += [Term(name, chain) for chain in chains]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from snnhw.machine import Machine
-from snnhw.network import Network
+from snnhw.network import Network, Projection
 from snnhw.operators.base import Ints
 
 
 @dataclass(frozen=True)
 class Format:
-    """How synapses lie in memory: numbers of `core` and `numeric.weight_bits`."""
+    """How the synapses of one weight array lie in memory: its width, and numbers of `core`."""
 
     word: int
     weight: int
@@ -25,11 +25,11 @@ class Format:
     shared: bool
 
     @staticmethod
-    def of(target: Machine) -> Format:
-        """The format a target file describes."""
+    def of(projection: Projection, network: Network[Any], target: Machine) -> Format:
+        """The format of a projection's weights as a target file describes it."""
         return Format(
             word=target.core.syn_word_bits,
-            weight=target.numeric.weight_bits,
+            weight=network.bits.get(projection.op.weight, target.numeric.weight_bits),
             entry=target.core.entry_synapses,
             prefix=target.core.entry_prefix_bits,
             tail=target.core.list_end_bits,
@@ -50,10 +50,10 @@ def synaptic_words(population: str, network: Network[Any], target: Machine, boxe
 
     Where the target shares lists, projections with the same weights and delay are stored once in a slice.
     """
-    fmt = Format.of(target)
     total, longest = np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64)
     stored: set[tuple[str, int]] = set()
     for projection in network.into(population):
+        fmt = Format.of(projection, network, target)
         words = partial(fmt.words, delay=projection.delay)
         lists, count = projection.op.lists(*network.between(projection), boxes, words, fmt.shared)
         longest = np.maximum(longest, lists)

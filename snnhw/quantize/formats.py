@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from snnhw.errors import QuantizeError
 from snnhw.fixed import Widths
 from snnhw.machine import Machine, Numeric
 from snnhw.network import Array
+from snnhw.operators import Operator
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,23 @@ class Formats:
     Args:
         numeric: formats and rules as the target file says them.
         widths: formats of the states and decays.
+        weight_bits: width of a stored weight, sign included.
         step: distance between two weights.
         low, high: smallest and largest weight, multiples of the step.
+        narrower: formats of the operators that have fewer bits than these.
     """
 
     numeric: Numeric
     widths: Widths
+    weight_bits: int
     step: int
     low: int
     high: int
+    narrower: Mapping[Operator, Formats] = field(default_factory=dict)
+
+    def of(self, op: Operator) -> Formats:
+        """The weights of one operator."""
+        return self.narrower.get(op, self)
 
     @property
     def act_shifts(self) -> tuple[int, ...]:
@@ -84,24 +93,15 @@ class Formats:
         return np.maximum(w, w * (self.high / self.low))
 
 
-def formats_of(machine: Machine, weight_bits: int | None) -> Formats:
-    """Formats of a machine at a number of weight bits (sign included); raises QuantizeError outside its range.
+def formats_of(machine: Machine, bits: int | None = None) -> Formats:
+    """Formats of a machine at a number of weight bits that it has (sign included; all of them if None).
 
     The grid is the multiples of weight_step from weight_min to weight_max, without one further step on one side (a
     code of two's complement without opposite). Fewer bits leave out the outer weights; where the synaptic sum has one
     shift only, so that thresholds cannot follow, every other weight instead.
     """
     n, most = machine.numeric, machine.numeric.weight_bits
-    bits = most if weight_bits is None else weight_bits
-    if not 2 <= bits <= most:
-        raise QuantizeError(
-            "bad-weight-bits",
-            "the target does not have weights of that width",
-            where=f"--weight-bits {bits}",
-            needed=bits,
-            limit=f"2 to {most}",
-            hint=f"choose 2 to {most}",
-        )
+    bits = most if bits is None else bits
     ends = min(-n.weight_min // n.weight_step, n.weight_max // n.weight_step)
     coarser = max(ends.bit_length() - (bits - 1), 0) if n.act_shift_min == n.act_shift_max else 0
     step = n.weight_step << coarser
@@ -110,7 +110,14 @@ def formats_of(machine: Machine, weight_bits: int | None) -> Formats:
         limits = [min(limit, (1 << (bits - 1)) - 1) for limit in limits]
     if abs(limits[0] - limits[1]) == 1:
         limits = [min(limits)] * 2
-    return Formats(n, machine.widths, step, -step * limits[0], step * limits[1])
+    return Formats(n, machine.widths, bits, step, -step * limits[0], step * limits[1])
+
+
+def formats_into(machine: Machine, bits: Mapping[Operator, int]) -> Formats:
+    """Formats of a population whose operators have these bits: those of the widest, with the narrower ones."""
+    most = max(bits.values(), default=machine.numeric.weight_bits)
+    narrower = {op: formats_of(machine, n) for op, n in bits.items() if n < most}
+    return replace(formats_of(machine, most), narrower=narrower)
 
 
 def round_weights(w: Array, scale: Array | float, formats: Formats) -> Array:

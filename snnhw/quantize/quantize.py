@@ -28,7 +28,7 @@ from snnhw.network import (
 )
 from snnhw.quantize.activity import Activity
 from snnhw.quantize.bounds import Bound, arriving_range, bound
-from snnhw.quantize.formats import Formats, formats_of, round_weights
+from snnhw.quantize.formats import Formats, formats_into, formats_of, round_weights
 from snnhw.quantize.inputs import (
     HostLayer,
     current_max,
@@ -52,6 +52,7 @@ from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
 from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, whole_scale
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
+from snnhw.quantize.widths import WeightBits, bits_of_arrays
 from snnhw.rationale import Effect, Reason, rounded
 from snnhw.semantics import Deployment
 
@@ -93,20 +94,22 @@ def quantize(
     target: Machine,
     deployment: Deployment,
     samples: Array | None,
-    weight_bits: int | None = None,
+    weight_bits: WeightBits = None,
     hard_reset: bool = False,
 ) -> Quantized:
     """Quantise for a target.
 
     Args:
         samples: real calibration input (B, T, *input shape), or None: then scales come from the weights alone.
+        weight_bits: bits of weights, of all or by layer; see `widths.bits_of_arrays`.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot; the float network
             it is compared with still subtracts, so that the loss shows.
 
     Raises:
         QuantizeError: what the target's neurons or formats cannot hold, with layer, need and limit.
     """
-    formats = formats_of(target, weight_bits)
+    formats = formats_of(target)
+    bits = bits_of_arrays(network, weight_bits, formats.weight_bits)
     specs = {p.name: input_spec(p, deployment, samples) for p in network.inputs}
     network = with_payload(network, specs)
     hardened = without_soft_reset(network, target) if hard_reset else network
@@ -114,7 +117,7 @@ def quantize(
         refuse_unsupported(population, target)
     activity = None if samples is None else Activity(network, samples)
     placed, hosts = move_to_host(hardened, specs, formats)
-    work = _Work(placed, network, formats, hosts, activity)
+    work = _Work(placed, target, bits, hosts, activity)
     for population in placed.populations:
         work.add(population)
     result = work.network()
@@ -140,15 +143,18 @@ class _Work:
     def __init__(
         self,
         placed: Network[FloatNeuron],
-        source: Network[FloatNeuron],
-        formats: Formats,
+        target: Machine,
+        bits: Mapping[str, int],
         hosts: Mapping[str, HostLayer],
         activity: Activity | None,
     ) -> None:
-        self.placed, self.source, self.formats, self.hosts, self.activity = placed, source, formats, hosts, activity
+        self.placed, self.target, self.wanted, self.hosts, self.activity = placed, target, bits, hosts, activity
+        self.formats = formats_into(target, {})
         self.populations: list[Population[IntNeuron]] = []
         self.projections: list[Projection] = []
         self.weights: dict[str, Array] = {}
+        self.layers: dict[str, tuple[str, ...]] = {}
+        self.bits: dict[str, int] = {}
         self.factors: dict[str, Array] = {}
         self.moments: dict[LinearOp, Moments] = {}
         self.powers: defaultdict[LinearOp, int] = defaultdict(int)
@@ -167,6 +173,8 @@ class _Work:
             return
         if self.activity is not None:
             self.activity.advance(population.name)
+        synapses = [q.op for q in self.placed.into(population.name) if not q.op.injects]
+        self.formats = formats_into(self.target, {op: self.wanted[op.weight] for op in synapses})
         exact = population.kind is Kind.RELAY or self._counts(population)
         self.moments = {} if exact or self.activity is None else moments_into(self.placed, population, self.activity)
         whole = self._whole(population)
@@ -196,7 +204,11 @@ class _Work:
         return level * (1 << self.formats.act_shifts[-1]) * HEAD_ROOM > self.formats.v_max
 
     def _unit_scale(self) -> Scale:
-        return Scale(np.asarray(float(self.formats.step)), "exact: relays and gates count spikes", Effect.EXACT)
+        return Scale(np.asarray(float(self._unit())), "exact: relays and gates count spikes", Effect.EXACT)
+
+    def _unit(self) -> int:
+        """The smallest weight that every operator's format holds (steps are powers of two times one another)."""
+        return max([self.formats.step, *(narrow.step for narrow in self.formats.narrower.values())])
 
     def _counts(self, population: Population[FloatNeuron]) -> bool:
         """Whether a gate only ever adds whole numbers of spikes, so that its integers are exact."""
@@ -212,9 +224,11 @@ class _Work:
             return False
         if any(p.op.injects or self.placed[p.pre].payload_scale != 1.0 for p in projections):
             return False
-        weights = [self.placed.array(p.op) for p in projections]
-        least, most = self.formats.low // self.formats.step, self.formats.high // self.formats.step
-        return all((w == np.rint(w)).all() and ((w >= least) & (w <= most)).all() for w in weights)
+        for op in (p.op for p in projections):
+            w, own, unit = self.placed.array(op), self.formats.of(op), self._unit()
+            if not ((w == np.rint(w)) & (w * unit >= own.low) & (w * unit <= own.high)).all():
+                return False
+        return True
 
     def _scale(self, population: Population[FloatNeuron]) -> Scale:
         n = population.model
@@ -272,7 +286,7 @@ class _Work:
         payload = self.placed[projection.pre].payload_scale
         label = op.weight if payload == 1.0 else f"{op.weight}*{payload:g}"
         if population.kind is Kind.RELAY and not op.multiplies:  # one weight 1 for all that hand on
-            label = f"{label}@{self.formats.step}"
+            label = f"{label}@{self._unit()}"
         factor = self._factor(projection, scale)
         if label in self.weights and not np.array_equal(self.factors[label], factor):
             label = f"{label}@{population.name}"
@@ -280,13 +294,13 @@ class _Work:
             arrays = op.arrays(self.placed.weights)
             real = self._real(projection, factor)
             moments = self.moments.get(op)
-            integers = (
-                round_weights(real, 1.0, self.formats) if moments is None else compensated(real, moments, self.formats)
-            )
+            own = self.formats.of(op)
+            integers = round_weights(real, 1.0, own) if moments is None else compensated(real, moments, own)
             self.weights |= {label: integers} | {label + part: array for part, array in arrays.items() if part}
-            self.factors[label] = factor
+            self.factors[label], self.layers[label] = factor, self.placed.names(op.weight)
+            self.bits[label] = own.weight_bits
             self.rationale.append(
-                self._weights_reason(population.name, label, real, integers, arrays[""], self.powers[op])
+                self._weights_reason(population.name, label, real, integers, arrays[""], self.powers[op], own)
             )
         return replace(projection, op=replace(op, weight=label), weight_exp=self.powers[op])
 
@@ -301,9 +315,8 @@ class _Work:
         return projection.op.scaled(weights, factor, pre, post, projection.name)
 
     def _weights_reason(
-        self, population: str, label: str, real: Array, integers: Array, source: Array, power: int
+        self, population: str, label: str, real: Array, integers: Array, source: Array, power: int, f: Formats
     ) -> Reason:
-        f = self.formats
         clipped = int(((real > f.high + 0.5 * f.step) | (real < f.low - 0.5 * f.step)).sum())
         how = "round(weight * scale)" if self.activity is None else "weight * scale, rounded so that errors make up"
         return Reason(
@@ -312,7 +325,7 @@ class _Work:
             integer=f"{integers.min()} to {integers.max()}",
             real=f"{source.min():.6g} to {source.max():.6g}",
             kind=rounded(integers, real),
-            text=f"{how}, multiples of {self.formats.step}; {clipped} of {integers.size} clipped"
+            text=f"{how}, multiples of {f.step}; {clipped} of {integers.size} clipped"
             + (f"; in units of 2**{power}: small weights reach the same neurons" if power else ""),
         )
 
@@ -388,4 +401,12 @@ class _Work:
     def network(self) -> Network[IntNeuron]:
         """The whole integer network."""
         readout = replace(self.placed.readout, scale=self.readout_scale)
-        return Network(tuple(self.populations), tuple(self.projections), self.weights, self.placed.steps, readout)
+        return Network(
+            tuple(self.populations),
+            tuple(self.projections),
+            self.weights,
+            self.placed.steps,
+            readout,
+            layers=self.layers,
+            bits=self.bits,
+        )

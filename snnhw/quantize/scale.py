@@ -59,8 +59,10 @@ def _rows(
     for projection in network.into(population.name):
         if not projection.op.injects:
             weights, pre, post = network.between(projection)
-            spans = {**weights, projection.op.weight: formats.spans(weights[projection.op.weight])}
+            own = formats.of(projection.op)
+            spans = {**weights, projection.op.weight: own.spans(weights[projection.op.weight])}
             rows = projection.op.row_largest(spans, pre, post) * network[projection.pre].payload_scale
+            rows = rows * (formats.high / own.high)  # fewer bits: as if its weights were larger
             found[projection.op] = np.maximum(found.get(projection.op, np.zeros(())), rows)
     return found
 
@@ -162,7 +164,7 @@ class Trial:
             unit = scale * self.network[projection.pre].payload_scale / (1 << self.powers[projection.op])
             where = self.network.between(projection)
             units = projection.op.scaled(where[0], np.asarray(unit), *where[1:], projection.name)
-            errors = (units - round_weights(units, 1.0, formats)).reshape(len(units), -1)
+            errors = (units - round_weights(units, 1.0, formats.of(projection.op))).reshape(len(units), -1)
             met = self.moments[projection.op]
             rows = met.variance(errors)
             if np.any(self.population.model.u_keep):  # the mean of a filtered current is not taken into the bias

@@ -24,6 +24,7 @@ from snnhw.network import (
     Population,
     Projection,
     verify,
+    width,
 )
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_of
@@ -50,7 +51,7 @@ def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Machi
     Raises:
         QuantizeError: a weight, threshold, bias or neuron rule that the target does not have.
     """
-    formats = formats_of(target, None)
+    formats = formats_of(target)
     hosts = {spec.reads: spec for spec in source.inputs if spec.host is not None}
     network = _with_ranges(network, source.inputs)
     populations = tuple(_population(p, source.neurons, hosts, target, formats) for p in network.populations)
@@ -59,7 +60,12 @@ def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Machi
     projections = tuple(_projection(q, network, hosts, weights, reasons, target) for q in network.projections)
     factor = 1.0 / (1 << max(n.act_shift for n in source.neurons.values()))
     readout = replace(network.readout, scale=factor / (network.steps if network.readout.kind == "mean" else 1))
-    result: Network[IntNeuron] = Network(populations, projections, weights, network.steps, readout)
+    bits = {
+        q.op.weight: width(weights[q.op.weight], target.numeric.weight_exp_max - q.weight_exp)
+        for q in projections
+        if not q.op.injects
+    }
+    result: Network[IntNeuron] = Network(populations, projections, weights, network.steps, readout, bits=bits)
     verify(result)
     bounds = tuple(
         bound(p.name, p.kind, p.model, *arriving_range(result, p), result.steps, target.widths).on_a_turn()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnhw.errors import QuantizeError
 from snnhw.machine import load_target
 from snnhw.quantize.formats import formats_of, round_weights
 
@@ -28,13 +27,3 @@ def test_steps(target: str, bits: int | None, step: int, largest: int) -> None:
     assert (w.min(), w.max()) == (-largest, largest)
     inside = np.linspace(-1, 1, 999)
     assert np.abs(round_weights(inside, float(largest), formats) - inside * largest).max() <= step / 2
-
-
-@pytest.mark.parametrize("bits", [1, 9])
-def test_bits_out_of_range(bits: int) -> None:
-    with pytest.raises(QuantizeError) as caught:
-        formats_of(load_target("loihi2"), bits)
-    assert str(caught.value) == (
-        "bad-weight-bits: the target does not have weights of that width\n"
-        f"  where: --weight-bits {bits}\n  needed: {bits}\n  limit: 2 to 8\n  hint: choose 2 to 8"
-    )

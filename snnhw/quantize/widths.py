@@ -1,0 +1,100 @@
+"""Bits of each weight array: `--weight-bits 4` or `conv1=8,fc=4,*=5`, against the source's layer names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from snnhw.errors import QuantizeError
+from snnhw.network import Network
+
+WeightBits = int | str | Mapping[str, int] | None
+"""One width for all weights, patterns with widths (as text or mapping; the first that matches counts), or None."""
+
+FORM = "a number, or NAME=BITS,... with the names that snnhw explain lists (* and ? match any)"
+
+
+def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict[str, int]:
+    """Weight array -> bits of a stored weight, sign included; arrays that nothing names have the full width.
+
+    Args:
+        network: lowered; an array is known by every layer of the source that it is composed of (`Network.names`).
+        most: bits of the target's weights.
+
+    Raises:
+        QuantizeError: text that says no widths, a width that the target does not have, a pattern that matches no
+            layer, or two widths for one array.
+    """
+    rules = _rules(wanted)
+    for _, bits in rules:
+        if not 2 <= bits <= most:
+            raise QuantizeError(
+                "bad-weight-bits",
+                "the target does not have weights of that width",
+                where=f"--weight-bits {_said(wanted)}",
+                needed=bits,
+                limit=f"2 to {most}",
+                hint=f"choose 2 to {most}",
+            )
+    known = {name for array in network.stored for name in network.names(array)}
+    for pattern, _ in rules:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise QuantizeError(
+                "unmatched-weight-bits",
+                f"no layer with weights is named {pattern}",
+                where=f"--weight-bits {_said(wanted)}",
+                needed=pattern,
+                limit=", ".join(sorted(known)),
+                hint="snnhw explain lists the layers of each weight array",
+            )
+    return {array: _bits(array, network.names(array), rules, most) for array in network.stored}
+
+
+def _bits(array: str, names: tuple[str, ...], rules: list[tuple[str, int]], most: int) -> int:
+    """The one width of an array whose layers are these."""
+    found = {
+        name: next(bits for pattern, bits in rules if fnmatchcase(name, pattern))
+        for name in names
+        if any(fnmatchcase(name, pattern) for pattern, _ in rules)
+    }
+    if len(set(found.values())) > 1:
+        raise QuantizeError(
+            "two-weight-bits",
+            "layers that are stored as one weight array have two widths",
+            where=array,
+            needed=", ".join(f"{name}={bits}" for name, bits in found.items()),
+            limit="one width",
+            hint="give them the same width",
+        )
+    return next(iter(found.values()), most)
+
+
+def _rules(wanted: WeightBits) -> list[tuple[str, int]]:
+    """Patterns with their widths, in order."""
+    if wanted is None:
+        return []
+    if isinstance(wanted, Mapping):
+        pairs = [(str(pattern), bits) for pattern, bits in wanted.items()]
+        if any(isinstance(bits, bool) or not isinstance(bits, int) for _, bits in pairs):
+            raise _malformed(wanted)
+        return pairs
+    text = str(wanted).strip()
+    if re.fullmatch(r"[+-]?\d+", text):
+        return [("*", int(text))]
+    parts = [part.rpartition("=") for part in text.split(",")]
+    if not all(pattern.strip() and re.fullmatch(r"\s*[+-]?\d+\s*", bits) for pattern, _, bits in parts):
+        raise _malformed(wanted)
+    found = [(pattern.strip(), int(bits)) for pattern, _, bits in parts]
+    if len({pattern for pattern, _ in found}) < len(found):
+        raise _malformed(wanted, "a name has two widths")
+    return found
+
+
+def _malformed(wanted: WeightBits, what: str = "this says no widths of weights") -> QuantizeError:
+    return QuantizeError("bad-weight-bits", what, where=f"--weight-bits {_said(wanted)}", limit=FORM)
+
+
+def _said(wanted: WeightBits) -> str:
+    return ",".join(f"{k}={v}" for k, v in wanted.items()) if isinstance(wanted, Mapping) else str(wanted)

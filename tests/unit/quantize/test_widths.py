@@ -1,0 +1,179 @@
+"""Bits of weight arrays: what `--weight-bits` says, the integers it makes, and the words that these take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import snnhw
+from snnhw.artifact import Artifact
+from snnhw.errors import ArtifactError, QuantizeError
+from snnhw.mapping.place import utilization
+from snnhw.mapping.synapses import Format
+from snnhw.quantize.widths import bits_of_arrays
+from snnhw.zoo.containers import PerStep
+from snnhw.zoo.neurons import IF
+from tests.unit.frontends.modules import Flow
+from tests.unit.quantize.nets import layer, neuron
+
+
+def module() -> nn.Module:
+    """A convolution, a pool, two matrices; a shortcut of the last hidden layer into the same neurons."""
+    torch.manual_seed(0)
+    parts: dict[str, Any] = {
+        "conv": PerStep(nn.Conv2d(2, 4, 3)),
+        "n1": IF(0.5),
+        "pool": PerStep(nn.AvgPool2d(2)),
+        "flat": PerStep(nn.Flatten()),
+        "fc1": PerStep(nn.Linear(36, 8)),
+        "n2": IF(0.5),
+        "fc2": PerStep(nn.Linear(8, 8)),
+        "fc3": PerStep(nn.Linear(36, 8)),
+        "n3": IF(0.5),
+    }
+
+    def forward(m: Any, x: Any) -> Any:
+        flat = m.flat(m.pool(m.n1(m.conv(x))))
+        return m.n3(m.fc2(m.n2(m.fc1(flat))) + m.fc3(flat))
+
+    return Flow(forward, **parts)
+
+
+def compiled(bits: Any, target: str = "loihi2") -> Artifact:
+    return snnhw.compile(module(), torch.rand(4, 2, 2, 8, 8), target=target, weight_bits=bits)
+
+
+def widths(artifact: Artifact) -> dict[str, int]:
+    network = artifact.network
+    return {network.names(name)[-1]: network.bits[name] for name in network.stored}
+
+
+def words(artifact: Artifact) -> int:
+    return sum(row["resources"]["syn_words"]["used"] for row in utilization(artifact.mapping, artifact.target))
+
+
+@pytest.mark.parametrize(
+    ("said", "want"),
+    [
+        (None, {"conv": 8, "fc1": 8, "fc2": 8, "fc3": 8}),
+        (4, {"conv": 4, "fc1": 4, "fc2": 4, "fc3": 4}),
+        ("4", {"conv": 4, "fc1": 4, "fc2": 4, "fc3": 4}),
+        ("conv=6,fc?=3,*=5", {"conv": 6, "fc1": 3, "fc2": 3, "fc3": 3}),
+        ({"fc2": 3, "fc*": 4}, {"conv": 8, "fc1": 4, "fc2": 3, "fc3": 4}),
+        ("pool=5", {"conv": 8, "fc1": 5, "fc2": 8, "fc3": 5}),
+    ],
+)
+@pytest.mark.parametrize("target", ["loihi2", "loihi1"])
+def test_every_array_has_the_width_that_was_asked_for(said: Any, want: dict[str, int], target: str) -> None:
+    artifact = compiled(said, target)
+    network = artifact.network
+    assert widths(artifact) == want
+    for name in network.stored:
+        w, bits = network.weights[name], network.bits[name]
+        step = int(np.gcd.reduce(np.abs(w), axis=None)) or 1
+        assert np.abs(w).max() <= step * ((1 << (bits - 1)) - 1)
+
+
+def test_narrow_weights_keep_their_grid_beside_wide_ones() -> None:
+    """Three bits beside eight into the same neurons: the narrow ones use their largest weight, in larger units."""
+    network = compiled("fc2=3").network
+    into = {network.names(q.op.weight)[-1]: q for q in network.into("n3")}
+    assert np.abs(network.weights[into["fc2"].op.weight]).max() == 3
+    assert np.abs(network.weights[into["fc3"].op.weight]).max() > 60
+    assert into["fc2"].weight_exp - into["fc3"].weight_exp >= 3
+
+
+def test_mixed_widths_give_the_same_bits_in_all_engines() -> None:
+    artifact = compiled("fc2=3,conv=5")
+    x = np.random.default_rng(0).random((3, 4, 2, 8, 8)) < 0.4
+    runs = [snnhw.run(artifact, x.astype(float), engine, record="state") for engine in ("reference", "fast", "onnx")]
+    for key in runs[0]:
+        for run in runs[1:]:
+            np.testing.assert_array_equal(run[key], runs[0][key])
+    assert runs[0]["spikes/n3"].any()
+
+
+def test_words_of_mixed_widths_are_those_of_each_array() -> None:
+    """What four bits and eight bits take apart, array by array, adds up to what the mixture takes."""
+    few, many = compiled(4), compiled(8)
+    mixed = compiled("conv=4,fc2=4,fc1=8,fc3=8")
+
+    def by_array(artifact: Artifact) -> dict[str, int]:
+        network, found = artifact.network, {}
+        for q in network.projections:
+            fmt = Format.of(q, network, artifact.target)
+            box = np.array([[(0, n) for n in network[q.post].shape]])
+
+            def count(synapses: Any, fmt: Format = fmt, delay: int = q.delay) -> Any:
+                return fmt.words(synapses, delay)
+
+            found[network.names(q.op.weight)[-1]] = int(q.op.lists(*network.between(q), box, count, fmt.shared)[1][0])
+        return found
+
+    four, eight, both = by_array(few), by_array(many), by_array(mixed)
+    assert both == {**eight, "conv": four["conv"], "fc2": four["fc2"]}
+    assert all(four[name] < eight[name] for name in four)
+    assert (words(few), words(many), words(mixed)) == tuple(sum(x.values()) for x in (four, eight, both))
+
+
+def test_the_artifact_and_explain_say_each_width(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from snnhw.cli import main
+
+    artifact = compiled("fc2=3")
+    snnhw.save(artifact, tmp_path / "a.snnhw")
+    assert snnhw.load(tmp_path / "a.snnhw").network.bits == artifact.network.bits
+    said = CliRunner().invoke(main, ["explain", str(tmp_path / "a.snnhw")]).output
+    assert "3 bit, 8x8; layers fc2" in said
+    assert "8 bit, 8x36; layers pool, flat, fc3" in said
+
+
+@pytest.mark.parametrize("bits", [{}, 9, 2, "8"])
+def test_an_artifact_with_other_widths_is_refused(bits: Any, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    artifact = compiled(None)
+    name = artifact.network.stored[0]
+    said = bits if isinstance(bits, dict) else {**artifact.network.bits, name: bits}
+    snnhw.save(replace(artifact, network=replace(artifact.network, bits=said)), tmp_path / "a.snnhw")
+    with pytest.raises(ArtifactError):
+        snnhw.load(tmp_path / "a.snnhw")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        (1, "the target does not have weights of that width\n  where: --weight-bits 1\n  needed: 1\n  limit: 2 to 8"),
+        ("*=9", "the target does not have weights of that width\n  where: --weight-bits *=9\n  needed: 9"),
+        ("w=4,x=5", "no layer with weights is named x\n  where: --weight-bits w=4,x=5\n  needed: x\n  limit: w\n"),
+        ("", "this says no widths of weights"),
+        ("w", "this says no widths of weights"),
+        ("w=", "this says no widths of weights"),
+        ("=4", "this says no widths of weights"),
+        ("w=4,", "this says no widths of weights"),
+        ("w=4.5", "this says no widths of weights"),
+        ({"w": 4.0}, "this says no widths of weights"),
+        ({"w": True}, "this says no widths of weights"),
+        ("w=4,w=5", "a name has two widths"),
+    ],
+)
+def test_refusals(wanted: Any, text: str) -> None:
+    network = layer(np.ones((2, 3)), neuron())
+    with pytest.raises(QuantizeError) as caught:
+        bits_of_arrays(network, wanted, 8)
+    assert text in str(caught.value)
+
+
+def test_two_widths_for_one_array_are_refused() -> None:
+    with pytest.raises(QuantizeError) as caught:
+        compiled("pool=5,fc1=4")
+    assert str(caught.value).startswith(
+        "two-weight-bits: layers that are stored as one weight array have two widths\n  where: "
+    )
+    assert "needed: pool=5, fc1=4\n  limit: one width\n  hint: give them the same width" in str(caught.value)
