@@ -13,7 +13,7 @@ from snnhw.network import Network
 WeightBits = int | str | Mapping[str, int] | None
 """One width for all weights, patterns with widths (as text or mapping; the first that matches counts), or None."""
 
-FORM = "a number, or NAME=BITS,... with the names that snnhw explain lists (* and ? match any)"
+FORM = "a number, or NAME=BITS,... with names of layers or modules that snnhw explain lists (* and ? match any)"
 
 
 def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict[str, int]:
@@ -40,7 +40,7 @@ def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict
             )
     known = {name for array in network.stored for name in network.names(array)}
     for pattern, _ in rules:
-        if not any(fnmatchcase(name, pattern) for name in known):
+        if not any(_covers(pattern, name) for name in known):
             raise QuantizeError(
                 "unmatched-weight-bits",
                 f"no layer with weights is named {pattern}",
@@ -53,12 +53,15 @@ def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict
 
 
 def _bits(array: str, names: tuple[str, ...], rules: list[tuple[str, int]], most: int) -> int:
-    """The one width of an array whose layers are these."""
-    found = {
-        name: next(bits for pattern, bits in rules if fnmatchcase(name, pattern))
-        for name in names
-        if any(fnmatchcase(name, pattern) for pattern, _ in rules)
-    }
+    """The one width of an array whose layers are these: of the first pattern that names any of them.
+
+    A pattern for some of its layers only must not say another width; one for all of them (`*`) just comes too late.
+    """
+    found: dict[str, int] = {}
+    for pattern, bits in rules:
+        named = [name for name in names if _covers(pattern, name) and name not in found]
+        if not found or not all(_covers(pattern, name) for name in names):
+            found |= dict.fromkeys(named, bits)
     if len(set(found.values())) > 1:
         raise QuantizeError(
             "two-weight-bits",
@@ -69,6 +72,11 @@ def _bits(array: str, names: tuple[str, ...], rules: list[tuple[str, int]], most
             hint="give them the same width",
         )
     return next(iter(found.values()), most)
+
+
+def _covers(pattern: str, name: str) -> bool:
+    """Whether a pattern matches a layer's name or that of a module it is inside of: `stage1` covers `stage1.conv`."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def _rules(wanted: WeightBits) -> list[tuple[str, int]]:
