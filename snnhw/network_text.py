@@ -16,7 +16,7 @@ def format_network(network: Network[Any]) -> str:
     for q in network.projections:
         lines.append(
             f"  {q.pre} -> {q.post} {q.op.text} delay={q.delay}"
-            + (f" bits={network.bits[q.op.weight]}" if q.op.weight in network.bits else "")
+            + (f" bits={network.bits[q.op.weight]}" if not q.op.injects and q.op.weight in network.bits else "")
             + (f" lag={q.lag}" if q.lag else "")
             + (f" exp={q.weight_exp}" if q.weight_exp else "")
         )

@@ -62,7 +62,10 @@ def command(artifact: Path, population: str | None, machine: bool) -> None:
 
 def weight_arrays(network: Network[IntNeuron]) -> list[dict[str, Any]]:
     """One row a weight array: name, layers of the source, bits of a weight, shape, populations it leads into."""
-    found = {name: [q.post for q in network.projections if q.op.weight == name] for name in network.stored}
+    found = {
+        name: [q.post for q in network.projections if not q.op.injects and q.op.weight == name]
+        for name in network.stored
+    }
     return [
         {
             "name": name,

@@ -27,9 +27,10 @@ class Format:
     @staticmethod
     def of(projection: Projection, network: Network[Any], target: Machine) -> Format:
         """The format of a projection's weights as a target file describes it."""
+        bits = target.numeric.weight_bits
         return Format(
             word=target.core.syn_word_bits,
-            weight=network.bits.get(projection.op.weight, target.numeric.weight_bits),
+            weight=bits if projection.op.injects else network.bits.get(projection.op.weight, bits),
             entry=target.core.entry_synapses,
             prefix=target.core.entry_prefix_bits,
             tail=target.core.list_end_bits,
