@@ -104,7 +104,7 @@ def decayed(x: Int, d: Int, decay_bits: int) -> Int:
     return kept - 2 * kept * (x < 0)
 
 
-def held(x: Int, width: Width) -> Int:
+def held(x: Int, width: tuple[int, ...]) -> Int:
     """What a state of this format keeps of a value.
 
     WRAP_ONCE turns once by 2**bits, and +2**(bits - 1) itself survives (Lava); WRAP is two's complement; SATURATE

@@ -87,7 +87,8 @@ def _written(hint: Any) -> Any:
 def _restored(kind: type, key: str, item: Any) -> Any:
     """Strings back to the enum a field is declared with."""
     declared = {f.name: f.type for f in fields(kind)}.get(key)  # a string: annotations are postponed
-    enum = getattr(sys.modules[kind.__module__], str(declared), None)
+    words = (getattr(sys.modules[base.__module__], str(declared), None) for base in kind.__mro__)  # of who declared it
+    enum = next((word for word in words if word is not None), None)
     if isinstance(item, str) and isinstance(enum, type) and issubclass(enum, StrEnum):
         return enum(item)
     return item

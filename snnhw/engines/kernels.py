@@ -186,7 +186,7 @@ def _spread(x: Any, size: int) -> Array:
 def _parameters(neuron: IntNeuron, size: int) -> tuple[Any, ...]:
     """Thresholds and biases as arrays; the others as numbers where all are, else as arrays all, so that two kernels
     serve all neurons of a model."""
-    named = neuron.parameters._asdict()  # type: ignore[attr-defined]
+    named = neuron.parameters
     always = ("vth", "bias")
     plain = all(np.ndim(level) == 0 for name, level in named.items() if name not in always)
     return tuple(int(level) if plain and name not in always else _spread(level, size) for name, level in named.items())

@@ -161,7 +161,7 @@ class Cells:
     def __init__(self, population: Population[IntNeuron], widths: fixed.Widths = fixed.LOIHI, chips: int = 1) -> None:
         self.shape = (chips, *population.shape)
         self.neuron = population.model
-        self.parameters = tuple(np.asarray(x, np.int64) for x in self.neuron.parameters)
+        self.parameters = tuple(np.asarray(x, np.int64) for x in self.neuron.parameters.values())
         self.rule = self.neuron.rule(population.kind is not Kind.ACCUMULATOR, widths)
         self.begin_sample()
 

@@ -273,6 +273,7 @@ def _require_lif(population: Population[IntNeuron], spiking: bool) -> None:
     """Refuse what Lava's LIF does not have."""
     n = population.model
     wishes = (
+        ("model", n.MODEL, "cuba_lif", True),
         ("comparison", n.comparison, Comparison.GT, spiking),
         ("reset", n.reset, Reset.ZERO, spiking),
         ("reset timing", n.reset_timing, ResetTiming.SAME_STEP, spiking),

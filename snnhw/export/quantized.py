@@ -268,6 +268,8 @@ class _Maker:
         if population.kind is Kind.RELAY:
             unit = np.asarray(neuron.vth, np.float64) / scale
             return nir.Scale(np.array(np.broadcast_to(1.0 / unit, full)))
+        if neuron.MODEL != "cuba_lif":
+            raise _cannot(name, f"neurons of the model {neuron.MODEL}", "compile the source with --emit-nir")
         if neuron.reset is not Reset.SUBTRACT and np.any(np.asarray(neuron.v_reset)):
             raise _cannot(name, "a reset to a value other than 0", "export the source")
         lam = np.broadcast_to(np.asarray(neuron.dv, np.float64) / ONE, full)

@@ -14,6 +14,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.frontends.own import NeuronNode
 from snnhw.network import Array, FloatNeuron, Level, Reset
 from snnhw.semantics import CurrentOrder, Semantics
 
@@ -53,6 +54,8 @@ def neuron_model(
     node: nir.NIRNode, semantics: Semantics, before: nir.NIRNode | None = None
 ) -> tuple[FloatNeuron, Array]:
     """The neuron of a node with the synaptic filter `before` it, and the gain of its input."""
+    if isinstance(node, NeuronNode):
+        return node.neuron(semantics), np.ones(())
     neuron, gain = (gate_model(node), np.ones(())) if isinstance(node, nir.Threshold) else _membrane(node, semantics)
     if before is None:
         return neuron, gain

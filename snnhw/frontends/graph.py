@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import nir
 import numpy as np
@@ -16,10 +16,10 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import SourceError
-from snnhw.frontends.own import LinearNode
+from snnhw.frontends.own import LinearNode, NeuronNode
 from snnhw.network import Part, Shape
 
-NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
+NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, NeuronNode)
 """Nodes that spike; a Threshold has no memory: it is a gate."""
 
 FILTERS = (nir.I, nir.LI)
@@ -166,7 +166,7 @@ def _require_neurons(graph: nir.NIRGraph, before: Mapping[str, set[str]]) -> Non
             "loop-without-neuron",
             "a loop of nodes without a neuron in it has no defined value",
             where=" -> ".join(loop),
-            limit="at least one of " + ", ".join(kind.__name__ for kind in NEURONS) + " in every loop",
+            limit="at least one of " + ", ".join(kind.__name__ for kind in NEURONS[:-1]) + " in every loop",
             hint="remove the feedback edge",
         )
 
@@ -177,7 +177,7 @@ def unknown_node(where: str, kind: str) -> SourceError:
         "unknown-node",
         f"nodes of type {kind} are not supported",
         where=where,
-        limit=", ".join(sorted(known.__name__ for known in KNOWN if known is not LinearNode)),
+        limit=", ".join(sorted(known.__name__ for known in KNOWN if known not in (LinearNode, NeuronNode))),
         hint="replace the node by supported ones",
     )
 
@@ -217,6 +217,8 @@ def _parameters(name: str, node: nir.NIRNode) -> None:
             raise SourceError(
                 "bad-parameter", "a time constant is not positive", where=f"{name}.{field}", limit=f"{field} > 0"
             )
+    for field, values in node.parameters.items() if isinstance(node, NeuronNode) else ():
+        _finite_values(name, field, values)
     if isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF)):
         below = np.asarray(node.v_threshold) < np.asarray(node.v_reset)
         if below.any():
@@ -333,17 +335,20 @@ _NUMBERS = (
 def _finite(name: str, node: nir.NIRNode) -> None:
     for field in _NUMBERS:
         value = getattr(node, field, None)
-        if value is None:
-            continue
-        bad = int((~np.isfinite(np.asarray(value, np.float64))).sum())
-        if bad:
-            raise SourceError(
-                "not-finite",
-                f"{bad} values are NaN or infinite",
-                where=f"{name}.{field}",
-                limit="finite numbers",
-                hint="retrain or repair the checkpoint",
-            )
+        if value is not None:
+            _finite_values(name, field, value)
+
+
+def _finite_values(name: str, field: str, value: Any) -> None:
+    bad = int((~np.isfinite(np.asarray(value, np.float64))).sum())
+    if bad:
+        raise SourceError(
+            "not-finite",
+            f"{bad} values are NaN or infinite",
+            where=f"{name}.{field}",
+            limit="finite numbers",
+            hint="retrain or repair the checkpoint",
+        )
 
 
 def _edges(graph: nir.NIRGraph) -> None:

@@ -1,8 +1,9 @@
 # mypy: allow-subclassing-any
-"""Linear layers that NIR has no node for, as one node of our own: any operator with its arrays and a bias.
+"""What NIR has no node for: linear layers (any operator with its arrays and a bias) and neurons (any model of ours).
 
-The rest of the front ends, lowering and the writer of NIR files know this one kind of node; which operators there are,
-and of which torch functions they are made, stands with the operators (`snnhw/operators/`).
+The rest of the front ends, lowering and the writer of NIR files know these two kinds of node; which operators and
+neuron models there are, and of which torch functions and modules they are made, stands with them (`snnhw/operators/`,
+`snnhw/neurons/`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from snnhw.errors import SourceError
+from snnhw.neurons import REGISTRY as NEURONS
 from snnhw.operators import REGISTRY, Operator
 from snnhw.operators.base import Array, Shape
 
@@ -109,13 +111,57 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+NEURON_TYPE = "SnnhwNeuron"
+
+
+@dataclass(eq=False)
+class NeuronNode(nir.NIRNode):
+    """Neurons of a model that NIR lacks.
+
+    Args:
+        model: its name in `snnhw.neurons.REGISTRY`.
+        parameters: numbers of the neurons by name, each of the neurons' shape.
+    """
+
+    model: str
+    parameters: Mapping[str, Array]
+
+    def __post_init__(self) -> None:
+        shape = np.array(np.broadcast_shapes(*(np.shape(x) for x in self.parameters.values())))
+        self.input_type, self.output_type = {"input": shape}, {"output": shape}
+
+    def neuron(self, semantics: Any) -> Any:
+        """The neuron in reals; raises SourceError for parameters or rules that the model cannot have."""
+        return NEURONS[self.model].reals.of_node(dict(self.parameters), semantics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands in a NIR file."""
+        arrays = {name: np.atleast_1d(x) for name, x in self.parameters.items()}
+        return {"type": NEURON_TYPE, "model": self.model, **arrays, "metadata": dict(self.metadata)}
+
+
+NEURON_FIELDS = sorted({name for model in NEURONS.values() for name in model.reals.NODE})
+
+
+def neuron_from_fields(found: Mapping[str, Any]) -> NeuronNode:
+    """A node of a file; raises ValueError for what it cannot be."""
+    kind = NEURONS.get(str(found["model"]))
+    if kind is None or not kind.reals.NODE:
+        known = ", ".join(name for name, model in NEURONS.items() if model.reals.NODE) or "none"
+        raise ValueError(f"there is no neuron model {found['model']!r}: known are {known}")
+    missing = [name for name in kind.reals.NODE if found.get(name) is None]
+    if missing:
+        raise ValueError(f"its {', '.join(missing)} are missing")
+    return NeuronNode(kind.name, {name: np.asarray(found[name], np.float64) for name in kind.reals.NODE})
+
+
 def require_nir(graph: nir.NIRGraph) -> None:
     """Refuse to write a node that other readers of NIR do not know."""
     for name, node in sorted(graph.nodes.items()):
-        if isinstance(node, LinearNode):
+        if isinstance(node, (LinearNode, NeuronNode)):
             raise SourceError(
                 "cannot-say",
-                f"NIR has no node for {type(node.op).__name__}",
+                f"NIR has no node for {type(node.op).__name__ if isinstance(node, LinearNode) else node.model}",
                 where=name,
                 hint="give --with-own-nodes to write a node of snnhw's own, which other readers reject",
             )

@@ -43,6 +43,9 @@ class FloatNeuron:
     PROFILES: ClassVar[tuple[str, ...]] = ("lava-lif", "programmable")
     """Neuron profiles of targets that have it."""
 
+    NODE: ClassVar[tuple[str, ...]] = ()
+    """Parameters of a node of our own, which models have that NIR lacks; `of_node` makes the record of them."""
+
     MEMBRANE: ClassVar[tuple[str, ...]] = ("threshold", "bias", "v_init", "v_min")
     """Fields in units of the membrane."""
 
@@ -108,11 +111,10 @@ class IntNeuron:
     """(states and last spikes, input, parameters, rule) -> (states and spikes, whether each state overflowed)."""
 
     @property
-    def parameters(self) -> tuple[IntLevel, ...]:
-        """What `step` takes of every neuron; numbers where one serves all."""
-        return fixed.Parameters(
-            self.du, self.dv, self.vth, self.bias, self.v_reset, 0 if self.v_min is None else self.v_min
-        )
+    def parameters(self) -> dict[str, IntLevel]:
+        """What `step` takes of every neuron, by the names of PARAMETERS; numbers where one serves all."""
+        common = {name: getattr(self, name) for name in fixed.Parameters._fields}
+        return common | {"v_min": 0 if self.v_min is None else self.v_min}
 
     def limits(self, decay_bits: int) -> dict[str, tuple[int, int]]:
         """Smallest and largest integer of each field."""
@@ -148,7 +150,7 @@ class IntNeuron:
             fires: False for accumulators.
             a_low, a_high: ends of the summed input of every neuron.
         """
-        p, rule = fixed.Parameters(*self.parameters[:6]), self.rule(fires, widths)
+        p, rule = fixed.Parameters(**self.parameters), self.rule(fires, widths)
         vth, bits = np.asarray(p.vth, np.int64), widths.decay_bits
         u: tuple[Array, Array] = np.zeros_like(a_low), np.zeros_like(a_high)
         nothing = np.zeros_like(a_low)

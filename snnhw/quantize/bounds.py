@@ -155,7 +155,7 @@ def _distinct(neuron: IntNeuron, a_low: Array, a_high: Array) -> tuple[Array, Ar
 
     Only where the neuron model does not tell pixels apart either.
     """
-    told = [np.shape(x) for x in (*neuron.parameters, *neuron.initial.values())]
+    told = [np.shape(x) for x in (*neuron.parameters.values(), *neuron.initial.values())]
     for axis in (1, 2):
         if a_low.ndim != 3 or any(len(shape) > 2 - axis and shape[axis - 3] > 1 for shape in told):
             return a_low, a_high

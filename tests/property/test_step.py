@@ -40,7 +40,7 @@ def neuron_of(said: dict[str, Any]) -> tuple[IntNeuron, fixed.Widths]:
 def stepped(module: Any, said: dict[str, Any], inputs: list[int], kind: Any = int) -> list[list[int]]:
     """A sample by a module's `step`, every number made by `kind`."""
     neuron, widths = neuron_of(said)
-    p = fixed.Parameters(*(kind(int(x)) for x in neuron.parameters))
+    p = fixed.Parameters(*(kind(int(x)) for x in neuron.parameters.values()))
     state, rows = (kind(0), kind(int(neuron.v_init)), kind(0)), []
     for a in inputs:
         state, left = module.step(state, kind(a), p, neuron.rule(said["fires"], widths))
@@ -65,7 +65,7 @@ def traced(_: Any, said: dict[str, Any], inputs: list[int]) -> list[list[int]]:
     g, names = Graph("test"), ("u", "v", "s", "a")
     given = [Traced(g, lambda name=name: g.input(name, np.int64, (1,))) for name in names]  # type: ignore[misc]
     (*state, a), found = given, ("u'", "v'", "s'", "wrapped", "clipped")
-    out, left = fixed.step(tuple(state), a, neuron.parameters, neuron.rule(said["fires"], widths))  # type: ignore[arg-type]
+    out, left = fixed.step(tuple(state), a, tuple(neuron.parameters.values()), neuron.rule(said["fires"], widths))  # type: ignore[arg-type]
     for name, value in zip(found, (*out, *(x * 1 for x in left)), strict=True):
         g.output(name, value.name, np.int64, (1,))
     model = g.model(OPSET, IR_VERSION, "step", {})

@@ -146,7 +146,7 @@ def _neuron(job: Job, population: Population[IntNeuron], index: int) -> Node:
 
 def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[str, Any]) -> Node:
     n = population.model
-    values = n.parameters._asdict() | {f"initial_{state}": level for state, level in n.initial.items()}  # type: ignore[attr-defined]
+    values = n.parameters | {f"initial_{state}": level for state, level in n.initial.items()}
     arrays = {
         key: _spread(value, population.shape, shape)
         for key, value in values.items()
@@ -156,7 +156,7 @@ def _programmable(population: Population[IntNeuron], shape: Shape, params: dict[
     return Node("Programmable", population.name, params, arrays)
 
 
-def _spread(values: Array, shape: Shape, lava: Shape) -> Array:
+def _spread(values: int | Array, shape: Shape, lava: Shape) -> Array:
     return np.ascontiguousarray(to_lava(np.broadcast_to(np.asarray(values, np.int64), shape), lava))
 
 

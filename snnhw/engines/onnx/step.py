@@ -150,9 +150,9 @@ class _Builder:
         ]
         sent = Traced(self.graph, lambda: self._sent(name, 1)) if _is_late(population) else 0
         arriving = self._arriving(population) or self.graph.op("Mul", before[0].name, self.graph.int64(0))
-        (*now, spikes), overflowed = neuron.step(
-            (*before, sent), Traced(self.graph, lambda: arriving), neuron.parameters, neuron.rule(fires, self.widths)
-        )
+        rule, parameters = neuron.rule(fires, self.widths), tuple(neuron.parameters.values())
+        given = Traced(self.graph, lambda: arriving)
+        (*now, spikes), overflowed = neuron.step((*before, sent), given, parameters, rule)
         if fires:
             self.spikes[name] = spikes.name
             self.graph.output(f"spikes/{name}", spikes.name, np.int64, shape)

@@ -84,7 +84,8 @@ class Traced:
     def __floordiv__(self, unit: Any) -> Traced:
         if _all(unit, 1):
             return self
-        unit = np.maximum(unit, 1)  # a divisor of 0 would end the process
+        # a divisor of 0 would end the process
+        unit = unit.op("Max", unit, 1) if isinstance(unit, Traced) else np.maximum(unit, 1)
         whole = self if self.positive else self - self.op("Mod", self, unit)
         return self.op("Div", whole, unit, positive=self.positive)
 

@@ -13,7 +13,8 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnhw.frontends.live.adapter import OUT, Call, Cell, Part, Shape, cell_of, given, refused, require_own_code
+from snnhw.frontends.live.adapter import OUT, Call, Cell, Part, Shape, array, cell_of, given, refused, require_own_code
+from snnhw.frontends.own import NeuronNode
 from snnhw.network import Array, Comparison, Reset, ResetTiming
 from snnhw.semantics import CurrentOrder
 from snnhw.zoo.neurons import Neuron
@@ -21,15 +22,19 @@ from snnhw.zoo.timed import Delayed, FirstSpike
 
 PACKAGE = "snnhw"
 
+OWN = "snnhw_neuron"
+"""A method of modules that are neurons of a model of `snnhw.neurons`: its name, parameters by name, and (comparison,
+reset)."""
+
 
 class ZooAdapter:
-    """Neurons of snnhw.zoo.neurons, FirstSpike and Delayed of snnhw.zoo.timed."""
+    """Neurons of snnhw.zoo.neurons and snnhw.neurons, FirstSpike and Delayed of snnhw.zoo.timed."""
 
     name = "snnhw.zoo"
 
     def claims(self, layer: nn.Module) -> bool:
         """The zoo's neurons and delays, and what inherits from them."""
-        return isinstance(layer, (Neuron, FirstSpike, Delayed))
+        return isinstance(layer, (Neuron, FirstSpike, Delayed)) or hasattr(type(layer), OWN)
 
     def keeps_time(self, layer: nn.Module) -> bool:
         """All of them."""
@@ -48,7 +53,10 @@ class ZooAdapter:
             return _first_spike(layer, shape, dt)
         if isinstance(layer, Delayed):
             return _delayed(layer, dt)
-        assert isinstance(layer, Neuron)
+        if not isinstance(layer, Neuron):
+            model, parameters, (comparison, reset) = getattr(layer, OWN)()
+            node = NeuronNode(model, {key: array(value, shape, where) for key, value in parameters.items()})
+            return cell_of(node, _rules(comparison, reset, 0.0))
         soft = layer.v_reset is None
         rest = 0.0 if layer.v_reset is None else layer.v_reset
         node = _spiking(layer.decay, layer.gain, layer.v_threshold, rest, shape, dt)

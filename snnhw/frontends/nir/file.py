@@ -25,7 +25,7 @@ from snnhw.frontends.nir.graph import tidy_graph
 from snnhw.frontends.nir.read import read_graph
 from snnhw.frontends.nir.shapes import is_whole, shapes, with_shapes
 from snnhw.frontends.options import NIR_DIALECTS, SourceOptions, checked, refuse_unused
-from snnhw.frontends.own import require_nir
+from snnhw.frontends.own import NeuronNode, require_nir
 from snnhw.frontends.source import Source
 from snnhw.limits import MAX_BYTES
 from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, to_metadata
@@ -165,7 +165,7 @@ def _require_nodes(semantics: Semantics, graph: nir.NIRGraph, where: str) -> Non
             "the semantics speak of a node without a membrane",
             where=where,
             needed=f"{stateless[0]}: {type(graph.nodes[stateless[0]]).__name__}",
-            limit=", ".join(kind.__name__ for kind in (*NEURONS, *READOUTS)),
+            limit=", ".join(kind.__name__ for kind in (*NEURONS, *READOUTS) if kind is not NeuronNode),
             hint="name the neuron behind it",
         )
 

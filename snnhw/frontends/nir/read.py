@@ -262,6 +262,7 @@ KINDS: dict[str, _Kind] = {
         {"w_in": 1.0, "v_reset": 0.0},
     ),
     own.TYPE: _Kind(own.from_fields, own.REQUIRED, {"indices": None, "indptr": None}),
+    own.NEURON_TYPE: _Kind(own.neuron_from_fields, ("model",), dict.fromkeys(own.NEURON_FIELDS)),
     "Input": _Kind(_end(nir.Input, "input"), (), {"shape": None}),
     "Output": _Kind(_end(nir.Output, "output"), (), {"shape": None}),
     "Identity": _Kind(_end(nir.ir.graph.Identity, "input"), (), {"shape": None, "input_type": None}),
