@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from snnhw.neurons import cuba_lif
+from snnhw.neurons import alif, cuba_lif
 from snnhw.neurons.base import Model as Model
 
 REGISTRY: dict[str, Model] = {
     model.name: model
     for model in (
         cuba_lif.MODEL,
+        alif.MODEL,
     )
 }  # fmt: skip
