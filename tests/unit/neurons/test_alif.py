@@ -230,6 +230,7 @@ def test_other_formats_refuse_it(compiled: Artifact, to: str) -> None:
     from snnhw.export.netx_layers import layers_of
     from snnhw.export.quantized import quantized_source
 
-    text = "neurons of the model alif" if to == "nir" else "netx's neurons have no such"
-    with pytest.raises(SnnhwError, match=text):
+    text = "NIR has no words for neurons of the model alif" if to == "nir" else "netx's neurons have no such"
+    with pytest.raises(SnnhwError, match=text) as caught:
         quantized_source(compiled) if to == "nir" else layers_of(compiled.network, compiled.inputs)
+    assert caught.value.code == ("cannot-say" if to == "nir" else "netx-cannot")
