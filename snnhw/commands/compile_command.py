@@ -62,6 +62,7 @@ def command(
       snnhw compile net.nir --dialect snntorch --target loihi2 --calibrate spikes.npz
       snnhw compile ann.onnx --target loihi2 --calibrate images.npz --steps 32 --emit-nir converted.nir
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
+      snnhw compile examples/stbp_scnn.pt --target loihi2 --weight-bits "*conv*=6,*=4"
       snnhw compile net.nir --target loihi2 --stop-after lowered --dump stages
     """
     from snnhw.artifact import write_zip
