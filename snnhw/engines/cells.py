@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snnhw import fixed
-from snnhw.engines.base import Needs, Record, active, noted
+from snnhw.engines.base import Needs, Record, noted
 from snnhw.engines.kernels import at_rest, flat, update
 from snnhw.network import Array, IntNeuron, Kind, Population
 
@@ -33,7 +33,6 @@ class Cells:
         self.fires = population.kind is not Kind.ACCUMULATOR
         self.wanted = needs.state.get(population.name, frozenset())
         self.labels = needs.active.get(population.name)
-        self.made = None if self.labels is not None else self.wanted
 
     def begin(self, batch: int) -> None:
         """Start samples at rest."""
@@ -41,12 +40,9 @@ class Cells:
 
     def update(self, a: Array) -> Found:
         """Move on by the steps of the summed input a (B, k, N)."""
-        before = self.held[1].copy()
-        spikes, state, overflows = update(self.neuron, self.fires, a, self.held, self.widths, self.made)
-        counted = None
-        if self.labels is not None:
-            counted = active(self.population, self.labels, before, spikes, *state.values())
-        return Found(spikes, {name: x for name, x in state.items() if name in self.wanted}, overflows, counted)
+        found = update(self.neuron, self.fires, a, self.held, self.widths, self.wanted, self.labels)
+        kept = {name: x for name, x in found.state.items() if name in self.wanted}
+        return Found(found.spikes, kept, found.overflows, None if self.labels is None else found.active)
 
     def record(self, found: Found) -> tuple[Array, Record]:
         """Spikes for the populations that read them, and the record, both (B, k, *shape)."""

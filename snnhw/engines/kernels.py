@@ -83,6 +83,18 @@ def _typed_put(columns, place, values, added):  # type: ignore[no-untyped-def]
     return all_of_them
 
 
+def _any(values: Any) -> bool:
+    """Whether one of some numbers is not zero. Unrolled by the compiler."""
+    return any(value != 0 for value in values)
+
+
+@overload(_any, jit_options={"forceinline": True})
+def _typed_any(values):  # type: ignore[no-untyped-def]
+    if len(values) == 0:
+        return lambda values: False
+    return lambda values: (values[0] != 0) | _any(values[1:])
+
+
 def _compiled(step, contract, cache):  # type: ignore[no-untyped-def]
     """The kernel of a neuron model's step.
 
@@ -90,11 +102,12 @@ def _compiled(step, contract, cache):  # type: ignore[no-untyped-def]
     """
 
     @njit(parallel=True, nogil=True, cache=cache)
-    def _steps(a, parameters, flat_rule, state, s_out, outs, overflows):  # type: ignore[no-untyped-def]
+    def _steps(a, parameters, flat_rule, state, s_out, outs, overflows, busy, labels, active):  # type: ignore[no-untyped-def]
         """T steps of every neuron of every sample.
 
         Arrays a, `s_out` and of each state `outs` are (B, T, N), of each state and spikes `state` before and after
         (B, N), of each state `overflows` (B,). An array without entries is not written.
+        `active` (B, T, labels) counts the active neurons of every label; `labels` and `busy`, those with a bias, (N,).
         """
         _ = contract
         batch, steps, size = a.shape
@@ -102,9 +115,12 @@ def _compiled(step, contract, cache):  # type: ignore[no-untyped-def]
             rule = fixed.rule_from(flat_rule)  # inside: what runs in parallel can capture no nested tuple
             for t in range(steps):
                 for n in range(size):
+                    before = state[1][b, n]
                     now, left = step(_each(state, (b, n)), np.int64(a[b, t, n]), _each(parameters, n), rule)
                     _put(state, (b, n), now, False)
                     s_out[b, t, n] = now[-1]
+                    if active.size and busy[n] | (before != 0) | (now[0] != 0) | _any(now[2:]):
+                        active[b, t, labels[n]] += 1
                     _put(outs, (b, t, n), now, False)
                     _put(overflows, b, left, True)
 
@@ -130,11 +146,12 @@ def _kernel(step: Any) -> Any:
 
 
 class Updated(NamedTuple):
-    """What some steps gave: arrays (B, T, N) by state, and how often each overflowed."""
+    """What some steps gave: arrays (B, T, N) by state, how often each overflowed, active updates (B, T, labels)."""
 
     spikes: Array
     state: dict[str, Array]
     overflows: dict[str, int]
+    active: Array
 
 
 def update(
@@ -144,8 +161,9 @@ def update(
     state: Array | None = None,
     widths: fixed.Widths = fixed.LOIHI,
     want: Collection[str] | None = None,
+    labels: Array | None = None,
 ) -> Updated:
-    """Spikes, states and overflows for the summed input `a` (B, T, N).
+    """Spikes, states, overflows and active updates (`base.active`) for the summed input `a` (B, T, N).
 
     Args:
         neuron: arrays of it have one entry or N.
@@ -153,17 +171,22 @@ def update(
             start if None.
         widths: formats of states and decays.
         want: states to record, all if None; the others come back without entries.
+        labels: by which active updates are counted, int32 (N,); none are if None.
     """
-    batch, _, size = a.shape
+    batch, steps, size = a.shape
     wanted = neuron.STATES if want is None else want
     spikes = np.empty(a.shape, np.int8 if neuron.max_spikes == 1 else np.int32)
     made = tuple(np.empty(a.shape if name in wanted else (0, 0, 0), np.int32) for name in neuron.STATES)
     overflows = tuple(np.zeros(batch, np.int64) for _ in neuron.STATES)
     state = at_rest(neuron, batch, size) if state is None else state
     rule = neuron.rule(fires, widths).flat
-    _kernel(neuron.step)(a, _parameters(neuron, size), rule, tuple(state), spikes, made, overflows)
+    labels = np.zeros(0, np.int32) if labels is None else labels
+    active = np.zeros((batch, steps, int(labels.max(initial=-1)) + 1), np.int64)
+    busy = np.ascontiguousarray(np.broadcast_to(np.asarray(neuron.bias) != 0, (size,)))
+    outs = spikes, made, overflows, busy, labels, active
+    _kernel(neuron.step)(a, _parameters(neuron, size), rule, tuple(state), *outs)
     counted = {name: int(x.sum()) for name, x in zip(neuron.STATES, overflows, strict=True)}
-    return Updated(spikes, dict(zip(neuron.STATES, made, strict=True)), counted)
+    return Updated(spikes, dict(zip(neuron.STATES, made, strict=True)), counted, active)
 
 
 def at_rest(neuron: IntNeuron, batch: int, size: int) -> Array:

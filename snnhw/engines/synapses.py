@@ -64,7 +64,9 @@ class Synapses:
         # Winograd kernels would round; oneDNN's direct ones do not, NNPACK may choose them
         with torch.backends.nnpack.flags(enabled=False):
             y = self.projection.op.product(self.weight, x, post.shape).reshape(batch, steps, *post.shape)
-        return np.asarray(fixed.shifted(y.numpy().astype(np.int64), self.projection.weight_exp))
+        total: Array = y.numpy().astype(np.int64)
+        exponent = self.projection.weight_exp  # a shift by none would copy what is the largest array of a run
+        return np.asarray(fixed.shifted(total, exponent)) if exponent else total
 
 
 def grouped(
