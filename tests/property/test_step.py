@@ -54,7 +54,7 @@ def compiled(_: Any, said: dict[str, Any], inputs: list[int]) -> list[list[int]]
     state = np.array([0, neuron.v_init, 0], np.int64).reshape(3, 1, 1)
     rows = []
     for a in inputs:
-        s, now, left = update(neuron, said["fires"], np.array([[[a]]]), state, widths)
+        s, now, left = update(neuron, said["fires"], np.array([[[a]]]), state, widths)[:3]
         rows.append([*(int(x[0, 0, 0]) for x in (*now.values(), s)), *left.values()])
     return rows
 

@@ -7,8 +7,10 @@ import pytest
 
 from snnhw.engines.base import Events, Needs, Session
 from snnhw.engines.fast import FastEngine
+from snnhw.engines.kernels import update
 from snnhw.engines.lava import engine as lava
 from snnhw.errors import DataError, EngineError
+from snnhw.network import IntNeuron
 from tests.generate import LIF, PROGRAMMABLE, Case, machine, random_case
 
 
@@ -108,3 +110,17 @@ def test_lava_runs_whole_samples_only() -> None:
     for again in (lambda: session.advance(case.stream), lambda: session.state):
         with pytest.raises(EngineError, match="no-streaming: the lava engine runs whole samples only"):
             again()
+
+
+def test_a_run_that_only_counts_makes_no_states() -> None:
+    """The kernel counts active updates itself, by label; a neuron at rest that hears nothing is none."""
+    neuron = IntNeuron(0, np.array(100), np.array(0), act_shift=0)
+    a = np.zeros((4, 3, 2), np.int64)
+    a[:3, :, 0] = 1
+    a[3, 1:] = 5
+    found = update(neuron, True, a, want=(), labels=np.arange(2, dtype=np.int32))
+    assert [x.size for x in found.state.values()] == [0, 0]
+    assert found.active.tolist() == [[[1, 0]] * 3] * 3 + [[[0, 0], [1, 1], [1, 1]]]
+    case = random_case(0, PROGRAMMABLE, flavour="dense")
+    labels = {p.name: np.zeros(p.size, np.int32) for p in case.network.computed}
+    assert all(not r.state for r in opened(case, Needs(active=labels)).advance(case.stream).values())
