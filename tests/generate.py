@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ class Case:
         return next(iter(self.stream.values())).shape[0]
 
 
+@cache
 def machine(profile: str) -> Machine:
     """A shipped machine of a profile."""
     return load_target("loihi1" if profile == LIF else "loihi2")

@@ -281,16 +281,19 @@ def held_between(low: Array, high: Array, width: fixed.Width) -> tuple[Array, Ar
 def corners(low: Array, high: Array, vth: Array, rule: fixed.Rule) -> list[Array]:
     """Membranes between two at which what `fixed.fired` leaves of them, or the debt, can be extreme.
 
-    Both ends, lowest first; the last that is silent and the first that fires; the last with as many spikes as the
-    lowest, and the first with as many as the highest: between those a membrane and its debt only rise.
+    Both ends, lowest first; the last that is silent and the first that fires. Of neurons that send several spikes also
+    the last with as many as the lowest, and the first with as many as the highest: between those a membrane and its
+    debt only rise.
     """
     found = [low, high]
     if rule.fires:
-        whole = np.maximum(vth, 1)
         silent = vth - rule.greater_equal
+        found += [np.clip(v, low, high) for v in (silent, silent + 1)]
+    if rule.fires and rule.max_spikes > 1:
+        whole = np.maximum(vth, 1)
         same = (np.maximum(low // whole, 0) + 1) * whole - 1
         most = np.clip(high // whole, 0, rule.max_spikes) * whole
-        found += [np.clip(v, low, high) for v in (silent, silent + 1, same, most)]
+        found += [np.clip(v, low, high) for v in (same, most)]
     return found
 
 
