@@ -451,7 +451,7 @@ def parse_target(name: str, text: str) -> Machine:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # besides TOMLDecodeError: numbers of too many digits, dates
         line = re.search(r"line (\d+)", str(error))
-        said = text.splitlines()[int(line[1]) - 1].strip() if line else None
+        said = text.splitlines()[int(line[1]) - 1].strip()[:100] if line else None
         raise TargetError("bad-target", f"not TOML: {error}", where=f"{name}.toml", needed=said) from None
     return _made(name, data, text) if "base" not in data else _made(name, _over_base(name, data))
 

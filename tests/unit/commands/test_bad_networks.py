@@ -177,10 +177,10 @@ def test_too_little_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         def fail(*_: Any, _error: Exception = error) -> None:
             raise _error
 
-        monkeypatch.setattr("snnhw.frontends.load_source", fail)
+        monkeypatch.setattr("snnhw.pipeline.load_model", fail)
         done = checked(tmp_path / "net.pt")
         require(done, "", "out-of-memory", "8 TiB", "there is not enough memory for this network and these samples")
         assert done.json["error"]["code"] == "out-of-memory"
-    monkeypatch.setattr("snnhw.frontends.load_source", lambda *_: (_ for _ in ()).throw(RuntimeError("a defect")))
+    monkeypatch.setattr("snnhw.pipeline.load_model", lambda *_: (_ for _ in ()).throw(RuntimeError("a defect")))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert checked(tmp_path / "net.pt").code == 3

@@ -190,8 +190,8 @@ def test_levels_that_differ_are_arrays_in_the_order_of_lava() -> None:
     (node,) = (
         n for n in make_plan(Job(replace(net, populations=cells), PROGRAMMABLE, "stock", 5, 5)).nodes if n.name == "a"
     )
-    assert set(node.arrays) == {"vth", "bias", "dv", "v_init"}
-    assert node.arrays["dv"].shape == node.arrays["v_init"].shape == (4, 3, 2)
+    assert set(node.arrays) == {"vth", "bias", "dv", "initial_v"}
+    assert node.arrays["dv"].shape == node.arrays["initial_v"].shape == (4, 3, 2)
     assert node.arrays["dv"][3, 2, 1] == 23
-    assert node.arrays["v_init"][0, 0].tolist() == [1, 2]
+    assert node.arrays["initial_v"][0, 0].tolist() == [1, 2]
     assert node.params["du"] == 4096
