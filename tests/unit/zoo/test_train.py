@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from snnhw.errors import DataError, SnnhwError
+from snnhw.frontends.ann import convert
 from snnhw.zoo import checkpoint, datasets
 from snnhw.zoo.encode import augment, encode
 from snnhw.zoo.evaluate import accuracy
@@ -67,7 +68,7 @@ def test_health_changes_nothing(name: str, tmp_path: Path) -> None:
 def test_every_smoke_recipe_has_health(tmp_path: Path) -> None:
     """Of every family: those without surrogate gradients, and the ReLU network, which has no spiking layer."""
     for name in ("spikeprop_xor_smoke", "relpsp_digits_smoke", "tdbn_resnet_smoke", "sew_and_smoke", "ann_cnn_smoke"):
-        history = run(name, tmp_path / f"{name}.pt", epochs=1, health=lambda _: None)["history"]
+        history = run(name, tmp_path / f"{name}.pt", epochs=1, health=lambda _: None, convert=convert)["history"]
         assert bool(history[0]["health"]["layer"]) == (name != "ann_cnn_smoke")
 
 
