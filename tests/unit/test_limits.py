@@ -68,7 +68,7 @@ def test_samples_that_no_memory_holds() -> None:
 def test_long_names_and_control_characters_are_not_printed() -> None:
     error = SnnhwError("bad-keys", "odd \x1b[2Jname", where="a" * 5000, needed="two\nlines", limit="é …")
     cut = "a" * 1000 + " … (4000 more characters)"
-    assert str(error) == f"bad-keys: odd \\x1b[2Jname\n  where: {cut}\n  needed: two\nlines\n  limit: é …"
+    assert str(error) == f"bad-keys: odd \\x1b[2Jname\n  where: {cut}\n  needed: two\n    lines\n  limit: é …"
     assert error.to_dict()["message"] == "odd \\x1b[2Jname"
 
 

@@ -79,7 +79,7 @@ def test_kernel_knows_every_reset(reset: Reset) -> None:
 def test_one_neuron_gives_many_parameters() -> None:
     """Scalars and arrays of one entry serve every neuron; accumulators never fire."""
     neuron = IntNeuron(0, np.array([1]), np.array(2), act_shift=1)
-    spikes, state, _ = kernels.update(neuron, False, np.array([[[1, 2], [3, 4]]]))
+    spikes, state, _ = kernels.update(neuron, False, np.array([[[1, 2], [3, 4]]]))[:3]
     assert not spikes.any()
     assert state["u"].tolist() == [[[2, 4], [6, 8]]]
     assert state["v"].tolist() == [[[4, 6], [12, 16]]]

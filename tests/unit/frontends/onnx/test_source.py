@@ -59,6 +59,6 @@ def test_loihi1_only_with_hard_reset() -> None:
     )
     artifact = snnhw.compile(source, target="loihi1", hard_reset=True)
     rows = [row for row in artifact.rationale if row.parameter == "reset"]
-    assert {(row["integer"], row["real"]) for row in rows} == {("zero", "subtract")}
+    assert {(row.integer, row.real) for row in rows} == {("zero", "subtract")}
     assert all(p.model.reset == "zero" for p in artifact.network.computed)
     assert any(p.model.reset == "subtract" for p in artifact.reference.computed)
