@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from snnhw import files, neurons
+from snnhw.cautions import Caution
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.errors import ArtifactError, MappingError, SnnhwError
 from snnhw.limits import MAX_SAMPLE, fault, is_file, require_sample, require_small
@@ -53,6 +54,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 _CLASSES: dict[str, type] = {
     c.__name__: c
     for c in (
+        Caution,
         HostOp,
         InputSpec,
         Mapping,
@@ -135,6 +137,7 @@ class Artifact:
         checks: numeric checks between stages with their results.
         calibration: hash and number of the samples used, or None.
         semantics: the source's semantics as written into NIR metadata.
+        warnings: what must be known before its results are believed; empty: nothing.
     """
 
     source: MappingABC[str, Any]
@@ -149,6 +152,7 @@ class Artifact:
     checks: tuple[MappingABC[str, Any], ...] = ()
     calibration: MappingABC[str, Any] | None = None
     semantics: MappingABC[str, Any] = field(default_factory=dict)
+    warnings: tuple[Caution, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -185,6 +189,7 @@ def write_zip(artifact: Artifact, out: IO[bytes]) -> None:
             "checks",
             "calibration",
             "semantics",
+            "warnings",
         )
     }
     content["target"] = {"name": artifact.target.name, "text": artifact.target.text}

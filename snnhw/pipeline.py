@@ -18,6 +18,7 @@ from torch import nn
 
 from snnhw import files
 from snnhw.artifact import Artifact, write_zip
+from snnhw.cautions import SILENT, Caution, silent_output
 from snnhw.encoding import data_hash, encode, real_steps
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
@@ -99,6 +100,7 @@ class Pipeline:
 
     Attributes:
         checks: numeric checks made so far, in order.
+        warnings: what stages found so far that a person must know; the source has its own.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Pipeline:
         chip = load_target(target) if isinstance(target, str) else target
         self.target = chip and chip.changed(self.options.settings)
         self.checks: list[Check] = []
+        self.warnings: list[Caution] = []
 
     def at(self, stage: str) -> Any:
         """What a stage of STAGES makes; whatever `snnhw compile` refuses up to there is refused."""
@@ -222,10 +225,14 @@ class Pipeline:
         self.progress("quantise")
         if isinstance(source, Source):
             said = self.options
-            return quantize(network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
-        found = verbatim(source, network, self.chip)
-        self.progress("check")
-        self.checks.append(require_equal(check_replay(source, found, self.chip, self.samples)))
+            found = quantize(network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
+        else:
+            found = verbatim(source, network, self.chip)
+            self.progress("check")
+            self.checks.append(require_equal(check_replay(source, found, self.chip, self.samples)))
+        end = found.network.readout.population
+        if any(bound.silent for bound in found.bounds if bound.population == end):
+            self.warnings.append(silent_output(end, "for every input, proven by its bounds"))
         return found
 
     @cached_property
@@ -237,7 +244,13 @@ class Pipeline:
         checks = list(self.checks)
         if samples is not None:
             self.progress("check")
-            checks.append(_integer_check(quantised, self.chip, source.deployment, samples))
+            found, heard = _integer_check(quantised, self.chip, source.deployment, samples)
+            checks.append(found)
+            readout = quantised.network.readout
+            if not heard and readout.kind in ("rate", "first") and not any(w.code == SILENT for w in self.warnings):
+                self.warnings.append(
+                    silent_output(readout.population, f"0 spikes in {found.samples} calibration samples")
+                )
         calibration: dict[str, Any] | None = None
         if samples is not None:
             used, wanted = calibration_samples(quantised.reference), min(len(samples), CALIBRATION_SAMPLES)
@@ -256,6 +269,7 @@ class Pipeline:
             checks=tuple(c.to_dict() for c in checks),
             calibration=calibration,
             semantics=asdict(source.semantics),
+            warnings=(*source.warnings, *self.warnings),
         )
 
     def dump(self, stage: str, folder: str | Path) -> tuple[Path, ...]:
@@ -347,8 +361,11 @@ def _noted(check: Check, note: str) -> Check:
     return replace(check, detail="; ".join(part for part in (check.detail, note) if part)) if check.samples else check
 
 
-def _integer_check(quantized: Quantized, chip: Machine, deployment: Deployment, samples: Array) -> Check:
-    """Prediction agreement of the integer network with the float one on calibration samples; never a refusal."""
+def _integer_check(quantized: Quantized, chip: Machine, deployment: Deployment, samples: Array) -> tuple[Check, bool]:
+    """Prediction agreement of the integer network with the float one on calibration samples; never a refusal.
+
+    Beside it whether the output showed anything at all.
+    """
     network = quantized.network
     values = network.steps * sum(p.size for p in network.computed)
     part = samples[: max(1, min(2 * CHUNK, AGREEMENT_VALUES // values))]
@@ -360,4 +377,4 @@ def _integer_check(quantized: Quantized, chip: Machine, deployment: Deployment, 
     expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
     agree = int((expected == said.predictions).sum())
     detail = f"{agree} of {len(part)} calibration predictions agree"
-    return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True)
+    return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True), said.heard

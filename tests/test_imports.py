@@ -29,6 +29,7 @@ STAGES = (
 )
 SHARED = {
     "errors",
+    "cautions",
     "fixed",
     "operators",
     "neurons",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from snnhw.commands.common import emit, json_option, making_options, pipeline_of, refuse_making, stages
+from snnhw.commands.common import emit, json_option, making_options, pipeline_of, refuse_making, stages, warn
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.errors import MappingError
 
@@ -44,12 +45,13 @@ def command(source: Path, target: str | None, making: dict[str, Any], options: S
             refuse_for_artifact(options)
             artifact = load(source)
             chip = (artifact.target if target is None else load_target(target)).changed(making["settings"])
-            network = artifact.network
+            network, cautions = artifact.network, artifact.warnings
         else:
             if target is None:
                 raise click.UsageError("--target is needed for a source")
             pipeline = pipeline_of(source, target, making, options, stage)
             chip, network = pipeline.chip, pipeline.quantised.network
+            cautions = (*pipeline.imported.warnings, *pipeline.warnings)
         rows = check_fit(network, chip)
     fits = all(row["fits"] for row in rows)
     refusal = None
@@ -59,8 +61,18 @@ def command(source: Path, target: str | None, making: dict[str, Any], options: S
         except MappingError as error:
             refusal = error
     if machine:
-        emit({"target": chip.name, "fits": fits, "rows": rows, "refusal": refusal and refusal.to_dict()})
+        said = [asdict(caution) for caution in cautions]
+        emit(
+            {
+                "target": chip.name,
+                "fits": fits,
+                "rows": rows,
+                "refusal": refusal and refusal.to_dict(),
+                "warnings": said,
+            }
+        )
     else:
+        warn(cautions)
         _show(rows, fits, chip.name)
         if refusal is not None:
             click.echo(f"compile says: {refusal}", err=True)

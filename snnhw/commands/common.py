@@ -21,6 +21,7 @@ from snnhw import files
 from snnhw.errors import DataError, shown
 
 if TYPE_CHECKING:
+    from snnhw.cautions import Caution
     from snnhw.data import Samples
     from snnhw.frontends.options import SourceOptions
     from snnhw.pipeline import Pipeline
@@ -73,6 +74,12 @@ def emit(content: Any) -> None:
     """Machine output."""
     plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
     click.echo(json.dumps(plain, indent=2, default=str))
+
+
+def warn(cautions: Sequence[Caution]) -> None:
+    """What a person must know, a line each."""
+    for caution in cautions:
+        click.secho(f"WARNING {caution}", fg="red", bold=True)
 
 
 def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from snnhw import files
-from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages
+from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages, warn
 from snnhw.commands.source_options import source_options
 from snnhw.rationale import Effect
 from snnhw.stages import STAGES
@@ -98,7 +99,10 @@ def command(
         emit(summary)
         return
     for key, value in summary.items():
-        click.echo(f"{key.replace('_', ' '):<12} {value}")
+        if key != "warnings":
+            click.echo(f"{key.replace('_', ' '):<12} {value}")
+    if stop_after == "mapped":
+        warn(made.warnings)
 
 
 def summarize(artifact: Any, path: str) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def summarize(artifact: Any, path: str) -> dict[str, Any]:
         "range_proof": "unproven for " + ", ".join(unproven) if unproven else f"{bits} bit proven for every input",
         "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
         "approximate": approximations(artifact),
+        "warnings": [asdict(caution) for caution in artifact.warnings],
         "checks": [
             f"{c['stage']}: {c['detail'] if c['status'] == 'measured' else c['status']}" for c in artifact.checks
         ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import emit, json_option
+from snnhw.commands.common import emit, json_option, warn
 
 
 @click.command("inspect")
@@ -51,8 +51,10 @@ def command(artifact: Path, cores: bool, machine: bool) -> None:
     if machine:
         emit({**content, "network": text.splitlines(), "cores": held})
         return
+    warn(compiled.warnings)
     for key, value in content.items():
-        click.echo(f"{key.replace('_', ' '):<12} {value}")
+        if key != "warnings":
+            click.echo(f"{key.replace('_', ' '):<12} {value}")
     click.echo(text, nl=False)
     if cores:
         for row in held:

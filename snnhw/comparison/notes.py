@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from snnhw.artifact import Artifact
+from snnhw.cautions import SILENT, Caution, silent_output
 from snnhw.chip.analytic import sync_keys
 from snnhw.chip.tally import Tally
+from snnhw.network import Array
 
 
 def notes(artifact: Artifact, total: Tally) -> tuple[str, ...]:
@@ -31,3 +35,21 @@ def notes(artifact: Artifact, total: Tally) -> tuple[str, ...]:
         said.append(f"No barrier time is public for {chips} chips: the barrier of the tiles in use is charged alone.")
     said.append("Times are a model's, energies are counts times constants: neither was measured on a chip here.")
     return tuple(said)
+
+
+def warnings(
+    artifact: Artifact, samples: int, floats: Mapping[str, Array], events: Mapping[str, Array]
+) -> list[Caution]:
+    """Those of the artifact, and an output layer without a spike.
+
+    Args:
+        floats, events: spikes of every neuron by population, of the float network and of the integers.
+    """
+    found, readout = list(artifact.warnings), artifact.network.readout
+    if readout.kind in ("rate", "first") and not any(caution.code == SILENT for caution in found):
+        sides = {"float": floats[readout.population], "quantised": events[readout.population]}
+        quiet = [name for name, spikes in sides.items() if not spikes.any()]
+        found += [silent_output(readout.population, f"0 spikes in {samples} samples, {' and '.join(quiet)}")] * bool(
+            quiet
+        )
+    return found

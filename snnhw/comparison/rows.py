@@ -15,7 +15,7 @@ from snnhw.chip.energy import Energy, energy
 from snnhw.chip.tally import Tally
 from snnhw.chip.wiring import Wiring
 from snnhw.comparison.drift import rate_distance
-from snnhw.comparison.notes import notes
+from snnhw.comparison.notes import notes, warnings
 from snnhw.comparison.tree import (
     SCHEMA,
     AnnBaseline,
@@ -122,6 +122,7 @@ def comparison(m: Measured) -> Comparison:
         constants=_constants(m, spent),
         calibration=art.calibration,
         notes=notes(art, total),
+        warnings=tuple(warnings(art, n, m.float_events, m.counts.events)),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from snnhw.cautions import Caution
 from snnhw.chip.energy import Energy
 
 SCHEMA = 1
@@ -185,6 +186,7 @@ class Comparison:
         saturations: wraps of u plus clips of v.
         first_layer_macs: synops of graded inputs, which are part of `synops` too; `host_macs` run on the host.
         notes: what a reader must know before comparing numbers.
+        warnings: those of the artifact, and what this comparison found; empty: nothing is to be said.
     """
 
     float_: Side
@@ -227,6 +229,7 @@ class Comparison:
     constants: tuple[ConstantRow, ...]
     calibration: Mapping[str, Any] | None
     notes: tuple[str, ...]
+    warnings: tuple[Caution, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, ready for JSON."""

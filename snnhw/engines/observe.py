@@ -65,11 +65,15 @@ class Predictions:
     def __init__(self, network: Network[IntNeuron]) -> None:
         self.network, self.needs = network, output_needs(network)
         self._found: dict[int, Array] = {}
+        self.heard = False
+        """Whether any output differed from zero."""
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
         """Keep the predictions of one chunk."""
         if population == self.network.readout.population:
-            self._found[first_sample] = predict(self.network.readout.kind, step_output(self.network, record))
+            output = step_output(self.network, record)
+            self.heard = self.heard or bool(output.any())
+            self._found[first_sample] = predict(self.network.readout.kind, output)
 
     @property
     def predictions(self) -> Array:

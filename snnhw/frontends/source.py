@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol
 import nir
 from torch import nn
 
+from snnhw.cautions import Caution
 from snnhw.encoding import InputSpec
 from snnhw.errors import SourceError
 from snnhw.network import Array, FloatNeuron, IntNeuron, Network
@@ -44,6 +45,7 @@ class Source:
         calibration: training samples that came with the source, uint8 or float, if any.
         replay: runs the model in its own framework.
         conditions: node -> what must hold for it to give the source's spikes, where that depends on the input.
+        warnings: what reading it found that a person must know.
     """
 
     graph: nir.NIRGraph
@@ -54,6 +56,7 @@ class Source:
     calibration: Array | None = None
     replay: Replay | None = None
     conditions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[Caution, ...] = ()
 
     def nir_graph(self) -> nir.NIRGraph:
         """The graph, to be saved."""
@@ -84,6 +87,7 @@ class IntegerSource:
     rationale: tuple[Reason, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     calibration: Array | None = None
+    warnings: tuple[Caution, ...] = ()
 
     def nir_graph(self) -> NoReturn:
         """Refused: bias currents, decays in 1/4096 and delays are not written as NIR."""

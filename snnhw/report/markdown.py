@@ -19,7 +19,8 @@ def markdown(comparison: Comparison) -> str:
     head = f"# {_cell(comparison.target)}: float and quantised network compared\n"
     body = [_section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
     notes = "## Notes\n\n" + "\n".join(f"- {_cell(note)}" for note in comparison.notes) + "\n"
-    return "\n".join([head, *body, notes])
+    cautions = [f"**WARNING** {_cell(str(caution))}\n" for caution in comparison.warnings]
+    return "\n".join([head, *cautions, *body, notes])
 
 
 def write_markdown(comparison: Comparison, path: str | Path) -> None:

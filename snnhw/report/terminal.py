@@ -25,6 +25,8 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
     """
     out = console if console is not None else Console(file=_stdout())
     comparison = plain(comparison)
+    for caution in comparison.warnings:
+        out.print(Text(f"WARNING {caution}", style="bold red"))
     details = tables.details(comparison)
     for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT])):
         _print(out, table)

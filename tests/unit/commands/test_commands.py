@@ -171,6 +171,27 @@ def test_populations_that_cannot_fire_are_named(tmp_path: Path) -> None:
     assert "no input can make it fire within these steps" in said
 
 
+def test_an_output_layer_that_never_fires_is_warned_of(tmp_path: Path) -> None:
+    """By what the bounds prove, where nothing was run; the artifact holds it, so that every command can say it."""
+    parts = content("stbp_scnn")
+    parts["model"] = {key: value * 0.0 if key.startswith("fc2") else value for key, value in parts["model"].items()}
+    words = (saved(tmp_path / "net.pt", parts), "--target", "loihi2")
+    done = snnhw("compile", *words, "-o", tmp_path / "net.snnhw", "--json")
+    (said,) = done.json["warnings"]
+    assert (said["code"], said["where"], said["size"]) == (
+        "silent-output",
+        "lif4",
+        "for every input, proven by its bounds",
+    )
+    assert snnhw("check", *words, "--json").json["warnings"] == [said]
+    for command in ("inspect", "check"):
+        assert snnhw(command, tmp_path / "net.snnhw", "--json").json["warnings"] == [said]
+        assert (
+            "WARNING silent-output: lif4: no neuron of the output layer fires"
+            in snnhw(command, tmp_path / "net.snnhw").out
+        )
+
+
 @pytest.mark.parametrize("name", ["net.pt", "net.nir", "net.snnhw"])
 def test_check(sew: Room, name: str) -> None:
     done = snnhw("check", sew / name, "--target", "loihi2", "--json")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from snnhw.artifact import Artifact
+from snnhw.cautions import Caution
 from snnhw.comparison import Comparison, compare
 from snnhw.encoding import HostOp, InputSpec
 from snnhw.engines.floating import FloatEngine
@@ -60,6 +61,8 @@ def test_chain_by_hand() -> None:
     assert c.float_.accuracy is None
     assert c.agreement == 1.0
     assert c.ann_baseline.macs == 12 + 8
+    (said,) = c.warnings
+    assert (said.code, said.where, said.size) == ("silent-output", "y", "0 spikes in 2 samples, float and quantised")
     assert c.first_layer_macs == 0
     assert c.throughput.samples_per_second == pytest.approx(1 / c.throughput.seconds_per_sample, rel=1e-12)
 
@@ -108,6 +111,17 @@ def test_progress_is_told() -> None:
     x = np.repeat(CHAIN_INPUT, 5, axis=0)
     compare(Twin(artifact), artifact, x, None, ReferenceEngine(), chunk=2, progress=lambda *done: told.append(done))
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_warnings_of_the_artifact_are_repeated() -> None:
+    caution = Caution("some-code", "somewhere", "something", "a little", "mend it")
+    artifact = replace(residual(), warnings=(caution,))
+    c = compare(Twin(artifact), artifact, residual_input(2), None, ReferenceEngine())
+    assert c.warnings == (caution,)
+    assert c.to_dict()["warnings"] == [
+        {"code": "some-code", "where": "somewhere", "what": "something", "size": "a little", "fix": "mend it"}
+    ]
+    assert str(caution) == "some-code: somewhere: something (a little); mend it"
 
 
 def test_overflow_is_noted() -> None:

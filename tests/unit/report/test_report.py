@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from snnhw.cautions import Caution
 from snnhw.comparison import Comparison, compare
 from snnhw.comparison.tree import Overflow
 from snnhw.engines.reference import ReferenceEngine
@@ -112,6 +113,13 @@ def test_names_are_escaped(tree: Comparison) -> None:
     page = html(replace(tree, quantized=replace(tree.quantized, layers=layers), drift=drift))
     assert "<b>a" not in page
     assert "&lt;b&gt;a" in page
+
+
+@pytest.mark.parametrize("render", [printed, markdown, html])
+def test_warnings_come_first(render, tree: Comparison) -> None:
+    page = render(replace(tree, warnings=(Caution("some-code", "conv1", "something is lost", fix="mend it"),)))
+    assert "some-code: conv1: something is lost; mend it" in page
+    assert page.index("some-code") < page.index("neuron updates")
 
 
 @pytest.mark.parametrize("render", [printed, markdown, html])
