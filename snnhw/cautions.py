@@ -1,7 +1,7 @@
 """What a person must know before believing a result: typed, so that programs can read it too.
 
-`artifact.warnings` and `comparison.warnings` are tuples of these, printed first, in `--json` and in reports; empty means
-that nothing is to be said.
+`artifact.warnings` and `comparison.warnings` are tuples of these, printed first, in `--json` and in reports; an empty
+one means that nothing is to be said.
 """
 
 from __future__ import annotations
