@@ -44,8 +44,18 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "current_order": CurrentOrder,
 }
 
-OLD_NAMES = {"comparison": "threshold", "max_spikes": "multispike"}
-"""Names of metadata version 1."""
+PLAIN: Mapping[str, Any] = {
+    "reset": Reset.ZERO,
+    "reset_timing": ResetTiming.SAME_STEP,
+    "threshold": Comparison.GT,
+    "multispike": 1,
+    "v_min": None,
+    "integrator": "euler",
+    "current_order": CurrentOrder.SAME_STEP,
+    "v_init": 0.0,
+    "time_layout": "TNC",
+}
+"""Every field but dt, of a neuron with nothing special: what a front end that knows its source writes its own over."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +189,9 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
     raw = metadata[METADATA_KEY]
     try:
         content = json.loads(raw.decode() if isinstance(raw, bytes) else str(raw))
-        if content["version"] not in (1, METADATA_VERSION):
-            raise ValueError(f"metadata version {content['version']}, this snnhw reads 1 to {METADATA_VERSION}")
-        said = content["semantics"] if content["version"] == METADATA_VERSION else _from_version_1(content["semantics"])
-        semantics = Semantics(**_known(Semantics, said))
+        if content["version"] != METADATA_VERSION:
+            raise ValueError(f"metadata version {content['version']}, this snnhw reads {METADATA_VERSION}")
+        semantics = Semantics(**_known(Semantics, content["semantics"]))
         deployment = _known(Deployment, content["deployment"])
         return semantics, Deployment(**{**deployment, "input_shape": tuple(deployment["input_shape"])})
     except SourceError as error:
@@ -190,16 +199,6 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError("bad-semantics", f"the snnhw metadata cannot be read: {error}", where=where) from None
-
-
-def _from_version_1(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields by today's names; there was one order of currents then."""
-
-    def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {OLD_NAMES.get(name, name): value for name, value in fields.items()}
-
-    nodes = {node: renamed(changes) for node, changes in said["nodes"].items()}
-    return {**renamed(said), "nodes": nodes, "current_order": CurrentOrder.SAME_STEP}
 
 
 def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:

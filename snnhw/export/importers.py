@@ -23,7 +23,7 @@ from snnhw.frontends.graph import Edge, flow, predecessors, validate
 from snnhw.frontends.nir.shapes import with_shapes
 from snnhw.frontends.source import Source
 from snnhw.network import Array, Comparison, FloatNeuron, Reset
-from snnhw.semantics import UNLIMITED, Semantics, to_metadata
+from snnhw.semantics import PLAIN, UNLIMITED, Semantics, to_metadata
 
 FOREVER = 1e30
 """Time constant, in steps, of a membrane without leak where the importer's IF neuron is not one."""
@@ -106,19 +106,8 @@ def for_importer(source: Source, name: str) -> Source:
         nodes[key] = made = _neuron(key, node, rule, importer)
         own = (importer.dts or {}).get(type(made))
         changes |= {} if own is None else {key: {"dt": own}}
-    semantics = Semantics(
-        dt=importer.dt,
-        reset=importer.reset,
-        reset_timing="same_step",  # type: ignore[arg-type]
-        threshold=importer.threshold,
-        multispike=importer.multispike,
-        v_min=None,
-        integrator=importer.integrator,
-        current_order="same_step",  # type: ignore[arg-type]
-        v_init=importer.v_init,
-        time_layout=source.semantics.time_layout,
-        nodes=changes,
-    )
+    fixed = {key: getattr(importer, key) for key in ("dt", "reset", "threshold", "multispike", "integrator", "v_init")}
+    semantics = Semantics(**{**PLAIN, **fixed, "time_layout": source.semantics.time_layout, "nodes": changes})
     metadata = to_metadata(semantics, source.deployment)
     graph = nir.NIRGraph(nodes, _edges(source.graph, importer), metadata=metadata, type_check=False)
     validate(graph)

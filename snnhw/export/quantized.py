@@ -32,7 +32,7 @@ from snnhw.network import (
     Reset,
 )
 from snnhw.operators import Conv, Diagonal, Operator
-from snnhw.semantics import CurrentOrder, Semantics, to_metadata
+from snnhw.semantics import PLAIN, Semantics, to_metadata
 
 DT = 1e-4
 """Seconds a step: NIR wants a time, the chip has none."""
@@ -52,19 +52,7 @@ def quantized_source(artifact: Artifact) -> Source:
     """
     maker = _Maker(artifact)
     graph = maker.graph()
-    semantics = Semantics(
-        dt=DT,
-        reset=Reset.ZERO,
-        reset_timing="same_step",  # type: ignore[arg-type]
-        threshold=Comparison.GT,
-        multispike=1,
-        v_min=None,
-        integrator="euler",
-        current_order=CurrentOrder.SAME_STEP,
-        v_init=0.0,
-        time_layout="TNC",
-        nodes=maker.changes,
-    )
+    semantics = Semantics(**PLAIN, dt=DT, nodes=maker.changes)
     graph.metadata = to_metadata(semantics, artifact.deployment)
     validate(graph)
     whole = with_shapes(graph)

@@ -18,26 +18,15 @@ from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends.live.load import import_module as read_module
 from snnhw.frontends.source import Source
 from snnhw.limits import require_sample
-from snnhw.network import Array, Comparison, Reset, ResetTiming
-from snnhw.semantics import CurrentOrder, Deployment, Semantics
+from snnhw.network import Array
+from snnhw.semantics import PLAIN, Deployment, Semantics
 from snnhw.zoo import checkpoint as zoo
 from snnhw.zoo.registry import build
 
 DT = 1e-4
 """Seconds per step written into NIR: what snnTorch and SpikingJelly write too. Spikes do not depend on it."""
 
-DEFAULT = Semantics(
-    dt=DT,
-    reset=Reset.ZERO,
-    reset_timing=ResetTiming.SAME_STEP,
-    threshold=Comparison.GT,
-    multispike=1,
-    v_min=None,
-    integrator="euler",
-    current_order=CurrentOrder.SAME_STEP,
-    v_init="v_reset",
-    time_layout="TNC",
-)
+DEFAULT = Semantics(**{**PLAIN, "dt": DT, "v_init": "v_reset"})
 """Semantics of the zoo's neurons; comparison and reset are stated per node where they differ."""
 
 

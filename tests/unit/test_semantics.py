@@ -125,25 +125,14 @@ def test_an_unknown_field_of_a_node() -> None:
     [
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[]", "list indices must be integers or slices, not str"),
-        ('{"version": 99}', "metadata version 99, this snnhw reads 1 to 2"),
-        ('{"version": 1}', "'semantics'"),
-        ('{"version": 1, "semantics": {}}', "'nodes'"),
+        ('{"version": 99}', "metadata version 99, this snnhw reads 2"),
+        ('{"version": 1}', "metadata version 1, this snnhw reads 2"),
+        ('{"version": 2}', "'semantics'"),
         ('{"version": 2, "semantics": {}}', "fields ['current_order', "),
     ],
 )
 def test_damaged_metadata(raw: str, text: str) -> None:
     assert refusal({METADATA_KEY: raw}).startswith(f"bad-semantics: the snnhw metadata cannot be read: {text}")
-
-
-def test_metadata_of_version_1_is_read() -> None:
-    """Files written before the fields got the names they have in the field's papers."""
-    content = json.loads(to_metadata(SEMANTICS, DEPLOYMENT)[METADATA_KEY])
-    old = content["semantics"]
-    del old["current_order"]
-    old["comparison"], old["max_spikes"] = old.pop("threshold"), old.pop("multispike")
-    old["nodes"] = {"a": {"comparison": "ge", "reset": "subtract"}}
-    said = from_metadata({METADATA_KEY: json.dumps({**content, "version": 1})}, "net.nir")
-    assert said == (SEMANTICS, DEPLOYMENT)
 
 
 def test_multispike_off_is_one_spike() -> None:

@@ -66,7 +66,7 @@ class Part:
         node: its parameters have the shape of its neurons. It means what snnhw/semantics.py says, which is for the
             adapter to bring about by the choice of tau, r, w_in, v_leak and of the fields of `semantics`.
         reads: the parts whose outputs it sums, and by how many steps each is late.
-        semantics: fields of `Semantics` (all that matter: reset, threshold, ...); none for a node without state.
+        semantics: fields of `Semantics` that are not as in `PLAIN`; none for a node without state.
     """
 
     node: nir.NIRNode

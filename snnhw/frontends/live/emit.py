@@ -15,7 +15,7 @@ from snnhw.frontends.graph import LINEAR, flow
 from snnhw.frontends.live.adapter import GIVEN, Shape
 from snnhw.frontends.live.fold import Edges, Folded
 from snnhw.frontends.live.values import INPUT, OUTPUT
-from snnhw.semantics import Semantics
+from snnhw.semantics import PLAIN, Semantics
 
 Edge = tuple[str, str]
 
@@ -128,18 +128,14 @@ class Builder:
     def semantics(self, default: Semantics) -> Semantics:
         """The first neuron's rules for the network, and where others differ."""
         rules = [rule for rule in self.own.values() if "threshold" in rule] or list(self.own.values())
-        start = replace(default, nodes={}, integrator="euler", dt=self.dt)
-        common = _with(start, rules[0] if rules else {})
-        own = {name: _with(start, rule) for name, rule in self.own.items()}
+        start = Semantics(**{**PLAIN, "dt": self.dt, "time_layout": default.time_layout})
+        common = replace(start, **(rules[0] if rules else {}))
+        own = {name: replace(start, **rule) for name, rule in self.own.items()}
         nodes = {
             name: {key: _plain(value) for key, value in vars(said).items() if value != getattr(common, key)}
             for name, said in own.items()
         }
         return replace(common, nodes={name: changes for name, changes in nodes.items() if changes})
-
-
-def _with(semantics: Semantics, rule: Mapping[str, Any]) -> Semantics:
-    return replace(semantics, **rule)
 
 
 def _plain(value: Any) -> Any:

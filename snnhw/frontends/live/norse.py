@@ -32,7 +32,7 @@ from snnhw.frontends.live.adapter import (
     tensors,
 )
 from snnhw.frontends.live.equations import Membrane, silent, spiking
-from snnhw.network import Comparison, Reset, ResetTiming
+from snnhw.network import Comparison, Reset
 
 PACKAGE = "norse"
 BASES = ("SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell")
@@ -104,10 +104,7 @@ class NorseAdapter:
         node, _ = spiking(_equation(layer, kind, shape, where), threshold, v_reset, dt, where)
         semantics = {
             "reset": reset,
-            "reset_timing": ResetTiming.SAME_STEP,
             "threshold": Comparison.GT,
-            "multispike": 1,
-            "v_min": None,
             "v_init": "v_reset" if kind in ("IAF", "IAFCell") else "v_leak",
         }
         if kind not in ("LIFRecurrent", "LIFRecurrentCell"):

@@ -29,7 +29,7 @@ from snnhw.frontends.live.adapter import (
     require_own_code,
 )
 from snnhw.frontends.live.equations import Membrane, positive, silent, spiking
-from snnhw.network import Comparison, Reset, ResetTiming
+from snnhw.network import Comparison, Reset
 from snnhw.semantics import UNLIMITED
 
 PACKAGE = "rockpool"
@@ -78,10 +78,8 @@ class RockpoolAdapter:
         node, before = spiking(equation, threshold, np.zeros(shape), dt, where)
         semantics = {
             "reset": Reset.SUBTRACT,
-            "reset_timing": ResetTiming.SAME_STEP,
             "threshold": Comparison.GE,
             "multispike": self._most_spikes(layer, where),
-            "v_min": None,
             "v_init": 0.0,
         }
         return cell_of(node, semantics, _recurrent(layer) if kind in SYNAPTIC else None, before)

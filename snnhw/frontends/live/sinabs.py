@@ -27,7 +27,7 @@ from snnhw.frontends.live.adapter import (
     require_own_code,
 )
 from snnhw.frontends.live.equations import Membrane, positive, silent, spiking
-from snnhw.network import Array, Comparison, Reset, ResetTiming
+from snnhw.network import Array, Comparison, Reset
 from snnhw.operators.base import pair
 from snnhw.semantics import UNLIMITED
 
@@ -130,7 +130,6 @@ def _semantics(framework: str, layer: Any, where: str) -> dict[str, Any]:
         raise refused(layer, framework, where, "min_v_mem differs between neurons", "one min_v_mem per layer")
     return {
         "reset": rule,
-        "reset_timing": ResetTiming.SAME_STEP,
         "threshold": Comparison.GE,
         "multispike": _most_spikes(framework, layer, where),
         "v_min": None if floor is None else float(floor[0]),

@@ -114,8 +114,6 @@ class SnnTorchAdapter:
             "reset": reset,
             "reset_timing": timing,
             "threshold": comparison_of(layer.spike_grad, layer, self.name, where),
-            "multispike": 1,
-            "v_min": None,
             "v_init": 0.0,
         }
 

@@ -28,7 +28,7 @@ from snnhw.frontends.live.adapter import (
     require_own_code,
 )
 from snnhw.frontends.live.equations import Membrane, spiking
-from snnhw.network import Comparison, Reset, ResetTiming
+from snnhw.network import Comparison, Reset
 
 PACKAGE = "spikingjelly"
 READ = ("IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode")
@@ -68,10 +68,7 @@ class SpikingJellyAdapter:
         reset = Reset.SUBTRACT if soft else Reset.V_RESET if rest.any() else Reset.ZERO
         semantics = {
             "reset": reset,
-            "reset_timing": ResetTiming.SAME_STEP,
             "threshold": self._comparison(layer, where),
-            "multispike": 1,
-            "v_min": None,
             "v_init": self._start(node, 0.0 if soft else float(node.v_reset), where),
         }
         return cell_of(nir_node, semantics, before=before)

@@ -15,8 +15,7 @@ from torch import nn
 
 from snnhw.frontends.live.adapter import OUT, Call, Cell, Part, Shape, array, cell_of, given, refused, require_own_code
 from snnhw.frontends.own import NeuronNode
-from snnhw.network import Array, Comparison, Reset, ResetTiming
-from snnhw.semantics import CurrentOrder
+from snnhw.network import Array, Comparison, Reset
 from snnhw.zoo.neurons import Neuron
 from snnhw.zoo.timed import Delayed, FirstSpike
 
@@ -74,11 +73,7 @@ class ZooAdapter:
 def _rules(comparison: str, reset: Reset, v_init: float | str) -> dict[str, Any]:
     return {
         "reset": reset,
-        "reset_timing": ResetTiming.SAME_STEP,
         "threshold": Comparison(comparison),
-        "multispike": 1,
-        "v_min": None,
-        "current_order": CurrentOrder.SAME_STEP,
         "v_init": v_init,
     }
 

@@ -17,24 +17,13 @@ from snnhw.frontends.netx.layers import DECAY_ONE, Layer, NetFile, read_net
 from snnhw.frontends.netx.replay import replay
 from snnhw.frontends.options import SourceOptions, checked
 from snnhw.frontends.source import IntegerSource
-from snnhw.network import Comparison, Kind, Network, Readout, Reset, ResetTiming, Shape
-from snnhw.semantics import CurrentOrder, Deployment, Semantics
+from snnhw.network import Kind, Network, Readout, Shape
+from snnhw.semantics import PLAIN, Deployment, Semantics
 
 ASKED = ("steps", "encoding", "input_shape", "readout", "semantics")
 """Flags that a .net file leaves a use for."""
 
-LAVA = Semantics(
-    dt=1.0,
-    reset=Reset.ZERO,
-    reset_timing=ResetTiming.SAME_STEP,
-    threshold=Comparison.GT,
-    multispike=1,
-    v_min=None,
-    integrator="euler",
-    current_order=CurrentOrder.SAME_STEP,
-    v_init=0.0,
-    time_layout="NCHWT",
-)
+LAVA = Semantics(**{**PLAIN, "dt": 1.0, "time_layout": "NCHWT"})
 """What Lava's LIF does."""
 
 

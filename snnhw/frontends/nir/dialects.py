@@ -15,6 +15,7 @@ import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import flow, predecessors
+from snnhw.frontends.nir.fields import timed, untimed
 from snnhw.frontends.nir.rules import CLOSE, TABLE, Dialect, MisfitError, Step
 from snnhw.frontends.options import NIR_DIALECTS
 from snnhw.network import Array
@@ -77,8 +78,7 @@ def translate(graph: nir.NIRGraph, name: str, said: Mapping[str, Any], where: st
     for key, given in said.get("nodes", {}).items():
         changes[key] = {**changes.get(key, {}), **given}
     fields = {**dialect.fields, **said, "dt": dt, "nodes": {key: row for key, row in changes.items() if row}}
-    if fields["reset"] != "subtract" and "reset_timing" not in said:
-        fields["reset_timing"] = "same_step"
+    fields = timed(fields, {"reset": fields["reset"], **said})
     silent = _unsaid(dialect, said)
     if silent:
         notes["unsaid"] = (silent, f"{name}'s default, which its files do not say")
@@ -87,16 +87,14 @@ def translate(graph: nir.NIRGraph, name: str, said: Mapping[str, Any], where: st
 
 def _unsaid(dialect: Dialect, said: Mapping[str, Any]) -> str:
     """Defaults that nobody overruled, in words; a hard reset has no delay."""
-    overruled = {*said, "reset_timing"} if said.get("reset", "subtract") != "subtract" else set(said)
+    overruled = set(timed(dict(said), said))
     return ", ".join(words for words, name in dialect.unsaid if name not in overruled)
 
 
 def _require_said_timing(graph: nir.NIRGraph, dialect: Dialect, said: Mapping[str, Any]) -> None:
     """snnTorch's zero with a delay loses the whole next step of Synaptic, RLeaky, RSynaptic, input included."""
     rows = {name: {**said, **said.get("nodes", {}).get(name, {})} for name in graph.nodes}
-    hard = {
-        n: row for n, row in rows.items() if row.get("reset", "subtract") != "subtract" and "reset_timing" not in row
-    }
+    hard = {name: row for name, row in rows.items() if untimed(row)}
     loops = _loops(graph) if hard else set()
     for name, row in hard.items():
         node = graph.nodes[name]

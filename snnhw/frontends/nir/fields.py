@@ -12,7 +12,7 @@ import nir
 
 from snnhw.errors import SourceError
 from snnhw.limits import is_file
-from snnhw.semantics import OLD_NAMES, Semantics
+from snnhw.semantics import PLAIN, Semantics
 
 MAX_BYTES = 1 << 24
 
@@ -34,19 +34,7 @@ QUESTIONS = {
 _OF_ALL = ("dt", "time_layout", "nodes")
 """Fields that a user says of the whole network only."""
 
-IRRELEVANT: dict[str, Any] = {
-    "dt": 1.0,
-    "reset": "zero",
-    "reset_timing": "same_step",
-    "threshold": "gt",
-    "multispike": 1,
-    "v_min": None,
-    "integrator": "euler",
-    "current_order": "same_step",
-    "v_init": 0.0,
-    "time_layout": "TNC",
-    "nodes": {},
-}
+IRRELEVANT: dict[str, Any] = {**PLAIN, "dt": 1.0, "nodes": {}}
 """What a field is set to where nothing in the graph depends on it."""
 
 
@@ -76,8 +64,8 @@ def read_fields(text: str) -> dict[str, Any]:
 
 
 def known_fields(content: Any, where: str) -> dict[str, Any]:
-    """By today's names (`comparison`, `max_spikes` are older ones); raises SourceError for unknown ones."""
-    found = _renamed(content, where)
+    """A copy of fields that exist and values that they can have; raises SourceError for others."""
+    found = _fields(content, where)
     nodes = found.get("nodes", {})
     if not isinstance(nodes, Mapping):
         raise _not_an_object("nodes", nodes, where)
@@ -89,7 +77,7 @@ def known_fields(content: Any, where: str) -> dict[str, Any]:
 
 
 def _of_node(content: Any, where: str) -> dict[str, Any]:
-    found = _renamed(content, where)
+    found = _fields(content, where)
     common = sorted(set(found) & set(_OF_ALL))
     if common:
         raise SourceError(
@@ -111,10 +99,10 @@ def _require_meaning(said: dict[str, Any], where: str) -> None:
         raise
 
 
-def _renamed(content: Any, where: str) -> dict[str, Any]:
+def _fields(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise _not_an_object("the semantics", content, where)
-    found: dict[str, Any] = {OLD_NAMES.get(str(name), str(name)): value for name, value in content.items()}
+    found: dict[str, Any] = {str(name): value for name, value in content.items()}
     unknown = sorted(set(found) - set(NAMES))
     if unknown:
         raise SourceError(
@@ -145,18 +133,22 @@ def merged(base: Mapping[str, Any], said: Mapping[str, Any], where: str) -> Sema
     """
     nodes = {name: dict(row) for name, row in base.get("nodes", {}).items()}
     for name, row in said.get("nodes", {}).items():
-        nodes[name] = _timed({**nodes.get(name, {}), **row}, row)
+        nodes[name] = timed({**nodes.get(name, {}), **row}, row)
     try:
-        return Semantics(**_timed({**base, **said, "nodes": nodes}, said))
+        return Semantics(**timed({**base, **said, "nodes": nodes}, said))
     except SourceError as error:
         error.where = where
         raise
 
 
-def _timed(full: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    if said.get("reset", "subtract") != "subtract" and "reset_timing" not in said:
-        full["reset_timing"] = "same_step"
-    return full
+def untimed(said: Mapping[str, Any]) -> bool:
+    """Whether a hard reset is said, and no timing of it: it has none."""
+    return said.get("reset", "subtract") != "subtract" and "reset_timing" not in said
+
+
+def timed(full: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields, where those said have a hard reset without a timing."""
+    return {**full, "reset_timing": PLAIN["reset_timing"]} if untimed(said) else full
 
 
 def open_questions(graph: nir.NIRGraph, said: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ import nir
 import numpy as np
 
 from snnhw.network import Array
-from snnhw.semantics import UNLIMITED
+from snnhw.semantics import PLAIN, UNLIMITED
 
 CLOSE = 1e-4
 """Relative error of a relation between parameters: files hold float32."""
@@ -248,17 +248,7 @@ def _rock_cuba(node: Any, dt: float) -> Step:
     return Step(np.ones_like(leak), leak, 1.0 - keep, keep)
 
 
-_HARD = {
-    "reset": "v_reset",
-    "reset_timing": "same_step",
-    "threshold": "gt",
-    "multispike": 1,
-    "v_min": None,
-    "integrator": "euler",
-    "current_order": "same_step",
-    "v_init": "v_reset",
-    "time_layout": "TNC",
-}
+_HARD = {**PLAIN, "reset": "v_reset", "v_init": "v_reset"}
 _MANY = {**_HARD, "reset": "subtract", "threshold": "ge", "multispike": UNLIMITED, "integrator": "exp", "v_init": 0.0}
 
 TABLE: dict[str, Dialect] = {

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from snnhw.errors import SourceError
 from snnhw.frontends.check import check_import, require_equal
@@ -22,19 +21,7 @@ from snnhw.frontends.onnx.replay import StepReplay
 from snnhw.frontends.onnx.step import StepReader
 from snnhw.frontends.options import SourceOptions, checked
 from snnhw.frontends.source import Source
-
-SEMANTICS: dict[str, Any] = {
-    "dt": DT,
-    "reset": "zero",
-    "reset_timing": "same_step",
-    "threshold": "gt",
-    "multispike": 1,
-    "v_min": None,
-    "integrator": "euler",
-    "current_order": "same_step",
-    "v_init": 0.0,
-    "time_layout": "TNC",
-}
+from snnhw.semantics import PLAIN
 
 _MARKS = re.compile(r"[_.:/]*(in|out|new|next|old|prev|before|after|input|output|t)$", re.IGNORECASE)
 
@@ -83,7 +70,7 @@ def load_step(path: str | Path, options: SourceOptions) -> Source:
     assembly = Assembly(reader, found, shapes[data])
     graph, nodes = assembly.graph()
     origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "states": states}
-    asked = {name: value for name, value in SEMANTICS.items() if name != "nodes"}
+    asked = {**PLAIN, "dt": DT}
     source = from_graph(graph, replace(options, semantics={**asked, "nodes": nodes}, state=None), origin)
     fired = {name: reader.comparisons[key] for (kind, key), name in assembly.names.items() if kind == "spike"}
     shown = {**{name: comparison.value for name, comparison in fired.items()}, **assembly.shown}

@@ -37,14 +37,10 @@ def refused(path: Path, **options: Any) -> str:
 
 
 def test_from_a_file_or_as_text(tmp_path: Path) -> None:
-    (tmp_path / "s.json").write_text('{"reset": "zero", "nodes": {"a": {"max_spikes": 3}}}')
+    (tmp_path / "s.json").write_text('{"reset": "zero", "nodes": {"a": {"multispike": 3}}}')
     want = {"reset": "zero", "nodes": {"a": {"multispike": 3}}}
     assert read_fields(str(tmp_path / "s.json")) == want
     assert read_fields((tmp_path / "s.json").read_text()) == want
-
-
-def test_names_of_metadata_version_1() -> None:
-    assert read_fields('{"comparison": "ge", "max_spikes": 1}') == {"threshold": "ge", "multispike": 1}
 
 
 @pytest.mark.parametrize(
