@@ -138,7 +138,7 @@ def _line(name: str, target: str, row: dict[str, Any]) -> str:
     note = " (hard reset)" if row["hard_reset"] else ""
     return (
         f"| {name} | {RECIPES[name].dataset} | {target}{note} | {row['samples']} | {row['steps']} | {shares} "
-        f"| {row['spikes']:,.0f} | {row['synops']:,.0f} | {1e6 * row['energy']:,.1f} uJ, {row['grade']} "
+        f"| {row['spikes']:,.0f} | {row['synops']:,.0f} | {1e6 * row['energy']:,.1f} µJ, {row['grade']} "
         f"| {1e3 * row['seconds']:.3g} ms | {row['cores']} | {row['saturations']:g} |"
     )
 

@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnhw.api import compare, compile, run, run_float
-    from snnhw.artifact import load, save
+    from snnhw.artifact import Artifact, load, save
     from snnhw.errors import SnnhwError
     from snnhw.frontends.ann import convert_source as convert
     from snnhw.frontends.live_module import load_module
     from snnhw.frontends.options import SourceOptions
     from snnhw.machine import Machine, load_target
+    from snnhw.report.objects import ComparisonReport
     from snnhw.streaming import BeyondProof, Stream, open
+    from snnhw.version import __version__
 
 __all__ = [
+    "Artifact",
     "BeyondProof",
+    "ComparisonReport",
     "Machine",
     "SnnhwError",
     "SourceOptions",
     "Stream",
+    "__version__",
     "compare",
     "compile",
     "convert",
@@ -43,12 +48,15 @@ _HOME = {
     "load_module": "snnhw.frontends.live_module",
     "load_target": "snnhw.machine",
     "Machine": "snnhw.machine",
+    "Artifact": "snnhw.artifact",
     "BeyondProof": "snnhw.streaming",
+    "ComparisonReport": "snnhw.report.objects",
     "Stream": "snnhw.streaming",
     "open": "snnhw.streaming",
     "save": "snnhw.artifact",
     "SnnhwError": "snnhw.errors",
     "SourceOptions": "snnhw.frontends.options",
+    "__version__": "snnhw.version",
 }
 
 
@@ -57,3 +65,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'snnhw' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), "convert_source" if name == "convert" else name)
+
+
+def __dir__() -> list[str]:
+    """What Tab offers: the public names, imported or not."""
+    return sorted({*globals(), *__all__})

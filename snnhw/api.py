@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from snnhw.artifact import Artifact, load
 from snnhw.comparison.build import compare as compare_runs
-from snnhw.comparison.tree import Comparison
 from snnhw.encoding import encode
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
@@ -30,6 +29,7 @@ from snnhw.pipeline import CHUNK, Options, Pipeline, Stage
 from snnhw.quantize.bounds import arriving_range, bound
 from snnhw.quantize.spikes import require_lossless
 from snnhw.quantize.widths import WeightBits
+from snnhw.report.objects import ComparisonReport
 from snnhw.semantics import Deployment, Semantics
 
 
@@ -183,7 +183,7 @@ def compare(
     engine: str = "fast",
     options: SourceOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Comparison:
+) -> ComparisonReport:
     """Count both networks on the same samples; the float side runs in float32.
 
     Args:
@@ -207,7 +207,8 @@ def compare(
         )
     floats = FloatEngine(network, deployment, "float32")
     chunk = samples_at_once(compiled.steps * max(p.size for p in compiled.network.populations), CHUNK)
-    return compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress)
+    counted = compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress)
+    return ComparisonReport.of(counted)
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:

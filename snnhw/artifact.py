@@ -39,6 +39,7 @@ from snnhw.operators import REGISTRY
 from snnhw.pack import checked, pack, unpack
 from snnhw.rationale import Reason
 from snnhw.semantics import Deployment
+from snnhw.summary import summary, table, text
 
 SCHEMA = 2
 
@@ -120,7 +121,7 @@ class _Rows(TypedDict):
 _ROWS = TypeAdapter(tuple[_Rows], config=ConfigDict(strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Artifact:
     """Everything a run, a report or a reader needs.
 
@@ -158,6 +159,20 @@ class Artifact:
     def steps(self) -> int:
         """T: sample steps per sample."""
         return self.network.steps
+
+    def __repr__(self) -> str:
+        return text(self._said(), longest=110)
+
+    def _repr_html_(self) -> str:
+        return table(self._said())
+
+    def _said(self) -> dict[str, Any]:
+        """Short enough for the end of a notebook's cell."""
+        said = summary(self, "")
+        left_out = ("artifact", "dialect", "projections", "warnings")
+        name = str(self.source.get("file", "a network in memory"))
+        warned = {"warned": [str(caution) for caution in self.warnings]} if self.warnings else {}
+        return {"compiled_from": name, **warned, **{key: value for key, value in said.items() if key not in left_out}}
 
 
 def save(artifact: Artifact, path: str | Path) -> None:

@@ -43,6 +43,7 @@ SHARED = {
     "pack",
     "rationale",
     "shipped",
+    "summary",
     "data",
     "limits",
     "files",

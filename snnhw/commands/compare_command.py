@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     "--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file."
 )
 @click.option("--markdown", type=click.Path(path_type=Path), default=None, help="Write the tables as Markdown.")
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder: every picture as PDF, SVG and PNG, every table as CSV and LaTeX.",
+)
 @input_options
 @source_options(with_input=True)
 @json_option
@@ -37,6 +43,7 @@ def command(
     samples: int | None,
     html: Path | None,
     markdown: Path | None,
+    figures: Path | None,
     encode: str | None,
     steps: int | None,
     seed: int | None,
@@ -56,17 +63,20 @@ def command(
     from snnhw.report.terminal import show
 
     require_outputs((html, markdown), (source, artifact, data))
+    if figures is not None:
+        click.get_current_context().with_resource(files.claim([figures / "summary.tex"], folders=True))
     compiled = api.with_input(load(artifact), encode, steps, seed)
     given = samples_of(data).first(samples)
     said = replace(options, steps=steps)
     with bar("compare") as progress:
         result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
-    made = ((html_of, html), (markdown_of, markdown))
-    files.write({path: render(result) for render, path in made if path is not None})
+    made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
+    made |= {path: render(result) for render, path in ((html_of, html), (markdown_of, markdown)) if path is not None}
+    files.write(made)
     if machine:
         emit(result.to_dict())
         return
     show(result)
-    for path in (html, markdown):
+    for path in (html, markdown, figures):
         if path is not None:
             click.echo(f"report: {path}")

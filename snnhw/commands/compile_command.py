@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw import files
+from snnhw import files, summary
 from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages, warn
 from snnhw.commands.source_options import source_options
-from snnhw.rationale import Effect
 from snnhw.stages import STAGES
 
 if TYPE_CHECKING:
@@ -93,71 +90,11 @@ def command(
         if stop_after == "mapped":
             contents[path] = lambda out: write_zip(made, out)
         files.write(contents)
-    summary = summarize(made, str(path)) if stop_after == "mapped" else {"stage": stop_after}
-    summary |= {"dump": dumped} if dump is not None else {}
+    said = summary.summary(made, str(path)) if stop_after == "mapped" else {"stage": stop_after}
+    said |= {"dump": dumped} if dump is not None else {}
     if machine:
-        emit(summary)
+        emit(said)
         return
-    for key, value in summary.items():
-        if key != "warnings":
-            click.echo(f"{key.replace('_', ' '):<12} {value}")
+    click.echo(summary.text(said))
     if stop_after == "mapped":
         warn(made.warnings)
-
-
-def summarize(artifact: Any, path: str) -> dict[str, Any]:
-    """What a user wants to know after a compilation."""
-    network = artifact.network
-    unproven = [str(b["population"]) for b in artifact.bounds if b["status"] != "proven"]
-    n = artifact.target.numeric
-    bits = n.u_bits if n.u_bits == n.v_bits else f"u {n.u_bits}, v {n.v_bits}"
-    silent = [str(b["population"]) for b in artifact.bounds if b.get("silent")]
-    return {
-        "artifact": path,
-        "target": artifact.target.name,
-        "dialect": artifact.source.get("dialect", "the source says its own semantics"),
-        "populations": len(network.computed),
-        "neurons": sum(p.size for p in network.computed),
-        "projections": len(network.projections),
-        "steps": network.steps,
-        "pipeline_fill": network.depth,
-        "cores_used": artifact.mapping.cores_used,
-        "chips_used": artifact.mapping.chips,
-        "range_proof": "unproven for " + ", ".join(unproven) if unproven else f"{bits} bit proven for every input",
-        "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
-        "approximate": approximations(artifact),
-        "warnings": [asdict(caution) for caution in artifact.warnings],
-        "checks": [
-            f"{c['stage']}: {c['detail'] if c['status'] == 'measured' else c['status']}" for c in artifact.checks
-        ],
-        "assumed": assumptions(artifact),
-        "calibration": None if artifact.calibration is None else calibrated(artifact.calibration),
-    }
-
-
-def calibrated(calibration: Mapping[str, Any]) -> str:
-    """How many samples there were; of a network too large to hold the activity of all, how many were used."""
-    used = f", the first {calibration['used']} used: the network is large" if "used" in calibration else ""
-    return f"{calibration['samples']} samples{used}"
-
-
-def assumptions(artifact: Any) -> str:
-    """What neither the checkpoint nor a flag said, so that the published code's constant was taken."""
-    flags = artifact.source.get("flags", {})
-    found: dict[str, list[str]] = {}
-    for name, row in flags.items():
-        if row["from"] == "assumed":
-            found.setdefault(row["note"], []).append(f"{name} {row['value']}")
-    return "; ".join(f"{', '.join(rows)} ({whose})" for whose, rows in found.items()) or "nothing"
-
-
-def approximations(artifact: Any) -> str:
-    """Populations whose threshold rule, reset or number of spikes a step the target can only approximate; `explain`
-    says why."""
-    found: dict[str, list[str]] = {"vth": [], "reset": [], "max_spikes": []}
-    for reason in artifact.rationale:
-        if reason.kind is Effect.APPROXIMATE:
-            found.setdefault(reason.parameter, []).append(reason.population)
-    resets = f"; hard for soft reset in {len(found['reset'])} populations" if found["reset"] else ""
-    spikes = "; spikes a step limited in " + ", ".join(found["max_spikes"]) if found["max_spikes"] else ""
-    return (", ".join(found["vth"]) or "no threshold rule") + resets + spikes

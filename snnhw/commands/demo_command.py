@@ -83,9 +83,9 @@ def _show(outcome: Outcome) -> None:
     )
     click.echo(f"  synops      {c.synops:,.0f} per sample")
     click.echo(
-        f"  latency     {c.latency.seconds * 1e6:,.1f} us, {c.latency.steps} steps (model; grade: {c.latency.grade})"
+        f"  latency     {c.latency.seconds * 1e6:,.1f} µs, {c.latency.steps} steps (model; grade: {c.latency.grade})"
     )
-    click.echo(f"  energy      {c.energy.total_j * 1e6:,.2f} uJ per sample (model; grade: {c.energy.grade})")
+    click.echo(f"  energy      {c.energy.total_j * 1e6:,.2f} µJ per sample (model; grade: {c.energy.grade})")
     click.echo(f"  saturations {c.saturations:g} per sample")
     click.echo(f"  engines     {verdict(outcome)}")
     click.echo(f"  report      {outcome.report}")

@@ -20,8 +20,8 @@ def command(artifact: Path, cores: bool, machine: bool) -> None:
     Example:
       snnhw inspect sew.snnhw --cores
     """
+    from snnhw import summary
     from snnhw.artifact import load
-    from snnhw.commands.compile_command import summarize
     from snnhw.mapping.place import utilization
     from snnhw.network_text import format_network
 
@@ -29,7 +29,7 @@ def command(artifact: Path, cores: bool, machine: bool) -> None:
     text = format_network(compiled.network)
     held = utilization(compiled.mapping, compiled.target)
     content = {
-        **summarize(compiled, str(artifact)),
+        **summary.summary(compiled, str(artifact)),
         "source": dict(compiled.source),
         "inputs": [
             {
@@ -52,9 +52,7 @@ def command(artifact: Path, cores: bool, machine: bool) -> None:
         emit({**content, "network": text.splitlines(), "cores": held})
         return
     warn(compiled.warnings)
-    for key, value in content.items():
-        if key != "warnings":
-            click.echo(f"{key.replace('_', ' '):<12} {value}")
+    click.echo(summary.text(content))
     click.echo(text, nl=False)
     if cores:
         for row in held:

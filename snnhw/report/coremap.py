@@ -1,4 +1,4 @@
-"""The cores of every chip on their mesh, coloured by load and by population."""
+"""The cores of every chip on their mesh, coloured by load or by population."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from snnhw.comparison.tree import Comparison, CoreRow
-from snnhw.report.plots import STYLE, svg
+from snnhw.report.numbers import percent
+from snnhw.report.plots import Picture
 
 PER_ROW = 2
 """Chips beside each other."""
@@ -20,56 +20,63 @@ LEGEND, COLUMNS = 24, 4
 """Populations named in the legend at most, and how many beside each other."""
 
 
-def core_map(c: Comparison) -> str:
-    """Two pictures under each other: load of every core, and the population that has most neurons on it."""
-    chips = sorted({row.chip for row in c.cores})
-    across = min(PER_ROW, len(chips))
-    down = ceil(len(chips) / across)
-    with mpl.rc_context(STYLE):
-        rows = ceil(min(LEGEND, len(_palette(c))) / COLUMNS)
-        figure = Figure(figsize=(9.6, 0.9 + 0.17 * rows + 2 * down * _height(c) * 8.0 / across), layout="constrained")
-        upper, lower = figure.subplots(2, 1)
-        colours = _by_load(c), _by_population(c)
-        for axes, colour, title in zip((upper, lower), colours, ("load", "population"), strict=True):
-            _draw(axes, c, chips, across, colour)
-            axes.set_title(title, loc="left", fontsize=10)
-        scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "viridis")
-        figure.colorbar(
-            scale, ax=[upper, lower], label="load, % of the busiest core", shrink=0.4, anchor=(0, 0.95), fraction=0.04
+def load_map(c: Comparison) -> Picture:
+    """The floor plan, every core with its number, coloured by its load."""
+
+    def draw(axes: Axes) -> None:
+        _draw(axes, c, {row.core: [(1.0, mpl.colormaps["viridis"](row.load))] for row in c.cores}, "load")
+        scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), mpl.colormaps["viridis"].resampled(20))
+        assert axes.figure is not None
+        axes.figure.colorbar(scale, ax=axes, label="load, % of the busiest core", shrink=0.7, fraction=0.04)
+
+    return Picture(draw, 9.6, 0.5 + _height(c), _tips(c, "load"))
+
+
+def population_map(c: Comparison) -> Picture:
+    """The floor plan, every core cut in proportion to the neurons of the populations it holds."""
+    palette = _palette(c)
+
+    def draw(axes: Axes) -> None:
+        shares = {row.core: [(float(n), palette[name]) for name, n in row.populations.items()] for row in c.cores}
+        _draw(axes, c, shares, "held")
+        patches = [Patch(color=colour, label=f" {name}") for name, colour in list(palette.items())[:LEGEND]]
+        axes.legend(
+            handles=patches,
+            frameon=False,
+            fontsize=7,
+            loc="upper left",
+            bbox_to_anchor=(0.0, 0.0),
+            ncols=COLUMNS,
         )
-        patches = [Patch(color=colour, label=f" {name}") for name, colour in list(_palette(c).items())[:LEGEND]]
-        below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "ncols": COLUMNS}
-        lower.legend(handles=patches, frameon=False, fontsize=7, **below)
-        return svg(figure)
+
+    return Picture(draw, 9.6, 0.7 + 0.17 * ceil(min(LEGEND, len(palette)) / COLUMNS) + _height(c), _tips(c, "held"))
+
+
+def _chips(c: Comparison) -> tuple[list[int], int]:
+    chips = sorted({row.chip for row in c.cores})
+    return chips, max(1, min(PER_ROW, len(chips)))
 
 
 def _height(c: Comparison) -> float:
-    """Height of a chip's picture over its width."""
-    return (c.mesh.height + 1.0) / (c.mesh.width + 0.8)
+    """Inches of the floor plan."""
+    chips, across = _chips(c)
+    return ceil(len(chips) / across) * (c.mesh.height + 1.0) / (c.mesh.width + 0.8) * 8.0 / across
 
 
-def _by_load(c: Comparison) -> dict[int, Any]:
-    return {row.core: mpl.colormaps["viridis"](row.load) for row in c.cores}
-
-
-def _by_population(c: Comparison) -> dict[int, Any]:
-    palette = _palette(c)
-    return {row.core: palette[_main(row)] for row in c.cores}
-
-
-def _main(row: CoreRow) -> str:
-    return max(row.populations, key=lambda name: row.populations[name])
+def _tips(c: Comparison, kind: str) -> dict[str, str]:
+    held = {row.core: ", ".join(f"{name} {n}" for name, n in row.populations.items()) for row in c.cores}
+    return {f"tip-{kind}-{row.core}": f"core {row.core}: {held[row.core]}; load {percent(row.load)}" for row in c.cores}
 
 
 def _palette(c: Comparison) -> dict[str, Any]:
-    names = list(dict.fromkeys(_main(row) for row in c.cores))
+    names = list(dict.fromkeys(name for row in c.cores for name in row.populations))
     colours = [mpl.colormaps[name](i) for name in ("tab20", "tab20b") for i in range(20)]
     return {name: colours[i % len(colours)] for i, name in enumerate(names)}
 
 
-def _draw(axes: Axes, c: Comparison, chips: list[int], across: int, colour: dict[int, Any]) -> None:
+def _draw(axes: Axes, c: Comparison, shares: dict[int, list[tuple[float, Any]]], kind: str) -> None:
     """Tiles as outlines, cores in use as squares in them; y of the mesh grows downwards."""
-    side = ceil(sqrt(c.mesh.cores_per_tile))
+    chips, across = _chips(c)
     for number, chip in enumerate(chips):
         left, top = number % across * (c.mesh.width + 0.8), number // across * (c.mesh.height + 1.0)
         axes.text(left, top - 0.12, f"chip {chip}", fontsize=8)
@@ -78,10 +85,31 @@ def _draw(axes: Axes, c: Comparison, chips: list[int], across: int, colour: dict
                 corner = left + x + 0.03, top + y + 0.03
                 axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor="#d5dae0", linewidth=0.8))
         for row in (row for row in c.cores if row.chip == chip):
-            column, line = (0.08 + part * 0.84 / side for part in (row.place % side, row.place // side))
-            corner = left + row.x % c.mesh.width + column, top + row.y + line
-            axes.add_patch(Rectangle(corner, 0.78 / side, 0.78 / side, facecolor=colour[row.core], edgecolor="none"))
+            _core(axes, row, left + row.x % c.mesh.width, top + row.y, ceil(sqrt(c.mesh.cores_per_tile)), shares, kind)
     axes.set_xlim(-0.1, across * (c.mesh.width + 0.8) - 0.7)
     axes.set_ylim(ceil(len(chips) / across) * (c.mesh.height + 1.0) - 0.9, -0.5)
     axes.set_aspect("equal")
     axes.axis("off")
+
+
+def _core(
+    axes: Axes,
+    row: CoreRow,
+    x: float,
+    y: float,
+    side: int,
+    shares: dict[int, list[tuple[float, Any]]],
+    kind: str,
+) -> None:
+    """One square in its tile, cut from left to right, with the core's number."""
+    size = 0.78 / side
+    x, y = x + 0.08 + row.place % side * 0.84 / side, y + 0.08 + row.place // side * 0.84 / side
+    whole, at = sum(share for share, _ in shares[row.core]), x
+    for share, colour in shares[row.core]:
+        part = Rectangle((at, y), size * share / whole, size, facecolor=colour, edgecolor="none")
+        part.set_gid(f"tip-{kind}-{row.core}")
+        axes.add_patch(part)
+        at += size * share / whole
+    colour = shares[row.core][0][1]
+    ink = "white" if 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 0.55 else "black"
+    axes.text(x + size / 2, y + size / 2, str(row.core), ha="center", va="center", fontsize=5, color=ink)

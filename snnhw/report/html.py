@@ -12,8 +12,9 @@ from markupsafe import Markup
 from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.report import plots, tables
-from snnhw.report.coremap import core_map
+from snnhw.report.coremap import load_map, population_map
 from snnhw.report.numbers import percent, plain, si
+from snnhw.report.verdict import verdict
 
 
 def html(comparison: Comparison) -> str:
@@ -25,10 +26,10 @@ def html(comparison: Comparison) -> str:
         c=comparison,
         title=f"{comparison.source.get('file', 'network')} on {comparison.target}",
         cards=_cards(comparison),
+        verdict=verdict(comparison),
         overflow=tables.saturations(comparison) if comparison.saturations else "",
         pictures={name: Markup(picture) for name, picture in _pictures(comparison).items()},
-        summary=tables.summary(comparison),
-        tables=tables.details(comparison),
+        tables=tables.by_name(comparison),
     )
     return re.sub(r"https?://", "", page)  # a source may cite an address: nothing in the file may lead outside
 
@@ -39,13 +40,15 @@ def write_html(comparison: Comparison, path: str | Path) -> None:
 
 
 def _pictures(c: Comparison) -> dict[str, str]:
-    return {
+    made = {
         "accuracy": plots.accuracy(c),
         "energy": plots.energy(c),
         "rates": plots.rates(c),
         "raster": plots.raster(c),
-        "cores": core_map(c),
+        "load": load_map(c),
+        "population": population_map(c),
     }
+    return {name: picture.svg(name) for name, picture in made.items()}
 
 
 def _cards(c: Comparison) -> list[tuple[str, str, str]]:

@@ -11,12 +11,14 @@ from snnhw.comparison.tree import Comparison
 from snnhw.report import tables
 from snnhw.report.numbers import plain
 from snnhw.report.tables import Table
+from snnhw.report.verdict import verdict
 
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison, one section a table."""
     comparison = plain(comparison)
     head = f"# {_cell(comparison.target)}: float and quantised network compared\n"
+    head += "".join(f"\n{_cell(line)}\n" for line in verdict(comparison))
     body = [_section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
     notes = "## Notes\n\n" + "\n".join(f"- {_cell(note)}" for note in comparison.notes) + "\n"
     cautions = [f"**WARNING** {_cell(str(caution))}\n" for caution in comparison.warnings]

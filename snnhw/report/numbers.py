@@ -9,7 +9,7 @@ from typing import Any
 
 from snnhw.errors import printable
 
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
 
 def si(value: float, unit: str) -> str:
@@ -30,6 +30,13 @@ def count(value: float) -> str:
 def percent(share: float) -> str:
     """0.123 as 12.3 %."""
     return f"{100 * share:.2f} %"
+
+
+def interval(share: float, samples: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of so many samples."""
+    z2 = 1.959964**2 / max(samples, 1)
+    middle, half = share + z2 / 2, math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    return (middle - half) / (1 + z2), (middle + half) / (1 + z2)
 
 
 def plain(value: Any) -> Any:

@@ -1,18 +1,21 @@
-"""Pictures of a comparison as SVG text that can stand inside an HTML page."""
+"""Pictures of a comparison: on axes, as SVG text that can stand inside an HTML page, as files for a paper."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import IO, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from snnhw.comparison.tree import Comparison
@@ -38,27 +41,67 @@ STYLE: Any = {
 }
 
 
+PAPER: Any = {**STYLE, "svg.fonttype": "path", "pdf.fonttype": 42, "savefig.dpi": 300}
+"""A file stands alone: glyphs as outlines in SVG, embedded as TrueType in PDF."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What to draw on axes, and how large (inches); `tips` are tooltips by the `gid` of what they belong to."""
+
+    draw: Callable[[Axes], None]
+    width: float
+    height: float
+    tips: dict[str, str] | None = None
+
+    def on(self, axes: Axes | None = None) -> Axes:
+        """Draws on these axes, or on those of a new pyplot figure, which a notebook shows; returns them."""
+        with mpl.rc_context(STYLE):
+            if axes is None:
+                from matplotlib import pyplot
+
+                axes = pyplot.subplots(figsize=(self.width, self.height), layout="constrained")[1]
+            self.draw(axes)
+        return axes
+
+    def svg(self, name: str = "picture") -> str:
+        """An <svg> element for a page: deterministic, without a link to anywhere, ink in the page's own colours; `name`
+        makes its ids differ from those of the page's other pictures."""
+        out = io.StringIO()
+        self._write(out, "svg", STYLE)
+        text = out.getvalue()
+        text = text[text.index("<svg") :]
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)  # HTML needs none
+        for colour, own in ((INK, "ink"), (SOFT, "soft"), (LINE, "axis")):
+            text = text.replace(colour, f"var(--{own}, {colour})")
+        text = re.sub(r'<g id="(tip-[^"]*)">', self._tip, text)
+        return re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", text)
+
+    def _tip(self, group: re.Match[str]) -> str:
+        return f"{group.group()}<title>{escape((self.tips or {})[group[1]])}</title>"
+
+    def file(self, kind: str) -> bytes:
+        """The bytes of a .pdf, .svg or .png that stands alone; the same picture gives the same bytes."""
+        out = io.BytesIO()
+        self._write(out, kind, PAPER)
+        return out.getvalue()
+
+    def _write(self, out: IO[Any], kind: str, style: Any) -> None:
+        dated = {"svg": "Date", "pdf": "CreationDate"}.get(kind, "Software")
+        with mpl.rc_context(style), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the page's reader has other fonts
+            figure = Figure(figsize=(self.width, self.height), layout="constrained")
+            self.draw(figure.add_subplot())
+            figure.savefig(out, format=kind, transparent=kind != "png", metadata={dated: None})
+
+
 def drawn(draw: Callable[[Axes], None], width: float, height: float) -> str:
-    """SVG of one picture, inches; deterministic, without a link to anywhere."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.add_subplot())
-        return svg(figure)
+    """SVG of one picture, inches."""
+    return Picture(draw, width, height).svg()
 
 
-def svg(figure: Figure) -> str:
-    """The figure as an <svg> element without namespaces, which HTML does not need."""
-    out = io.StringIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the page's reader has other fonts
-        figure.savefig(out, format="svg", transparent=True, dpi=150, metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
-
-
-def accuracy(c: Comparison) -> str:
+def accuracy(c: Comparison) -> Picture:
     """Accuracy of both networks (with labels) and their agreement."""
     values = {"float": c.float_.accuracy, "quantised": c.quantized.accuracy, "agreement": c.agreement}
     colours = {"float": FLOAT, "quantised": QUANTIZED, "agreement": PLAIN}
@@ -75,10 +118,10 @@ def accuracy(c: Comparison) -> str:
         axes.set_xlim(0, 100)
         axes.set_xlabel("% of samples")
 
-    return drawn(draw, 5.2, 0.5 + 0.42 * len(shown))
+    return Picture(draw, 5.2, 0.5 + 0.42 * len(shown))
 
 
-def energy(c: Comparison) -> str:
+def energy(c: Comparison) -> Picture:
     """Parts of the chip's energy, largest on top, each with its grade."""
     parts = sorted(((p.joules, name, p.grade) for name, p in c.energy.parts.items() if p.joules > 0))
     scale, unit = _unit(max((joules for joules, *_ in parts), default=1.0))
@@ -91,17 +134,17 @@ def energy(c: Comparison) -> str:
         axes.set_xlim(0, 1.5 * max((joules for joules, *_ in parts), default=1.0) / scale)
         axes.set_xlabel(f"{unit} per sample")
 
-    return drawn(draw, 6.4, 0.7 + 0.28 * max(len(parts), 1))
+    return Picture(draw, 6.4, 0.7 + 0.28 * max(len(parts), 1))
 
 
 def _unit(largest: float) -> tuple[float, str]:
-    for scale, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ")):
+    for scale, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ")):
         if largest >= scale:
             return scale, unit
     return 1e-12, "pJ"
 
 
-def rates(c: Comparison) -> str:
+def rates(c: Comparison) -> Picture:
     """Firing rate of every spiking layer, float beside quantised."""
     names = [layer.name for layer in c.quantized.layers]
 
@@ -114,10 +157,10 @@ def rates(c: Comparison) -> str:
         axes.legend(frameon=False, ncols=2, loc="upper right")
         axes.margins(y=0.2)
 
-    return drawn(draw, min(11.0, max(4.6, 0.62 * len(names) + 1.6)), 3.1)
+    return Picture(draw, min(11.0, max(4.6, 0.62 * len(names) + 1.6)), 3.1)
 
 
-def raster(c: Comparison) -> str:
+def raster(c: Comparison) -> Picture:
     """Spikes of the first sample: sample steps to the right, some neurons of every population from top to bottom."""
     heights = [len(population.neurons) for population in c.raster]
 
@@ -125,10 +168,8 @@ def raster(c: Comparison) -> str:
         top, ticks = 0, []
         for i, (population, height) in enumerate(zip(c.raster, heights, strict=True)):
             row = {neuron: k for k, neuron in enumerate(population.neurons)}
-            cells = np.zeros((height, c.steps, 4))
-            for step, neuron in population.events:
-                cells[row[neuron], step] = to_rgba(PLAIN if i % 2 else QUANTIZED)
-            axes.imshow(cells, extent=(-0.5, c.steps - 0.5, top + height, top), aspect="auto", interpolation="none")
+            boxes = [(step - 0.46, top + row[neuron]) for step, neuron in population.events]
+            axes.add_patch(_boxes(boxes, PLAIN if i % 2 else QUANTIZED))
             ticks.append((top + height / 2, f"{population.name} ({height})"))
             top += height + GAP
             axes.axhline(top - GAP / 2, color="#d9dde2", linewidth=0.6)
@@ -138,4 +179,14 @@ def raster(c: Comparison) -> str:
         axes.set_xlabel("sample step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return drawn(draw, 8.4, min(14.0, 0.8 + 0.0075 * sum(heights) + 0.08 * len(heights)))
+    return Picture(draw, 8.4, min(14.0, 0.8 + 0.0075 * sum(heights) + 0.08 * len(heights)))
+
+
+def _boxes(corners: Sequence[tuple[float, float]], colour: str) -> PathPatch:
+    """Spikes of one population, 0.92 steps wide and one neuron high, as a single path: vectors, and few of them."""
+    found = np.asarray(corners, dtype=float).reshape(-1, 1, 2) + np.array(
+        [[0, 0], [0.92, 0], [0.92, 1], [0, 1], [0, 0]]
+    )
+    codes = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=np.uint8)
+    path = Path(found.reshape(-1, 2), np.tile(codes, len(corners)))
+    return PathPatch(path, facecolor=colour, edgecolor="none", linewidth=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnhw.comparison.tree import Comparison
-from snnhw.report.numbers import count, percent, si
+from snnhw.report.numbers import count, interval, percent, si
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ def summary(c: Comparison) -> Table:
         ("engine", c.engine),
         ("target", f"{c.target} ({c.target_title})"),
         ("cores", f"{c.cores_used} on {c.chips_used} chip{'s' if c.chips_used > 1 else ''}"),
-        ("accuracy, float", _accuracy(c.float_.accuracy)),
-        ("accuracy, quantised", _accuracy(c.quantized.accuracy)),
+        ("accuracy, float", _accuracy(c.float_.accuracy, c.samples)),
+        ("accuracy, quantised", _accuracy(c.quantized.accuracy, c.samples)),
         ("agreement", percent(c.agreement)),
         ("latency", f"{si(c.latency.seconds, 's')} in {c.latency.steps} steps [{c.latency.grade}]"),
         ("throughput", f"{count(c.throughput.samples_per_second)} samples/s [{c.throughput.grade}]"),
@@ -137,14 +137,22 @@ def constants(c: Comparison) -> Table:
 
 
 SHORT = 4
-"""Tables of `details` that a short report shows."""
+"""Tables after the summary that a short report shows."""
+
+
+def by_name(c: Comparison) -> dict[str, Table]:
+    """All tables, the most asked for first."""
+    makers = (summary, layers, energy, first_layer, convention, projections, cores, constants)
+    return {make.__name__: make(c) for make in makers}
 
 
 def details(c: Comparison) -> list[Table]:
-    """All tables after the summary, the most asked for first."""
-    makers = (layers, energy, first_layer, convention, projections, cores, constants)
-    return [make(c) for make in makers]
+    """All tables after the summary."""
+    return list(by_name(c).values())[1:]
 
 
-def _accuracy(value: float | None) -> str:
-    return "no labels" if value is None else percent(value)
+def _accuracy(value: float | None, samples: int) -> str:
+    if value is None:
+        return "no labels"
+    low, high = interval(value, samples)
+    return f"{percent(value)} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"

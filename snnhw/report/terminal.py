@@ -14,6 +14,7 @@ from snnhw.errors import Plain
 from snnhw.report import tables
 from snnhw.report.numbers import plain
 from snnhw.report.tables import Table
+from snnhw.report.verdict import verdict
 
 
 def show(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
@@ -27,6 +28,9 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
     comparison = plain(comparison)
     for caution in comparison.warnings:
         out.print(Text(f"WARNING {caution}", style="bold red"))
+    for line in verdict(comparison):
+        out.print(Text(line))
+    out.print()
     details = tables.details(comparison)
     for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT])):
         _print(out, table)

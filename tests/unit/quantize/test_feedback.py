@@ -255,7 +255,7 @@ def test_activity_of_a_loop_comes_whole_and_is_let_go_when_read() -> None:
 
 
 def test_compile_names_who_may_lose_spikes() -> None:
-    from snnhw.commands.compile_command import approximations
+    from snnhw.summary import approximations
 
     network = looped(np.full((3, 4), 1.0), np.full((3, 3), 2.0), unlimited(threshold=2.0), steps=5)
     for model, said in ((unlimited(threshold=2.0), "; spikes a step limited in n"), (neuron(2.0), "")):

@@ -1,0 +1,75 @@
+"""The comparison's rows as numbers: what `to_frame`, CSV files and `--figures` hold. They re-add to the JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from snnhw.comparison.tree import Comparison
+from snnhw.report.numbers import plain
+
+Rows = list[dict[str, Any]]
+
+
+def _layers(c: Comparison) -> Rows:
+    moved = {row.name: row.distance for row in c.drift}
+    return [
+        {
+            "layer": q.name,
+            "neurons": q.neurons,
+            "rate_float": f.rate,
+            "rate_quantized": q.rate,
+            "spikes_float": f.spikes,
+            "spikes_quantized": q.spikes,
+            "drift": moved.get(q.name),
+        }
+        for f, q in zip(c.float_.layers, c.quantized.layers, strict=True)
+    ]
+
+
+def _energy(c: Comparison) -> Rows:
+    return [{"part": name, **asdict(part)} for name, part in c.energy.parts.items()]
+
+
+def _cores(c: Comparison) -> Rows:
+    return [
+        {**asdict(row), "populations": "; ".join(f"{k} {n}" for k, n in row.populations.items())} for row in c.cores
+    ]
+
+
+def _convention(c: Comparison) -> Rows:
+    block = c.convention_45nm
+    return [{"network": name, **asdict(side)} for name, side in (("float_snn", block.float_snn), ("ann", block.ann))]
+
+
+FRAMES: dict[str, Callable[[Comparison], Rows]] = {
+    "layers": _layers,
+    "energy": _energy,
+    "projections": lambda c: [asdict(row) for row in c.projections],
+    "cores": _cores,
+    "overflow": lambda c: [asdict(row) for row in c.overflow],
+    "convention_45nm": _convention,
+    "constants": lambda c: [asdict(row) for row in c.constants],
+}
+"""Tables of a comparison by name, in the units of `comparison/tree.py`: counts per sample, joules, seconds."""
+
+
+def rows(c: Comparison, name: str) -> Rows:
+    """Rows of one table; raises KeyError for a name that is not in FRAMES."""
+    return FRAMES[name](plain(c))
+
+
+def to_csv(found: Rows) -> str:
+    """The rows as CSV (RFC 4180, \\n). A text that a spreadsheet would run as a formula is quoted by an apostrophe."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(found[0]) if found else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _inert(value) for key, value in row.items()} for row in found)
+    return out.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\n")) else value

@@ -1,0 +1,102 @@
+"""What a user wants to know of an artifact: one line each, as `compile`, `inspect` and a notebook show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from snnhw.errors import printable
+from snnhw.rationale import Effect
+
+
+def summary(artifact: Any, path: str) -> dict[str, Any]:
+    """What a user wants to know after a compilation."""
+    network = artifact.network
+    unproven = [str(b["population"]) for b in artifact.bounds if b["status"] != "proven"]
+    n = artifact.target.numeric
+    bits = n.u_bits if n.u_bits == n.v_bits else f"u {n.u_bits}, v {n.v_bits}"
+    silent = [str(b["population"]) for b in artifact.bounds if b.get("silent")]
+    return {
+        "artifact": path,
+        "target": artifact.target.name,
+        "dialect": artifact.source.get("dialect", "the source says its own semantics"),
+        "populations": len(network.computed),
+        "neurons": sum(p.size for p in network.computed),
+        "projections": len(network.projections),
+        "steps": network.steps,
+        "pipeline_fill": network.depth,
+        "cores_used": artifact.mapping.cores_used,
+        "chips_used": artifact.mapping.chips,
+        "range_proof": "unproven for " + ", ".join(unproven) if unproven else f"{bits} bit proven for every input",
+        "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
+        "approximate": approximations(artifact),
+        "warnings": [asdict(caution) for caution in artifact.warnings],
+        "checks": [
+            f"{c['stage']}: {c['detail'] if c['status'] == 'measured' else c['status']}" for c in artifact.checks
+        ],
+        "assumed": _assumptions(artifact),
+        "calibration": None if artifact.calibration is None else _calibrated(artifact.calibration),
+    }
+
+
+def _calibrated(calibration: Mapping[str, Any]) -> str:
+    """How many samples there were; of a network too large to hold the activity of all, how many were used."""
+    used = f", the first {calibration['used']} used: the network is large" if "used" in calibration else ""
+    return f"{calibration['samples']} samples{used}"
+
+
+def _assumptions(artifact: Any) -> str:
+    """What neither the checkpoint nor a flag said, so that the published code's constant was taken."""
+    flags = artifact.source.get("flags", {})
+    found: dict[str, list[str]] = {}
+    for name, row in flags.items():
+        if row["from"] == "assumed":
+            found.setdefault(row["note"], []).append(f"{name} {row['value']}")
+    return "; ".join(f"{', '.join(rows)} ({whose})" for whose, rows in found.items()) or "nothing"
+
+
+def approximations(artifact: Any) -> str:
+    """Populations whose threshold rule, reset or number of spikes a step the target can only approximate; `explain`
+    says why."""
+    found: dict[str, list[str]] = {"vth": [], "reset": [], "max_spikes": []}
+    for reason in artifact.rationale:
+        if reason.kind is Effect.APPROXIMATE:
+            found.setdefault(reason.parameter, []).append(reason.population)
+    resets = f"; hard for soft reset in {len(found['reset'])} populations" if found["reset"] else ""
+    spikes = "; spikes a step limited in " + ", ".join(found["max_spikes"]) if found["max_spikes"] else ""
+    return (", ".join(found["vth"]) or "no threshold rule") + resets + spikes
+
+
+def text(said: Mapping[str, Any], longest: int | None = None) -> str:
+    """One line an entry: its name, then its value in words; `longest` cuts what is longer. Warnings are said apart."""
+    lines = (f"{key.replace('_', ' '):<13} {words(value)}" for key, value in said.items() if key != "warnings")
+    lines = (printable(line).replace("\n", "\\n") for line in lines)
+    return "\n".join(line if longest is None or len(line) <= longest else f"{line[: longest - 1]}…" for line in lines)
+
+
+def table(said: Mapping[str, Any]) -> str:
+    """The same as an HTML table, for a notebook."""
+    cell = '<td style="text-align:left">'
+    rows = (
+        f"<tr>{cell}<b>{escape(key.replace('_', ' '))}</b></td>{cell}{escape(printable(words(value)))}</td></tr>"
+        for key, value in said.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def words(value: Any) -> str:
+    """A value of the summary without brackets and quotes."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{key} {words(inner)}" for key, inner in value.items()) or "none"
+        case list() | tuple():
+            separator = "; " if any(isinstance(inner, str | Mapping) for inner in value) else " x "
+            return separator.join(map(words, value)) or "none"
+        case _:
+            return str(value)

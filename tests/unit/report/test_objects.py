@@ -1,0 +1,162 @@
+"""A comparison shows itself: short in a terminal, whole in frames, files and figures, with the numbers of the tree."""
+
+from __future__ import annotations
+
+import builtins
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from snnhw.comparison import compare
+from snnhw.comparison.tree import CoreRow, Drift
+from snnhw.engines.reference import ReferenceEngine
+from snnhw.errors import DataError
+from snnhw.report.frames import FRAMES, to_csv
+from snnhw.report.latex import escape
+from snnhw.report.numbers import interval
+from snnhw.report.objects import PICTURES, ComparisonReport
+from snnhw.report.verdict import verdict
+from tests.unit.chip.nets import residual, residual_input
+from tests.unit.comparison.sides import Twin
+
+
+@pytest.fixture(scope="module")
+def report() -> ComparisonReport:
+    artifact = residual()
+    sides = Twin(artifact, wrong=(1,)), artifact
+    return ComparisonReport.of(compare(*sides, residual_input(4), np.zeros(4, np.int64), ReferenceEngine()))
+
+
+def test_repr_fits_a_cell(report: ComparisonReport) -> None:
+    assert len(repr(report).splitlines()) <= 15
+    assert "on 75.00 % of 4 samples" in repr(report)
+    assert "<table>" in report._repr_html_()
+
+
+def test_artifact_fits_a_cell() -> None:
+    artifact = residual()
+    lines = repr(artifact).splitlines()
+    assert len(lines) <= 15
+    assert max(map(len, lines)) <= 110
+    assert artifact._repr_html_().startswith("<table>")
+    named = replace(artifact, source={"file": "<b>\n\x1b[31m"})
+    assert "\\n\\x1b[31m" in repr(named).splitlines()[0]
+    assert "<b>\n" not in named._repr_html_()
+
+
+def test_frames_re_add_to_the_tree(report: ComparisonReport) -> None:
+    tree = report.to_dict()
+    assert report.to_frame("energy").joules.sum() == pytest.approx(tree["energy"]["total_j"])
+    assert report.to_frame("projections").synops.sum() == pytest.approx(tree["synops"])
+    assert report.to_frame("layers").spikes_quantized.tolist() == [r["spikes"] for r in tree["quantized"]["layers"]]
+    assert report.to_frame("cores").generation_s.tolist() == [row["generation_s"] for row in tree["cores"]]
+    assert report.to_frame("constants").key.tolist() == [row["key"] for row in tree["constants"]]
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_csv_holds_the_same_numbers(report: ComparisonReport, name: str) -> None:
+    frame = report.to_frame(name)
+    found = list(csv.DictReader(io.StringIO(report.to_csv(name))))
+    assert len(found) == len(frame)
+    for key in frame.select_dtypes("number"):
+        assert [float(row[key]) for row in found] == frame[key].tolist()
+
+
+def test_csv_runs_no_formula() -> None:
+    assert to_csv([{"layer": "=1+2", "x": -1.5}]) == "layer,x\n'=1+2,-1.5\n"
+
+
+def test_unknown_table(report: ComparisonReport) -> None:
+    with pytest.raises(DataError, match="no such table") as caught:
+        report.to_frame("layer")
+    assert caught.value.code == "no-such-table"
+    with pytest.raises(DataError, match="no such table"):
+        report.to_latex("steps")
+
+
+def test_without_pandas(report: ComparisonReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name == "pandas":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(DataError, match="frames are pandas tables") as caught:
+        report.to_frame()
+    assert caught.value.code == "needs-pandas"
+
+
+def test_latex_is_printed_as_it_stands(report: ComparisonReport) -> None:
+    assert escape("a_b & 5 % ~ [x] \\") == r"a\_b \& 5 \% \textasciitilde{} {[}x] \textbackslash{}"
+    text = report.to_latex("layers")
+    assert text.count("\\\\") == len(report.quantized.layers) + 1
+    assert text.splitlines()[1] == r"\begin{tabular}{lrrrrrr}"
+
+
+def test_figures_stand_alone(report: ComparisonReport, tmp_path: Path) -> None:
+    paths = report.figures(tmp_path / "figures")
+    assert {p.stem for p in paths if p.suffix == ".pdf"} == set(PICTURES)
+    for path in paths:
+        if path.suffix == ".svg":
+            root = ElementTree.parse(path).getroot()
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert not root.findall(".//{http://www.w3.org/2000/svg}text"), "glyphs are outlines"
+            assert not root.findall(".//{http://www.w3.org/2000/svg}image"), "rasters are vectors"
+        elif path.suffix == ".pdf":
+            assert b"/FontFile2" in path.read_bytes() or b"/Type0" in path.read_bytes()
+    for kind in ("pdf", "svg"):
+        assert report._picture("accuracy").file(kind) == (tmp_path / "figures" / f"accuracy.{kind}").read_bytes()
+
+
+def test_plots_return_axes(report: ComparisonReport) -> None:
+    axes = Figure().add_subplot()
+    assert report.plot_rates(axes) is axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == [layer.name for layer in report.quantized.layers]
+    assert {name for name in dir(report) if name.startswith("plot_")} == {f"plot_{name}" for name in PICTURES}
+
+
+def test_page_has_tips_and_no_id_twice(report: ComparisonReport) -> None:
+    page = report.to_html()
+    ids = [part.split('"')[0] for part in page.split(' id="')[1:]]
+    assert len({i for i in ids if "tip" not in i}) == len([i for i in ids if "tip" not in i])
+    for row in report.cores:
+        assert f"<title>core {row.core}: " in page
+
+
+def test_files_are_written(report: ComparisonReport, tmp_path: Path) -> None:
+    for text, path in (
+        (report.to_html(tmp_path / "r.html"), tmp_path / "r.html"),
+        (report.to_markdown(tmp_path / "r.md"), tmp_path / "r.md"),
+        (report.to_csv("cores", tmp_path / "c.csv"), tmp_path / "c.csv"),
+        (report.to_latex("energy", tmp_path / "e.tex"), tmp_path / "e.tex"),
+    ):
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_verdict(report: ComparisonReport) -> None:
+    busy = CoreRow(3, 0, 0, 0, 0, {"a": 1, "b": 9}, 0.0, 0.0, 1.0)
+    cores = (busy, *(replace(busy, core=i, load=0.2) for i in range(4)))
+    block = report.convention_45nm
+    dear = replace(block, float_snn=replace(block.float_snn, energy_j=2e-6), ann=replace(block.ann, energy_j=1e-6))
+    said = verdict(replace(report, cores=cores, drift=(Drift("a", 0.0), Drift("b", 0.25)), convention_45nm=dear))
+    assert said[0].startswith("The integers decide as the float network on 75.00 % of 4 samples; accuracy")
+    assert said[1] == "Firing rates moved most in b: 0.2500 spikes per neuron and step."
+    assert said[2].startswith("Core 3 (b) is the busiest, 2.8 times the mean of the 5 cores in use; b on more cores")
+    assert said[3].endswith("costs more than its dense twin: 2 µJ against 1 µJ.")
+    even = replace(report, cores=cores[1:], drift=(), convention_45nm=replace(dear, ann=dear.float_snn))
+    assert verdict(even)[1].endswith("the load is even.")
+
+
+def test_interval_is_wilsons() -> None:
+    low, high = interval(0.9, 20)
+    assert (low, high) == pytest.approx((0.6990, 0.9721), abs=1e-4)
+    assert interval(1.0, 10)[1] == pytest.approx(1.0)
