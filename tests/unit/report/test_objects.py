@@ -74,10 +74,10 @@ def test_csv_runs_no_formula() -> None:
 
 
 def test_unknown_table(report: ComparisonReport) -> None:
-    with pytest.raises(DataError, match="no such table") as caught:
+    with pytest.raises(DataError, match="the comparison has no such table") as caught:
         report.to_frame("layer")
     assert caught.value.code == "no-such-table"
-    with pytest.raises(DataError, match="no such table"):
+    with pytest.raises(DataError, match="the comparison has no such table"):
         report.to_latex("steps")
 
 
