@@ -71,7 +71,7 @@ def approximations(artifact: Any) -> str:
 
 def text(said: Mapping[str, Any], longest: int | None = None) -> str:
     """One line an entry: its name, then its value in words; `longest` cuts what is longer. Warnings are said apart."""
-    lines = (f"{key.replace('_', ' '):<13} {words(value)}" for key, value in said.items() if key != "warnings")
+    lines = (f"{key.replace('_', ' '):<12} {words(value)}" for key, value in said.items() if key != "warnings")
     lines = (printable(line).replace("\n", "\\n") for line in lines)
     return "\n".join(line if longest is None or len(line) <= longest else f"{line[: longest - 1]}…" for line in lines)
 
