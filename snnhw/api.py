@@ -5,32 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from snnhw.artifact import Artifact, load
-from snnhw.comparison.build import compare as compare_runs
 from snnhw.encoding import encode
 from snnhw.engines.choose import integer_engine
-from snnhw.engines.floating import FloatEngine
 from snnhw.engines.observe import Recorder
 from snnhw.errors import DataError
-from snnhw.frontends.checkpoint import DEFAULT
-from snnhw.frontends.options import SourceOptions
-from snnhw.frontends.source import IntegerSource, Source
-from snnhw.limits import samples_at_once
-from snnhw.lowering.lower import lower
-from snnhw.lowering.sums import Sums
-from snnhw.machine import Machine
+from snnhw.limits import CHUNK, samples_at_once
 from snnhw.network import Array, FloatNeuron, Network
-from snnhw.pipeline import CHUNK, Options, Pipeline, Stage
-from snnhw.quantize.bounds import arriving_range, bound
-from snnhw.quantize.spikes import require_lossless
-from snnhw.quantize.widths import WeightBits
-from snnhw.report.objects import ComparisonReport
-from snnhw.semantics import Deployment, Semantics
+
+if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends, the compiler and reports
+    from torch import Tensor, nn
+
+    from snnhw.frontends.options import SourceOptions
+    from snnhw.frontends.source import IntegerSource, Source
+    from snnhw.machine import Machine
+    from snnhw.pipeline import Stage
+    from snnhw.quantize.widths import WeightBits
+    from snnhw.report.objects import ComparisonReport
+    from snnhw.semantics import Deployment, Semantics
 
 
 def compile(
@@ -43,8 +39,8 @@ def compile(
     calibrate: Array | None = None,
     weight_bits: WeightBits = None,
     deployment: Deployment | None = None,
-    semantics: Semantics = DEFAULT,
-    sums: str = Sums.CHEAPEST,
+    semantics: Semantics | None = None,
+    sums: str = "cheapest",
     hard_reset: bool = False,
     options: SourceOptions | None = None,
     stage: Stage = lambda name: None,
@@ -70,6 +66,8 @@ def compile(
     Raises:
         SnnhwError: with code, place, need, limit and hint.
     """
+    from snnhw.pipeline import Options, Pipeline
+
     asked = Options(
         calibrate=calibrate,
         weight_bits=weight_bits,
@@ -100,6 +98,9 @@ def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed
 
 def _with_steps(artifact: Artifact, steps: int) -> Artifact:
     """Another T: what was proven for the old one is proven anew, and the mean is over the new one."""
+    from snnhw.quantize.bounds import arriving_range, bound
+    from snnhw.quantize.spikes import require_lossless
+
     network = artifact.network
     scale = network.readout.scale * (network.steps / steps if network.readout.kind == "mean" else 1.0)
     network = replace(network, steps=steps, readout=replace(network.readout, scale=scale))
@@ -162,6 +163,14 @@ def run_float(
     options: SourceOptions | None = None,
 ) -> dict[str, Array]:
     """Run a source's lowered float network in float64; keys are those of `run`, arguments those of `compile`."""
+    from torch import nn
+
+    from snnhw.engines.floating import FloatEngine
+    from snnhw.frontends.options import SourceOptions
+    from snnhw.frontends.source import IntegerSource
+    from snnhw.lowering.lower import lower
+    from snnhw.pipeline import Options, Pipeline
+
     said = options if isinstance(source, nn.Module) else replace(options or SourceOptions(), data=x.shape)
     asked = Options(source=said, example=example_input, steps=steps, deployment=deployment)
     imported = Pipeline(source, options=asked).imported
@@ -192,6 +201,12 @@ def compare(
     Raises:
         DataError: the artifact was compiled from another network than the source.
     """
+    from snnhw.comparison.build import compare as compare_runs
+    from snnhw.engines.floating import FloatEngine
+    from snnhw.frontends.options import SourceOptions
+    from snnhw.pipeline import Options, Pipeline
+    from snnhw.report.objects import ComparisonReport
+
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
     pipeline = Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))

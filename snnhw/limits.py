@@ -26,6 +26,10 @@ MAX_VALUES = 1 << 25
 """Values (samples x steps x neurons) of one population in memory at once; an engine holds several arrays of them."""
 
 
+CHUNK = 32
+"""Samples of a batch, where memory allows them."""
+
+
 def samples_at_once(values: int, most: int) -> int:
     """How many samples of so many values each are run as one batch: at least one, at most `most`."""
     return max(1, min(most, MAX_VALUES // max(values, 1)))

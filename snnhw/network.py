@@ -15,8 +15,6 @@ from math import prod
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import LoweringError
 from snnhw.neurons.base import Comparison as Comparison
@@ -34,7 +32,7 @@ from snnhw.operators import Operator
 from snnhw.operators import Sparse as Sparse
 from snnhw.operators.base import Array as Array
 from snnhw.operators.base import Shape as Shape
-from snnhw.operators.base import Weights
+from snnhw.operators.base import Weights, csr
 from snnhw.rationale import Reason
 
 Part = tuple[int, int, int]
@@ -210,13 +208,10 @@ class Network(Generic[N]):
         place = {population.name: i for i, population in enumerate(self.populations)}
         if all(place[q.pre] < place[q.post] for q in self.projections):
             return tuple((name,) for name in place)
-        readers = csr_matrix(
-            (
-                np.ones(len(self.projections)),
-                ([place[q.pre] for q in self.projections], [place[q.post] for q in self.projections]),
-            ),
-            shape=(len(place), len(place)),
-        )
+        from scipy.sparse.csgraph import connected_components
+
+        ends = [place[q.pre] for q in self.projections], [place[q.post] for q in self.projections]
+        readers = csr((np.ones(len(self.projections)), ends), (len(place), len(place)))
         _, label = connected_components(readers, connection="strong")
         group = {name: int(label[i]) for name, i in place.items()}
         before: dict[int, set[int]] = {group[name]: set() for name in place}

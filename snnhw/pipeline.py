@@ -33,7 +33,7 @@ from snnhw.frontends.live_module import load_module
 from snnhw.frontends.nir.file import nir_bytes
 from snnhw.frontends.options import SourceOptions, refuse_unused
 from snnhw.frontends.source import IntegerSource, Source
-from snnhw.limits import samples_at_once
+from snnhw.limits import CHUNK, samples_at_once
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower_for
 from snnhw.lowering.sums import Sums
@@ -56,9 +56,6 @@ CHECK_VALUES = 1 << 25
 
 AGREEMENT_VALUES = 1 << 31
 """Neuron updates spent on comparing predictions of the float and the integer network on calibration samples."""
-
-CHUNK = 32
-"""Samples in memory at once."""
 
 Stage = Callable[[str], None]
 """Told the name of each piece of work as it begins: import, lower, check, quantise, map."""
@@ -91,7 +88,7 @@ class Options:
     example: Any = None
     steps: int | None = None
     deployment: Deployment | None = None
-    semantics: Semantics = DEFAULT
+    semantics: Semantics | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -146,7 +143,11 @@ class Pipeline:
         if isinstance(self.source, nn.Module):
             refuse_unused(given, type(self.source).__name__, "nothing: a module says itself")
             return load_module(
-                self.source, said.example, steps=said.steps, deployment=said.deployment, semantics=said.semantics
+                self.source,
+                said.example,
+                steps=said.steps,
+                deployment=said.deployment,
+                semantics=said.semantics or DEFAULT,
             )
         arguments = {"example_input": said.example, "steps": said.steps, "deployment": said.deployment}
         idle = [name for name, value in arguments.items() if value is not None]

@@ -102,6 +102,26 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
 
 
 @contextmanager
+def kernels_told() -> Iterator[None]:
+    """Says on stderr that numba compiles, which takes seconds the first time and is kept for later processes."""
+    from numba.core import event
+
+    class _Told(event.Listener):  # type: ignore[misc]
+        said = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.said:
+                click.echo("compiling kernels (once) …", err=True)
+            self.said = True
+
+        def on_end(self, event: Any) -> None:
+            """Nothing to say."""
+
+    with event.install_listener("numba:compile", _Told()):
+        yield
+
+
+@contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, off when that is no terminal; call it with (done, all)."""
     console = Console(stderr=True)

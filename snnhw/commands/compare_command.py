@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, samples_of
+from snnhw.commands.common import bar, emit, input_options, json_option, kernels_told, require_outputs, samples_of
 from snnhw.commands.source_options import source_options
 from snnhw.engines.choose import ENGINES
 
@@ -56,10 +56,8 @@ def command(
     Example:
       snnhw compare examples/sew_resnet.pt sew.snnhw --data examples/fashion_mnist_500.npz --html report.html
     """
-    from snnhw import api, files
+    from snnhw import api
     from snnhw.artifact import load
-    from snnhw.report.html import html as html_of
-    from snnhw.report.markdown import markdown as markdown_of
     from snnhw.report.terminal import show
 
     require_outputs((html, markdown), (source, artifact, data))
@@ -68,10 +66,11 @@ def command(
     compiled = api.with_input(load(artifact), encode, steps, seed)
     given = samples_of(data).first(samples)
     said = replace(options, steps=steps)
-    with bar("compare") as progress:
+    with kernels_told(), bar("compare") as progress:
         result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
-    made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
-    made |= {path: render(result) for render, path in ((html_of, html), (markdown_of, markdown)) if path is not None}
+made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
+    made |= {} if html is None else {html: result.to_html()}
+    made |= {} if markdown is None else {markdown: result.to_markdown()}
     files.write(made)
     if machine:
         emit(result.to_dict())

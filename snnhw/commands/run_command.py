@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from snnhw.commands.common import bar, emit, input_options, json_option, require_outputs, samples_of
+from snnhw.commands.common import bar, emit, input_options, json_option, kernels_told, require_outputs, samples_of
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.engines.choose import ENGINES
 
@@ -94,7 +95,7 @@ def _integers(
     from snnhw.artifact import load
 
     artifact = api.with_input(load(model), encode, steps, seed)
-    with bar(f"run ({engine})") as progress:
+    with kernels_told() if engine == "fast" else nullcontext(), bar(f"run ({engine})") as progress:
         return api.run(artifact, x, engine, record=record, progress=progress)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
-from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import is_file, require_sample
 from snnhw.network import Array
 from snnhw.semantics import to_metadata
+
+if TYPE_CHECKING:  # options are read without torch and nir
+    from snnhw.frontends.source import IntegerSource, Source
 
 CHECKPOINTS = (".pt", ".pth", ".t7")
 
@@ -77,6 +79,8 @@ def load_model(
 
 def load_source(path: str | Path, options: SourceOptions | None = None, samples: Array | None = None) -> Source:
     """`load_model` of a source in floats; a file whose network is integers already is refused."""
+    from snnhw.frontends.source import IntegerSource, Source
+
     found = load_model(path, options, samples)
     if isinstance(found, IntegerSource):
         found.nir_graph()

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from snnhw.errors import LoweringError
 
@@ -326,8 +325,15 @@ def multiplies_in_float32() -> bool:
     return all(kind.fp32_precision in ("ieee", "none") for kind in (onednn.conv, onednn.matmul))
 
 
+def csr(content: Any, shape: tuple[int, int] | None = None, dtype: Any = None) -> Any:
+    """`scipy.sparse.csr_matrix`, whose import takes long and which runs of most networks do not need."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(content, shape=shape, dtype=dtype)
+
+
 def _csr(values: Array, places: Any) -> Any:
-    return sparse.csr_matrix((values, places.indices, places.indptr), shape=places.shape)
+    return csr((values, places.indices, places.indptr), places.shape)
 
 
 def shared_gain(where: str) -> LoweringError:

@@ -7,9 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
-from snnhw.operators.base import Array, Entries, Ints, Operator, Shape, Some, Weights, Words, sizes, wide
+from snnhw.operators.base import Array, Entries, Ints, Operator, Shape, Some, Weights, Words, csr, sizes, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +32,7 @@ class Dense(Operator):
     def places(self, weights: Weights, pre: Shape, post: Shape) -> Any:
         rows, columns = prod(post), prod(pre)
         parts = np.arange(rows * columns), np.tile(np.arange(columns), rows), np.arange(rows + 1) * columns
-        return sparse.csr_matrix(parts, shape=(rows, columns))
+        return csr(parts, (rows, columns))
 
     def full(self, weights: Weights, pre: Shape, post: Shape) -> Array:
         return self.values(weights)

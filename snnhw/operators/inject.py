@@ -7,9 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from snnhw.operators.base import Array, Operator, Shape, Weights, wide
+from snnhw.operators.base import Array, Operator, Shape, Weights, csr, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +29,7 @@ class Inject(Operator):
         return pre
 
     def places(self, weights: Weights, pre: Shape, post: Shape) -> Any:
-        return csr_matrix((prod(post), prod(pre)), dtype=np.int64)
+        return csr((prod(post), prod(pre)), dtype=np.int64)
 
     def matrix(self, weights: Weights, pre: Shape, post: Shape) -> Any:
         raise TypeError("Inject has no synapses")

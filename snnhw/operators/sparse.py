@@ -7,9 +7,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from snnhw.operators.base import Operator, Shape, Weights, wide
+from snnhw.operators.base import Operator, Shape, Weights, csr, wide
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ class Sparse(Operator):
 
     def places(self, weights: Weights, pre: Shape, post: Shape) -> Any:
         w, indices, indptr = self.arrays(weights).values()
-        return csr_matrix((np.arange(len(w)), indices, indptr), shape=(len(indptr) - 1, prod(pre)))
+        return csr((np.arange(len(w)), indices, indptr), (len(indptr) - 1, prod(pre)))
 
     def matrix(self, weights: Weights, pre: Shape, post: Shape) -> Any:
         w, indices, indptr = self.arrays(weights).values()
-        return csr_matrix((wide(w), indices, indptr), shape=(len(indptr) - 1, prod(pre)))
+        return csr((wide(w), indices, indptr), (len(indptr) - 1, prod(pre)))
 
     def rows(self, post: Shape) -> Shape:
         return post

@@ -15,9 +15,20 @@ from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 
-from snnhw.operators.base import Array, Entries, Ints, Operator, Shape, Weights, Words, intervals, shared_gain, wide
+from snnhw.operators.base import (
+    Array,
+    Entries,
+    Ints,
+    Operator,
+    Shape,
+    Weights,
+    Words,
+    csr,
+    intervals,
+    shared_gain,
+    wide,
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Relation:
     def counts(self) -> Any:
         """How many taps join them, CSR (post, pre)."""
         ones = np.ones(len(self.pre), np.int64)
-        return sparse.csr_matrix((ones, (self.post, self.pre)), shape=(self.sizes[1], self.sizes[0]))
+        return csr((ones, (self.post, self.pre)), (self.sizes[1], self.sizes[0]))
 
     @property
     def taps(self) -> Ints:
@@ -116,7 +127,7 @@ class Windows(Operator, abstract=True):
         row, column, index = (x.ravel() for x in np.broadcast_arrays(row, column, index))
         order = np.lexsort((column, row))
         ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=prod(post)))])
-        return sparse.csr_matrix((index[order], column[order], ends), shape=(prod(post), prod(pre)))
+        return csr((index[order], column[order], ends), (prod(post), prod(pre)))
 
     def reached(self, weights: Weights, marks: Array, pre: Shape) -> Array:
         post, groups = marks.shape[1:], self.channels(pre)
