@@ -21,8 +21,8 @@ from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import printable
 from snnhw.report.html import html, write_html
 from snnhw.report.markdown import markdown, write_markdown
-from snnhw.report.terminal import show
 from snnhw.report.numbers import count, percent, si
+from snnhw.report.terminal import show
 from tests.unit.chip.nets import residual, residual_input
 from tests.unit.comparison.sides import Twin
 
