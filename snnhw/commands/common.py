@@ -106,7 +106,7 @@ def kernels_told() -> Iterator[None]:
     """Says on stderr that numba compiles, which takes seconds the first time and is kept for later processes."""
     from numba.core import event
 
-    class _Told(event.Listener):  # type: ignore[misc]
+    class _Told(event.Listener):
         said = False
 
         def on_start(self, event: Any) -> None:
