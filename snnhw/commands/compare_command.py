@@ -56,7 +56,7 @@ def command(
     Example:
       snnhw compare examples/sew_resnet.pt sew.snnhw --data examples/fashion_mnist_500.npz --html report.html
     """
-    from snnhw import api
+    from snnhw import api, files
     from snnhw.artifact import load
     from snnhw.report.terminal import show
 
@@ -68,7 +68,7 @@ def command(
     said = replace(options, steps=steps)
     with kernels_told(), bar("compare") as progress:
         result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
-made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
+    made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
     made |= {} if html is None else {html: result.to_html()}
     made |= {} if markdown is None else {markdown: result.to_markdown()}
     files.write(made)
