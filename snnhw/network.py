@@ -234,6 +234,15 @@ class Network(Generic[N]):
         """Names of the weight arrays that projections have, each once."""
         return tuple(dict.fromkeys(q.op.weight for q in self.projections if not q.op.injects))
 
+    @cached_property
+    def constants(self) -> frozenset[str]:
+        """Names of the weight arrays that only neurons without input send through: constant currents, no synapses."""
+        sent = {array: [q for q in self.projections if q.op.parts and q.op.weight == array] for array in self.stored}
+        return frozenset(array for array, by in sent.items() if all(self._always(q.pre) for q in by))
+
+    def _always(self, name: str) -> bool:
+        return self[name].kind is Kind.GATE and not self.into(name)
+
     def names(self, weight: str) -> tuple[str, ...]:
         """What `--weight-bits` knows a weight array by: its layers in the source, or, of none (identity shortcuts,
         relays, constants), its own name."""

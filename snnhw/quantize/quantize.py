@@ -50,7 +50,7 @@ from snnhw.quantize.neuron import (
 )
 from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
-from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, whole_scale
+from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, least_exponents, whole_scale
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.quantize.widths import WeightBits, bits_of_arrays
 from snnhw.rationale import Effect, Reason, rounded
@@ -178,13 +178,18 @@ class _Work:
         exact = population.kind is Kind.RELAY or self._counts(population)
         self.moments = {} if exact or self.activity is None else moments_into(self.placed, population, self.activity)
         whole = self._whole(population)
-        self.moments = {} if whole else self.moments
+        constants = {op for op in synapses if op.weight in self.placed.constants}
+        self.moments = {} if whole else {op: met for op, met in self.moments.items() if op not in constants}
         self.powers = defaultdict(int, {} if whole else exponents(self.placed, population, self.formats))
+        if not whole:  # as large as can be until the scale is known, so that no scale is chosen for their sake
+            self.powers.update(dict.fromkeys(constants, self.formats.numeric.weight_exp_max))
         scale = self._unit_scale() if exact else self._scale(population)
-        scale = whole_scale(scale, self.formats) if whole and not exact else scale
-        while any(self.powers.values()) and self._cramped(population, scale):
-            self.powers = defaultdict(int, {op: max(power - 1, 0) for op, power in self.powers.items()})
+        scale = whole_scale(scale, self._unit()) if whole and not exact else scale
+        while any(self.powers[op] > 0 for op in synapses if op not in constants) and self._cramped(population, scale):
+            self.powers.update({op: max(self.powers[op] - 1, 0) for op in synapses if op not in constants})
             scale = self._scale(population)
+        if not whole:
+            self.powers |= least_exponents(self.placed, population, self.formats, scale.value, constants)
         self.scales[population.name] = scale.value
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
@@ -307,7 +312,7 @@ class _Work:
     def _factor(self, projection: Projection, scale: Scale) -> Array:
         """Integer units of a projection's weights per real unit."""
         payload = self.placed[projection.pre].payload_scale
-        return np.asarray(scale.value * payload / (1 << self.powers[projection.op]))
+        return np.asarray(scale.value * payload * 2.0 ** -self.powers[projection.op])
 
     def _real(self, projection: Projection, factor: Array) -> Array:
         """A projection's weights in integer units, not yet rounded."""
@@ -345,7 +350,7 @@ class _Work:
             seen.add(want.op)
             real = self._real(want, self._factor(want, scale))
             lost = (real - result.array(have.op)).reshape(len(real), -1) @ self.moments[want.op].mean
-            lost = lost * (1 << have.weight_exp)
+            lost = lost * 2.0**have.weight_exp
             change = change + lost.reshape(want.op.rows(population.shape))
         change = np.where(np.abs(change) < NOTHING, 0.0, change) / scale.value
         most = largest_bias(self.formats) / (float(scale.value.max()) * (1 << self.formats.act_shifts[-1]))

@@ -32,6 +32,9 @@ FACTORS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 1.03, 1.
 WORTH_A_UNIT = 4.0
 """Ratio of largest weights from which operators into the same neurons get units of their own."""
 
+ALIKE = 1e-6
+"""Reals that differ by less than this part are one: weights come from float32."""
+
 WHOLE_THRESHOLD = 16
 """Thresholds below this many weight units are left where they are: moving them would cost too much resolution."""
 
@@ -88,10 +91,24 @@ def exponents(
     return found
 
 
-def whole_scale(scale: Scale, formats: Formats) -> Scale:
+def least_exponents(
+    network: Network[FloatNeuron],
+    population: Population[FloatNeuron],
+    formats: Formats,
+    scale: Array,
+    ops: Container[LinearOp],
+) -> dict[LinearOp, int]:
+    """The smallest power of two of some operators at which a scale clips none of their weights, if there is one."""
+    rows = _rows(network, population, formats)
+    spans = {op: float(np.max(row * scale)) / formats.high for op, row in rows.items() if op in ops}
+    most = formats.numeric.weight_exp_max
+    return {op: min(max(math.ceil(math.log2(max(span, 1e-30)) - ALIKE), 0), most) for op, span in spans.items()}
+
+
+def whole_scale(scale: Scale, unit: int) -> Scale:
     """The nearest scale below that leaves whole weights exact; the scale itself where none is large enough."""
-    value = np.floor(scale.value / formats.step) * formats.step
-    if value.min() < formats.step:
+    value = np.floor(scale.value / unit) * unit
+    if value.min() < unit:
         return scale
     return Scale(np.asarray(value), "whole weights stay exact")
 
@@ -108,7 +125,7 @@ def largest_weights(
     rows = _rows(network, population, formats)
     largest = np.zeros(())
     for op, row in rows.items():
-        largest = np.maximum(largest, 0.0 * row if op in but else row / (1 << powers[op]))
+        largest = np.maximum(largest, 0.0 * row if op in but else row * 2.0 ** -powers[op])
     if shared:
         return np.asarray(largest.max())
     if largest.ndim == len(population.shape):  # neurons that share weights share their scale
@@ -161,7 +178,7 @@ class Trial:
             if projection.op not in self.moments or projection.op in seen:
                 continue
             seen.add(projection.op)
-            unit = scale * self.network[projection.pre].payload_scale / (1 << self.powers[projection.op])
+            unit = scale * self.network[projection.pre].payload_scale * 2.0 ** -self.powers[projection.op]
             where = self.network.between(projection)
             units = projection.op.scaled(where[0], np.asarray(unit), *where[1:], projection.name)
             errors = (units - round_weights(units, 1.0, formats.of(projection.op))).reshape(len(units), -1)

@@ -19,6 +19,9 @@ FORM = "a number, or NAME=BITS,... with names of layers or modules that snnhw ex
 def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict[str, int]:
     """Weight array -> bits of a stored weight, sign included; arrays that nothing names have the full width.
 
+    Constants (`Network.constants`) always have it: a bias that reaches a filtered or late current is one, and a bias is
+    no weight.
+
     Args:
         network: lowered; an array is known by every layer of the source that it is composed of (`Network.names`).
         most: bits of the target's weights.
@@ -38,7 +41,9 @@ def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict
                 limit=f"2 to {most}",
                 hint=f"choose 2 to {most}",
             )
-    known = {name for array in network.stored for name in network.names(array)}
+    constants = network.constants
+    weights = [array for array in network.stored if array not in constants]
+    known = {name for array in weights for name in network.names(array)}
     for pattern, _ in rules:
         if not any(_covers(pattern, name) for name in known):
             raise QuantizeError(
@@ -49,7 +54,8 @@ def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict
                 limit=", ".join(sorted(known)),
                 hint="snnhw explain lists the layers of each weight array",
             )
-    return {array: _bits(array, network.names(array), rules, most) for array in network.stored}
+    found = {array: _bits(array, network.names(array), rules, most) for array in weights}
+    return found | dict.fromkeys(constants, most)
 
 
 def _bits(array: str, names: tuple[str, ...], rules: list[tuple[str, int]], most: int) -> int:

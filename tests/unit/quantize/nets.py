@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,16 @@ def layer(
     links = (Projection("in->n", "in", "n", op or Dense("w")),)
     readout = Readout("rate" if kind is Kind.NEURON else "mean", "n")
     return Network(cells, links, {"w": np.asarray(weight, float)}, steps, readout)
+
+
+def with_constant(w: Array, each: Array, model: FloatNeuron) -> Network[FloatNeuron]:
+    """A layer that a constant drives beside its input: one neuron that fires at every step."""
+    base = layer(w, model, steps=6)
+    ever = FloatNeuron(0.0, np.asarray(0.5), np.asarray(1.0))
+    one = Population("n.constant", (1,), Kind.GATE, ever, 0)
+    link = Projection("n.constant->n", "n.constant", "n", Dense("c"), 1)
+    weights = {**base.weights, "c": np.asarray(each, float)[:, None]}
+    return replace(base, populations=(one, *base.populations), projections=(*base.projections, link), weights=weights)
 
 
 def deployment(network: Network[Any], encoding: str = "spikes", preprocessing: str = "none") -> Deployment:

@@ -30,7 +30,7 @@ from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.spikes import LOOP_SPIKES
 from snnhw.semantics import UNLIMITED
 from tests.generate import machine
-from tests.unit.quantize.nets import deployment, float_spikes, layer, neuron, quantized, spikes
+from tests.unit.quantize.nets import deployment, float_spikes, layer, neuron, quantized, spikes, with_constant
 
 TARGETS = pytest.mark.parametrize("target", ["loihi1", "loihi2"])
 
@@ -158,16 +158,6 @@ def test_loihi1_has_no_unlimited_spikes() -> None:
         "unsupported-neuron: target loihi1 has no such spikes per step\n  where: n\n  needed: unlimited\n  limit: 1\n"
         "  hint: use --target loihi2, or train with what the target has"
     )
-
-
-def with_constant(w: Array, each: Array, model: FloatNeuron) -> Network[FloatNeuron]:
-    """A layer that a constant drives beside its input: one neuron that fires at every step."""
-    base = layer(w, model, steps=6)
-    ever = FloatNeuron(0.0, np.asarray(0.5), np.asarray(1.0))
-    one = Population("n.constant", (1,), Kind.GATE, ever, 0)
-    link = Projection("n.constant->n", "n.constant", "n", Dense("c"), 1)
-    weights = {**base.weights, "c": np.asarray(each, float)[:, None]}
-    return replace(base, populations=(one, *base.populations), projections=(*base.projections, link), weights=weights)
 
 
 @TARGETS

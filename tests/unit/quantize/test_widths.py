@@ -22,7 +22,7 @@ from snnhw.quantize.widths import bits_of_arrays
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.modules import Flow
-from tests.unit.quantize.nets import layer, neuron
+from tests.unit.quantize.nets import layer, neuron, quantized, with_constant
 
 NO_SUCH = "bad-weight-bits: the target does not have weights of that width"
 
@@ -96,6 +96,26 @@ def test_narrow_weights_keep_their_grid_beside_wide_ones() -> None:
     assert np.abs(network.weights[into["fc2"].op.weight]).max() == 3
     assert np.abs(network.weights[into["fc3"].op.weight]).max() > 40
     assert into["fc2"].weight_exp - into["fc3"].weight_exp >= 3
+
+
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+@pytest.mark.parametrize("bits", [2, 3, 8])
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("largest", [0.05, 1.0, 20.0])
+def test_constants_keep_the_full_width_and_are_never_clipped(
+    target: str, bits: int, calibrated: bool, largest: float, rng: np.random.Generator
+) -> None:
+    """A bias of a filtered current is a constant: whatever its size, it is as near as a weight of 8 bits allows."""
+    each = np.append(rng.normal(size=7) * largest / 3, largest)
+    network = with_constant(rng.normal(size=(8, 30)), each, neuron(9.0, u_keep=0.5))
+    x = rng.integers(0, 2, (20, 6, 30)) if calibrated else None
+    result = quantized(network, target, x, bits).network
+    link = next(q for q in result.into("n") if q.pre == "n.constant")
+    have = result.array(link.op)[:, 0].astype(float) * 2.0**link.weight_exp
+    assert result.bits[link.op.weight] == 8
+    unit = result["n"].model.vth / 9.0 / (1 << result["n"].model.act_shift)
+    step = (1 if target == "loihi2" else 2) * 2.0**link.weight_exp / unit
+    assert (np.abs(have / unit - each) <= 0.51 * step + 0.03 * np.abs(each)).all()
 
 
 def test_mixed_widths_give_the_same_bits_in_all_engines() -> None:
