@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -50,7 +51,7 @@ from snnhw.quantize.neuron import (
 )
 from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
-from snnhw.quantize.scale import Scale, Trial, choose, exponents, largest_weights, least_exponents, whole_scale
+from snnhw.quantize.scale import ALIKE, Scale, Trial, choose, exponents, largest_weights, least_exponents, whole_scale
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.quantize.widths import WeightBits, bits_of_arrays
 from snnhw.rationale import Effect, Reason, rounded
@@ -70,7 +71,8 @@ ONE_TURN = 2.9
 """Accumulators' currents keep below this times 2**(bits - 1) where they wrap once: 3 less what rounding adds."""
 
 ACCUMULATOR_WEIGHT = 32
-"""An accumulator's largest weight keeps this many units even where its range is then not proven (engines count)."""
+"""An accumulator's largest weight keeps this many units, negative exponents included, even where its range is then not
+proven (engines count)."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,7 @@ class _Work:
             limit = min(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
         if population.kind is Kind.ACCUMULATOR:
             limit = min(limit, self._accumulator_limit(population, float(largest.max())))
+            largest = largest * self._finer(population, self.formats.high / (max(float(largest.max()), 1e-30) * limit))
         trial = Trial(self.placed, population, self.moments, self.powers) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
             largest = np.asarray(self.formats.high / limit)
@@ -256,6 +259,22 @@ class _Work:
         unpriced = largest_weights(self.placed, population, shared, self.powers, self.formats, self.moments)
         with np.errstate(divide="ignore"):
             return np.asarray(self.formats.high / unpriced)
+
+    def _finer(self, population: Population[FloatNeuron], room: float) -> int:
+        """Give an accumulator whose scale is limited smaller exponents: sums are then shifted, weights use their bits.
+
+        Args:
+            room: how many times its largest weight would fit into the format at that limit.
+
+        Returns:
+            By how much all exponents fell, as a factor of the weights.
+        """
+        synapses = [q.op for q in self.placed.into(population.name) if not q.op.injects]
+        weights = [op for op in synapses if op.weight not in self.placed.constants]
+        spare = min((self.powers[op] for op in weights), default=0) - self.formats.numeric.weight_exp_min
+        fall = max(min(math.ceil(math.log2(max(room, 1.0)) - ALIKE), spare), 0)
+        self.powers.update({op: self.powers[op] - fall for op in weights})
+        return 1 << fall
 
     def _accumulator_limit(self, population: Population[FloatNeuron], largest: float) -> float:
         """Largest scale at which an accumulator stays inside its bits: twice what calibration reached, or, without
@@ -276,7 +295,7 @@ class _Work:
         else:
             bias = np.abs(np.broadcast_to(n.bias, population.shape)).max()
             peak = float(worst + bias) * _gathered(n.v_keep, self.placed.steps) + float(np.abs(n.v_init).max())
-            finest = ACCUMULATOR_WEIGHT / max(largest, 1e-30)
+            finest = ACCUMULATOR_WEIGHT * 2.0**formats.numeric.weight_exp_min / max(largest, 1e-30)
         shift = formats.act_shifts[-1]
         limit = max(formats.state_max / (max(peak, 1e-30) * (1 << shift)), finest)
         if formats.widths.u.overflow != WRAP_ONCE:

@@ -11,7 +11,7 @@ from snnhw.encoding import encode, real_steps
 from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.evaluate import evaluate
-from snnhw.machine import load_target
+from snnhw.machine import Machine, load_target
 from snnhw.network import (
     Array,
     Comparison,
@@ -69,16 +69,16 @@ def deployment(network: Network[Any], encoding: str = "spikes", preprocessing: s
 
 def quantized(
     network: Network[FloatNeuron],
-    target: str,
+    target: str | Machine,
     samples: Array | None = None,
     bits: int | None = None,
     encoding: str = "spikes",
     preprocessing: str = "none",
 ) -> Quantized:
-    """Quantised for a shipped target; samples are those of a user (B, ...)."""
+    """Quantised for a target; samples are those of a user (B, ...)."""
     used = deployment(network, encoding, preprocessing)
     real = None if samples is None else real_steps(samples, used.input_shape, encoding, used.steps, 0)
-    return quantize(network, load_target(target), used, real, bits)
+    return quantize(network, load_target(target) if isinstance(target, str) else target, used, real, bits)
 
 
 def spikes(result: Quantized, x: Array) -> dict[str, Array]:

@@ -10,6 +10,7 @@ import pytest
 from snnhw.evaluate import evaluate
 from snnhw.fixed import STATE_MAX
 from snnhw.lowering.schedule import schedule
+from snnhw.machine import load_target
 from snnhw.network import Comparison, Conv, Dense, FloatNeuron, Kind, Network, Population, Projection, Readout
 from tests.unit.quantize.nets import float_spikes, layer, neuron, quantized, spikes
 
@@ -140,23 +141,46 @@ def test_rationale_names_levels_and_inputs(rng: np.random.Generator) -> None:
     assert [row.parameter for row in result.rationale if row.population == "in"] == ["values"]
 
 
-def test_accumulator_without_data_keeps_resolution() -> None:
-    """4,000 inputs that could all fire at once: proven at one weight unit only; 32 are kept, and it says unproven.
-
-    With data more are, but no more than leave the current, which wraps once, within that one turn.
-    """
+def test_an_accumulator_without_room_keeps_its_weights_resolution() -> None:
+    """4,000 inputs that could all fire at once for 20 steps: proven at one weight unit only. The sums give way, by a
+    negative exponent, not the weights; a target without any keeps 32 units and says unproven."""
     network = layer(np.ones((2, 4000)), FloatNeuron(1.0, np.zeros(()), np.zeros(())), kind=Kind.ACCUMULATOR, steps=20)
-    for samples, weight, proven in ((None, 32, False), (np.zeros((2, 20, 4000), np.int64), 94, False)):
-        result = quantized(network, "loihi1", samples)
+    bare = load_target("loihi1").changed({"numeric.weight_exp_min": 0})
+    for target, samples, weight, exponent, proven in (
+        ("loihi1", None, 254, -8, True),
+        ("loihi1", np.zeros((2, 20, 4000), np.int64), 248, -2, False),
+        (bare, None, 32, 0, False),
+    ):
+        result = quantized(network, target, samples)
         assert np.abs(result.network.weights["w"]).max() == weight
+        assert result.network.projections[0].weight_exp == exponent
         assert result.bounds[-1].proven is proven
         assert result.bounds[-1].u_high < 3 << 23
 
 
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_readout_without_room_is_as_near_as_its_bits_allow(
+    bits: int, calibrated: bool, rng: np.random.Generator
+) -> None:
+    """Loihi 1: 24 bits for 16 steps of 1,000 inputs leave the largest weight a few units; all of its bits are used."""
+    network = layer(
+        rng.normal(size=(5, 1000)), FloatNeuron(1.0, np.zeros(()), np.zeros(())), kind=Kind.ACCUMULATOR, steps=16
+    )
+    x = rng.integers(0, 2, (40, 16, 1000))
+    result = quantized(network, "loihi1", x[:20] if calibrated else None, bits)
+    w = result.network.weights["w"]
+    assert len(np.unique(w)) >= 0.6 * ((1 << bits) - 1)
+    have = spikes(result, x[20:])["counts"] * result.network.readout.scale
+    want = float_spikes(network, x[20:])["n"].mean(axis=1)
+    error = np.sqrt(np.square(have - want).mean() / np.square(want).mean())
+    assert error < (1.0 if calibrated else 4.0) * 2.0**-bits
+
+
 def test_an_accumulator_has_room_for_twice_what_the_data_reached(rng: np.random.Generator) -> None:
-    """Loihi 1 has no shift to give way with: the scale leaves one bit, but for the rounding of weights."""
+    """Loihi 1 has no shift to give way with: the scale leaves one bit, or two where exponents are whole."""
     network = layer(rng.uniform(0.1, 1.0, (3, 20)), neuron(), kind=Kind.ACCUMULATOR, steps=400)
     x = np.ones((2, 400, 20), np.int64)
     result = quantized(network, "loihi1", x)
-    assert np.abs(spikes(result, x)["v/n"]).max() == pytest.approx(STATE_MAX / 2, rel=0.02)
-    assert np.abs(result.network.weights["w"]).max() < 250, "the room, not the format, decides"
+    assert STATE_MAX / 4.1 < np.abs(spikes(result, x)["v/n"]).max() < STATE_MAX / 1.96
+    assert np.abs(result.network.weights["w"]).max() >= 250, "the exponent gives way, not the weights"
