@@ -12,10 +12,11 @@ import numpy as np
 from snnhw.artifact import Artifact, load
 from snnhw.encoding import encode
 from snnhw.engines.choose import integer_engine
-from snnhw.engines.observe import Recorder
+from snnhw.engines.observe import Recorder, read_out
 from snnhw.errors import DataError
 from snnhw.limits import CHUNK, samples_at_once
 from snnhw.network import Array, FloatNeuron, Network
+from snnhw.readout import real_scale, require_fitting
 
 if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends, the compiler and reports
     from torch import Tensor, nn
@@ -102,8 +103,10 @@ def _with_steps(artifact: Artifact, steps: int) -> Artifact:
     from snnhw.quantize.spikes import require_lossless
 
     network = artifact.network
-    scale = network.readout.scale * (network.steps / steps if network.readout.kind == "mean" else 1.0)
-    network = replace(network, steps=steps, readout=replace(network.readout, scale=scale))
+    before = network.readout
+    require_fitting(before, network[before.population].size, steps)
+    scale = before.scale * real_scale(before, steps) / real_scale(before, network.steps)
+    network = replace(network, steps=steps, readout=replace(before, scale=scale))
     bounds = [
         bound(p.name, p.kind, p.model, *arriving_range(network, p), steps, artifact.target.widths).on_a_turn()
         for p in network.computed
@@ -134,14 +137,16 @@ def run(
         record: None, 'spikes', or 'state' (spikes, u and v).
 
     Returns:
-        `output` (samples, T, outputs...), `counts` (its sum over T), `predictions`, `saturations` (how often u wrapped
-        or v was clipped at 24 bit), and `spikes/NAME`, `u/NAME`,
-        `v/NAME` (samples, T, neurons...) as asked for.
+        `output` (samples, T, outputs...), `counts` (its sum over T), `scores` (samples, classes: by the readout),
+        `predictions`, `scale` (what a unit of the scores is in the source's), `values` (scores in the source's units),
+        `saturations` (how often u wrapped or v was clipped at 24 bit), and `spikes/NAME`, `u/NAME`, `v/NAME`
+        (samples, T, neurons...) as asked for.
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
     integer_engine(engine).run(compiled.network, compiled.target, _chunks(compiled, x, progress), [recorder])
-    return recorder.arrays()
+    found = recorder.arrays()
+    return found | read_out(compiled.network, found["output"])
 
 
 def _chunks(artifact: Artifact, x: Array, progress: Callable[[int, int], None] | None) -> Iterator[Mapping[str, Array]]:
@@ -180,7 +185,8 @@ def run_float(
         network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
     engine = FloatEngine(network, imported.deployment)
     parts = [engine.record(x[first : first + CHUNK], record) for first in range(0, len(x), CHUNK)]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return found | read_out(engine.network, found["output"])
 
 
 def compare(
@@ -210,7 +216,9 @@ def compare(
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
     pipeline = Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
-    network = replace(pipeline.lowered, steps=compiled.steps)
+    readout = compiled.reference.readout  # the artifact says how both are read, if they end alike
+    readout = readout if readout.population == pipeline.lowered.readout.population else pipeline.lowered.readout
+    network = replace(pipeline.lowered, steps=compiled.steps, readout=readout)
     deployment = replace(compiled.deployment, input_shape=pipeline.imported.deployment.input_shape)
     odd = _odd_parts(compiled.reference, network)
     if odd:
@@ -237,8 +245,7 @@ def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[s
     routes = {(q.name, q.pre, q.post, q.op) for q in one.projections} ^ {
         (q.name, q.pre, q.post, q.op) for q in other.projections
     }
-    same_end = (one.readout.kind, one.readout.population) == (other.readout.kind, other.readout.population)
-    ends = [] if same_end else ["readout"]
+    ends = [] if replace(one.readout, scale=1.0) == replace(other.readout, scale=1.0) else ["readout"]
     models = [p.name for p in one.computed if not _same_model(p.model, other[p.name].model)]
     return sorted(route[0] for route in routes) + ends + weights + models
 

@@ -35,6 +35,16 @@ def membrane(neuron: FloatNeuron, x: Array) -> Array:
     return _over_time(neuron, x, lambda cells, now: cells.integrate(now))
 
 
+def kept_membrane(neuron: FloatNeuron, x: Array) -> Array:
+    """Membranes (B, T, ...) that a neuron which fires keeps for the next step."""
+
+    def step(cells: Cells, now: Array) -> Array:
+        cells.step(now)
+        return cells.v
+
+    return _over_time(neuron, x, step)
+
+
 def undecided(neuron: FloatNeuron, x: Array) -> Array:
     """Membranes (B, T, ...) of a neuron that fires, before each of its spike decisions."""
 
@@ -109,26 +119,41 @@ def evaluate(network: Network[FloatNeuron], inputs: Mapping[str, Array]) -> Iter
         inputs: real values of the input populations, (B, T, *shape), float64 or float32.
     """
     values: dict[str, Array] = {}
-    last = _last_components(network)
+    last, key = _last_components(network), output_key(network)
     for place, names in enumerate(network.components):
         if len(names) == 1 and all(q.pre != names[0] for q in network.into(names[0])):
             (name,) = names
-            found = {name: inputs[name] if network[name].kind is Kind.INPUT else _alone(network, name, values, inputs)}
+            reads = network[name].kind is not Kind.INPUT
+            found = _alone(network, name, values, inputs) if reads else {name: inputs[name]}
         else:
             found = _together(network, names, values)
-        values |= found
+        values |= {name: x for name, x in found.items() if name != key or key in last}
         yield from found.items()
         for name in [name for name in values if last[name] <= place]:
             del values[name]
 
 
-def _alone(network: Network[FloatNeuron], name: str, values: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
-    """One population over all steps."""
+def output_key(network: Network[Any]) -> str:
+    """Under which name `evaluate` gives what is read: the population's, or v/NAME of a spiking one's membranes."""
+    readout = network.readout
+    kept = readout.kind == "membrane" and network[readout.population].kind is not Kind.ACCUMULATOR
+    return f"v/{readout.population}" if kept else readout.population
+
+
+def _alone(
+    network: Network[FloatNeuron], name: str, values: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """One population over all steps, and its membranes where those are read."""
     population = network[name]
     if network.into(name):
-        return shown(network, population, current_into(network, population, values))
-    like = next(iter(inputs.values()))
-    return shown(network, population, np.zeros((*like.shape[:2], *population.shape), like.dtype))
+        total = current_into(network, population, values)
+    else:
+        like = next(iter(inputs.values()))
+        total = np.zeros((*like.shape[:2], *population.shape), like.dtype)
+    if output_key(network) == f"v/{name}":
+        kept = kept_membrane(population.model, total)
+        return {name: shown(network, population, total), f"v/{name}": kept}
+    return {name: shown(network, population, total)}
 
 
 def shown(network: Network[FloatNeuron], population: Population[FloatNeuron], total: Array) -> Array:
@@ -153,6 +178,9 @@ def _together(network: Network[FloatNeuron], names: tuple[str, ...], values: Map
     populations = [network[name] for name in names]
     outside = {p.name: _from_outside(network, p, names, values) for p in populations}
     found = {p.name: np.zeros((*like.shape[:2], *p.shape), like.dtype) for p in populations}
+    key = output_key(network)
+    if network.readout.population in found and key not in found:
+        found[key] = np.zeros_like(found[network.readout.population])
     cells = {p.name: p.model.cells((len(like), *p.shape), like.dtype) for p in populations}
     for t in range(like.shape[1]):
         for p in populations:
@@ -161,6 +189,8 @@ def _together(network: Network[FloatNeuron], names: tuple[str, ...], values: Map
                 if q.pre in found and t >= q.lag:
                     total = total + _arrived(q.op, network, found[q.pre][:, t - q.lag, None], p)[:, 0]
             found[p.name][:, t] = cells[p.name].step(total)
+            if key == f"v/{p.name}":
+                found[key][:, t] = cells[p.name].v
     return found
 
 

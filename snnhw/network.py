@@ -110,15 +110,34 @@ class Projection:
 class Readout:
     """How a prediction is read from `population`.
 
-    kind 'rate': class with most spikes over T; 'mean': class with the largest accumulated value (mean over T);
-    'membrane': class with the largest membrane, summed over T (an accumulator that leaks);
-    'first': class with the earliest spike, a silent class counts as step T. Ties go to the lowest
-    class index. `scale` is the real value of one output unit.
+    Ties go to the lowest class. `snnhw.readout` reads it.
+
+    Args:
+        kind: what a step shows: 'rate' (spikes), 'mean' (what a linear layer gave), 'membrane' (of an accumulator that
+            leaks, or of a neuron after its reset); 'first': spikes, of which the earliest counts, T for silence.
+        scale: of integers: what one unit of a score is in the source's units, division by the number of steps included.
+        gain: by how much the source's output is larger than what the network's real scores are.
+        offset: what the source's membranes are above the network's, at every step (both rest and reset elsewhere).
+        over: how steps become one score: 'sum', 'mean', 'max'; '' is the mean of a linear layer, else the sum.
+        window: the steps that count, as a slice.
+        groups: classes, whose score is the sum over their group of outputs; 0: each output is one.
+        interleaved: a class has every groups-th output, not neighbours.
     """
 
     kind: str
     population: str
     scale: float = 1.0
+    over: str = ""
+    window: tuple[int | None, int | None] = (None, None)
+    groups: int = 0
+    interleaved: bool = False
+    gain: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def averages(self) -> bool:
+        """Whether scores are means over the steps."""
+        return self.over == "mean" or (not self.over and self.kind == "mean")
 
 
 @dataclass(frozen=True)

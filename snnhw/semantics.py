@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.network import Comparison, Reset, ResetTiming
+from snnhw.network import Comparison, Readout, Reset, ResetTiming
+from snnhw.readout import FORMS, parse, rule_of
 
 METADATA_KEY = "snnhw"
 METADATA_VERSION = 2
@@ -124,7 +125,6 @@ class Semantics:
 
 
 ENCODINGS = ("direct", "bernoulli", "latency", "spikes")
-READOUTS = ("rate", "first", "mean", "membrane")
 PREPROCESSING = ("uint8/255", "none")
 
 
@@ -136,12 +136,16 @@ class Deployment:
         steps: T.
         encoding: 'direct', 'bernoulli', 'latency' or 'spikes'.
         input_shape: shape of one sample.
-        readout: 'rate' (spike counts), 'first' (earliest spike), 'mean' (of the last linear layer over T) or
-            'membrane' (of an I, LI or CubaLI, summed over T).
+        readout: 'rate' (spike counts), 'first' (earliest spike), 'mean' (of the last linear layer over T), 'membrane'
+            (of an I, LI or CubaLI, or what a neuron keeps after its reset; summed over T), or another form of
+            `snnhw.readout`: 'last', 'max', 'membrane-last', 'sum[5:]'.
         preprocessing: 'uint8/255' (analog input is pixels in [0, 1], in units of 1/255) or 'none' (its range is
             told by calibration data). Static uint8 samples count as pixels / 255 either way.
         seed: of a stochastic encoding.
         output: name of the output that predictions are read from; None where there is one.
+        population: of a population code: classes, whose score is the sum over their group of outputs.
+        interleaved: class c has the outputs c, c + population and so on, not neighbours.
+        gain: factor > 0 from what is summed over the outputs and steps to what the source returns.
     """
 
     steps: int
@@ -151,18 +155,41 @@ class Deployment:
     preprocessing: str = "none"
     seed: int = 0
     output: str | None = None
+    population: int | None = None
+    interleaved: bool = False
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
         _require(_whole(self.steps), "steps", self.steps, "a whole number >= 1")
         _require(self.encoding in ENCODINGS, "encoding", self.encoding, ", ".join(ENCODINGS))
-        _require(self.readout in READOUTS, "readout", self.readout, ", ".join(READOUTS))
+        _require(isinstance(self.readout, str) and parse(self.readout) is not None, "readout", self.readout, FORMS)
+        _require(
+            self.population is None or _whole(self.population), "population", self.population, "a whole number >= 1"
+        )
+        _require(_number(self.gain) and self.gain > 0, "gain", self.gain, "a number > 0")
         seed = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool) and self.seed >= 0
         _require(seed, "seed", self.seed, "a whole number >= 0")
         shape = tuple(self.input_shape)
         _require(len(shape) > 0 and all(map(_whole, shape)), "input_shape", shape, "whole numbers >= 1")
         limit = ", ".join(PREPROCESSING) + " (do other preprocessing before the samples are given to snnhw)"
         _require(self.preprocessing in PREPROCESSING, "preprocessing", self.preprocessing, limit)
+
+
+def readout_in(deployment: Deployment, shows: str, population: str) -> Readout:
+    """The readout that a deployment says, of a population that shows 'rate', 'mean' or 'membrane' where it is open."""
+    rule = rule_of(deployment.readout)
+    kind = "first" if rule.over == "first" else rule.shows or shows
+    usual = rule.over in ("first", "mean" if kind == "mean" else "sum")
+    return Readout(
+        kind,
+        population,
+        over="" if usual else rule.over,
+        window=rule.window,
+        groups=deployment.population or 0,
+        interleaved=deployment.interleaved,
+        gain=deployment.gain,
+    )
 
 
 def _require(holds: bool, name: str, value: object, limit: str) -> None:
@@ -180,7 +207,9 @@ def _whole(value: object) -> bool:
 
 def to_metadata(semantics: Semantics, deployment: Deployment) -> dict[str, str]:
     """Metadata of a NIR graph of ours."""
-    content = {"version": METADATA_VERSION, "semantics": asdict(semantics), "deployment": asdict(deployment)}
+    usual = {f.name: f.default for f in fields(Deployment) if f.name in _LATER}
+    said = {name: value for name, value in asdict(deployment).items() if name not in usual or value != usual[name]}
+    content = {"version": METADATA_VERSION, "semantics": asdict(semantics), "deployment": said}
     return {METADATA_KEY: json.dumps(content, sort_keys=True)}
 
 
@@ -201,9 +230,13 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> tuple[Semantics, D
         raise SourceError("bad-semantics", f"the snnhw metadata cannot be read: {error}", where=where) from None
 
 
+_LATER = ("population", "interleaved", "gain")
+"""Fields of Deployment that are only written where they say something."""
+
+
 def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
     known = {f.name for f in fields(kind)}
-    needed = known - {"output"}  # which files written before there were several outputs do not have
+    needed = known - {"output", *_LATER}  # which earlier files do not have
     if not needed <= set(content) <= known:
         odd = sorted((needed - set(content)) | (set(content) - known))
         raise ValueError(f"fields {odd} are missing or unknown")

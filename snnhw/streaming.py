@@ -14,9 +14,10 @@ from snnhw.artifact import Artifact, load
 from snnhw.encoding import encode
 from snnhw.engines.base import Record
 from snnhw.engines.choose import integer_engine
-from snnhw.engines.observe import Recorder, first_spikes, predict, step_output
+from snnhw.engines.observe import Recorder, step_output
 from snnhw.errors import DataError
 from snnhw.network import Array
+from snnhw.readout import judged, scores, values
 
 
 class BeyondProof(UserWarning):
@@ -139,12 +140,11 @@ class Stream:
             self._membrane = record.state["v"][:, -1].astype(np.int64)
         self._outputs.append(found.output)
         so_far = np.concatenate(self._outputs, axis=1)
-        found.predictions = predict(readout.kind, so_far)
-        if readout.kind == "first":
-            found.scores = first_spikes(so_far).astype(np.float64)
-        else:
-            over = network.steps / max(so_far.shape[1], 1) if readout.kind == "mean" else 1.0
-            found.scores = so_far.sum(axis=1) * (readout.scale * over)
+        said = scores(readout, so_far)
+        found.predictions = judged(readout, said)
+        outputs = network[readout.population]
+        real = values(readout, said, outputs.size, network.steps, so_far.shape[1])
+        found.scores = real if readout.groups else real.reshape(len(real), *outputs.shape)
         return found
 
     @property

@@ -30,6 +30,7 @@ STAGES = (
 SHARED = {
     "errors",
     "cautions",
+    "readout",
     "fixed",
     "operators",
     "neurons",

@@ -36,6 +36,17 @@ def _shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return tuple(map(int, parts))
 
 
+def _readout(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A form of snnhw.readout, in small letters."""
+    if value is None:
+        return None
+    from snnhw.readout import FORMS, parse
+
+    if parse(value.lower()) is None:
+        raise click.BadParameter(f"{value!r} is none of {FORMS}", ctx, param)
+    return value.lower()
+
+
 def _semantics(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any] | None:
     """The fields in a JSON file, or in the value itself."""
     if value is None:
@@ -60,7 +71,8 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     "tdbn_dialect": (_choice("forward", "init"), "Where tdBN's alpha Vth is: in the forward pass, or in the weights"),
     "encoding": (_choice("direct", "bernoulli", "latency", "spikes"), "Encoding of samples"),
     "input_shape": (str, "Shape of one sample: C,H,W, or C,L, or N"),
-    "readout": (_choice("rate", "first", "mean", "membrane"), "Readout"),
+    "readout": (str, "Readout: rate, first, mean, membrane, last, max, sum, membrane-last, sum[5:], ..."),
+    "population": (click.IntRange(min=1), "Classes of a population code: equal groups of outputs"),
     "output_node": (str, "Output node that predictions are read from, of several"),
     "dialect": (
         _choice("snntorch", "spikingjelly", "sinabs", "norse", "rockpool", "nir"),
@@ -69,9 +81,9 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     "state": (str, "IN:OUT,... of each state input and the output that is its new value, where names mislead"),
     "semantics": (str, "FILE.json with single fields of Semantics, over the dialect's or the file's own"),
 }
-_CALLBACKS = {"input_shape": _shape, "semantics": _semantics}
+_CALLBACKS = {"input_shape": _shape, "readout": _readout, "semantics": _semantics}
 _OF_NIR = ("output_node", "dialect", "semantics")
-_OF_FILES = ("steps", "encoding", "input_shape", "readout")
+_OF_FILES = ("steps", "encoding", "input_shape", "readout", "population")
 _SAID_BY_INPUT_OPTIONS = ("steps", "encoding")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from snnhw.encoding import real_inputs, real_steps
-from snnhw.engines.observe import predict
-from snnhw.evaluate import evaluate
+from snnhw.evaluate import evaluate, output_key
 from snnhw.network import Array, FloatNeuron, Kind, Network
+from snnhw.readout import judged, real_scale, scores, values
 from snnhw.semantics import Deployment
 
 
@@ -25,7 +26,9 @@ class FloatEngine:
     name = "float"
 
     def __init__(self, network: Network[FloatNeuron], deployment: Deployment, precision: str = "float64") -> None:
-        self.network, self.deployment, self.precision = network, deployment, precision
+        self.readout = replace(network.readout, scale=real_scale(network.readout, network.steps))
+        self.network = replace(network, readout=self.readout)
+        self.deployment, self.precision = deployment, precision
 
     def values(self, x: Array) -> dict[str, Array]:
         """Spikes (B, T, ...) of every population; accumulators give their input of every step."""
@@ -33,8 +36,8 @@ class FloatEngine:
 
     def predict(self, x: Array) -> Array:
         """Predicted class of each sample; no population's spikes are held longer than they are needed."""
-        readout = self.network.readout
-        return next(predict(readout.kind, values) for name, values in self._walk(x) if name == readout.population)
+        key = output_key(self.network)
+        return next(judged(self.readout, scores(self.readout, found)) for name, found in self._walk(x) if name == key)
 
     def _walk(self, x: Array) -> Iterator[tuple[str, Array]]:
         d = self.deployment
@@ -47,18 +50,25 @@ class FloatEngine:
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""
-        values = self.values(x)
-        readout = self.network.readout
-        predictions = predict(readout.kind, values[readout.population])
-        spiking = {p.name: values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
-        return predictions, spiking
+        found, spikes = self.outcome(x)
+        return judged(self.readout, found), spikes
+
+    def outcome(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
+        """Scores (B, classes) in the network's own units, and spikes as `run` gives them."""
+        found = self.values(x)
+        spiking = {p.name: found[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
+        return scores(self.readout, found[output_key(self.network)]), spiking
+
+    def in_units(self, found: Array) -> Array:
+        """Scores in the source's units."""
+        return values(self.readout, found, self.network[self.readout.population].size, self.network.steps)
 
     def record(self, x: Array, spikes: bool) -> dict[str, Array]:
         """`output`, `counts`, `predictions` and, if asked for, `spikes/NAME`, as the integer engines name them."""
         values = self.values(x)
-        readout = self.network.readout
-        output = values[readout.population]
-        found = {"output": output, "counts": output.sum(axis=1), "predictions": predict(readout.kind, output)}
+        output = values[output_key(self.network)]
+        predictions = judged(self.readout, scores(self.readout, output))
+        found = {"output": output, "counts": output.sum(axis=1), "predictions": predictions}
         if spikes:
             found |= {
                 f"spikes/{p.name}": values[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import prod
+from typing import Any
 
 import numpy as np
 
 from snnhw.engines.base import Needs, Record, states
 from snnhw.errors import EngineError
-from snnhw.network import Array, IntNeuron, Network
+from snnhw.network import Array, IntNeuron, Network, Readout
+from snnhw.readout import judged, scores, values
 
 
 def output_needs(network: Network[IntNeuron]) -> Needs:
@@ -47,20 +48,12 @@ def predict(kind: str, output: Array) -> Array:
 
     'rate', 'mean' and 'membrane': largest sum over T; 'first': earliest spike, where silence counts as step T.
     """
-    flat = output.reshape(*output.shape[:2], prod(output.shape[2:]))
-    if kind == "first":
-        return np.asarray(first_spikes(flat).argmin(axis=1), np.int64)
-    return np.asarray(flat.sum(axis=1).argmax(axis=1), np.int64)
-
-
-def first_spikes(output: Array) -> Array:
-    """Step of the first spike of outputs (samples, T, outputs…); T, or as many steps as were run, for silence."""
-    ended = np.concatenate([output > 0, np.ones((len(output), 1, *output.shape[2:]), bool)], axis=1)
-    return np.asarray(ended.argmax(axis=1))
+    readout = Readout(kind, "")
+    return judged(readout, scores(readout, output))
 
 
 class Predictions:
-    """Predicted class of every sample."""
+    """Predicted class and scores of every sample."""
 
     def __init__(self, network: Network[IntNeuron]) -> None:
         self.network, self.needs = network, output_needs(network)
@@ -73,13 +66,18 @@ class Predictions:
         if population == self.network.readout.population:
             output = step_output(self.network, record)
             self.heard = self.heard or bool(output.any())
-            self._found[first_sample] = predict(self.network.readout.kind, output)
+            self._found[first_sample] = scores(self.network.readout, output)
+
+    @property
+    def scores(self) -> Array:
+        """(samples, classes), in the order of the samples."""
+        parts = [self._found[first] for first in sorted(self._found)]
+        return np.concatenate(parts) if parts else np.zeros((0, 1), np.int64)
 
     @property
     def predictions(self) -> Array:
         """int64 (samples,), in the order of the samples."""
-        parts = [self._found[first] for first in sorted(self._found)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return judged(self.network.readout, self.scores)
 
 
 class Recorder:
@@ -120,7 +118,7 @@ class Recorder:
         """
         found = {name: np.concatenate([parts[i] for i in sorted(parts)]) for name, parts in self._parts.items()}
         output = found.pop("output")
-        said = predict(self.network.readout.kind, output)
+        said = judged(self.network.readout, scores(self.network.readout, output))
         saturations = np.asarray(self._saturations, np.int64)
         return {
             "output": output,
@@ -129,6 +127,17 @@ class Recorder:
             "saturations": saturations,
             **found,
         }
+
+
+def read_out(network: Network[Any], output: Array) -> dict[str, Array]:
+    """What is read of outputs (samples, T, outputs...) beside the predictions.
+
+    `scores` (samples, classes), `scale` (what a unit of them is in the source's), `values` (scores in the source's).
+    """
+    readout = network.readout
+    said = scores(readout, output)
+    real = values(readout, said, network[readout.population].size, network.steps)
+    return {"scores": said, "scale": np.asarray(readout.scale), "values": real}
 
 
 def _small(values: Array, payload: tuple[int, int]) -> Array:

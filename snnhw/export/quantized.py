@@ -32,6 +32,7 @@ from snnhw.network import (
     Reset,
 )
 from snnhw.operators import Conv, Diagonal, Operator
+from snnhw.readout import real_scale
 from snnhw.semantics import PLAIN, Semantics, to_metadata
 
 DT = 1e-4
@@ -137,8 +138,7 @@ class _Maker:
             readout = self.network.readout
             if readout.population != population.name:
                 raise _cannot(population.name, "an accumulator that is not the readout", "export the source")
-            over = self.network.steps if readout.kind == "mean" else 1
-            return np.asarray(1.0 / (readout.scale * over))
+            return np.asarray(real_scale(readout, self.network.steps) / readout.scale)
         threshold = np.asarray(self.artifact.reference[population.name].model.threshold, np.float64)
         vth = np.asarray(neuron.vth, np.float64)
         ratio = np.where(threshold > 0, vth / np.where(threshold > 0, threshold, 1.0), float(1 << neuron.act_shift))

@@ -13,6 +13,7 @@ from snnhw.errors import SourceError
 from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
 from snnhw.limits import is_file, require_sample
 from snnhw.network import Array
+from snnhw.readout import require_fitting
 from snnhw.semantics import to_metadata
 
 if TYPE_CHECKING:  # options are read without torch and nir
@@ -74,7 +75,30 @@ def load_model(
     _refuse_unused(options, set(kind.takes), path, kind.name)
     if samples is not None:
         options = replace(options, data=np.shape(samples), samples=samples)
-    return kind.load(path, options, content)
+    own = {name for name in _ANY if name not in kind.takes}
+    kept: dict[str, Any] = dict.fromkeys(own)
+    return _read_as(kind.load(path, replace(options, **kept), content), options, own)
+
+
+_ANY = ("readout", "population")
+"""What is said of any source, whether or not its kind asks for it: how its output is read."""
+
+
+def _read_as(source: Source | IntegerSource, options: SourceOptions, names: set[str]) -> Source | IntegerSource:
+    """The source with its output read as the user says, by options that its front end did not take."""
+    said = {name: checked(name, options.said(name), "flag") for name in names if options.said(name) is not None}
+    if not said:
+        return source
+    deployment = replace(source.deployment, **said)
+    flags = {name: {"value": value, "from": "flag"} for name, value in said.items()}
+    origin = {**source.origin, "flags": {**source.origin.get("flags", {}), **flags}}
+    if isinstance(source, IntegerSource):
+        network = source.reference
+        readout = replace(network.readout, groups=said["population"])
+        require_fitting(readout, network[readout.population].size, network.steps)
+        return replace(source, deployment=deployment, origin=origin, reference=replace(network, readout=readout))
+    source.graph.metadata = to_metadata(source.semantics, deployment)
+    return replace(source, deployment=deployment, origin=origin)
 
 
 def load_source(path: str | Path, options: SourceOptions | None = None, samples: Array | None = None) -> Source:
@@ -89,7 +113,7 @@ def load_source(path: str | Path, options: SourceOptions | None = None, samples:
 
 
 def _refuse_unused(options: SourceOptions, takes: set[str], path: Path, name: str) -> None:
-    given = set(options.given) | ({"trust_pickle"} if options.trust_pickle else set())
+    given = set(options.given) - set(_ANY) | ({"trust_pickle"} if options.trust_pickle else set())
     refuse_unused(given - takes, path.name, f"{name} takes {', '.join(map(flag_of, sorted(takes)))}" if takes else name)
 
 

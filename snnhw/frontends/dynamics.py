@@ -141,6 +141,13 @@ def _membrane(node: nir.IF | nir.LIF | nir.CubaLIF, semantics: Semantics) -> tup
     ), squeeze(gain)
 
 
+def membrane_offset(node: nir.NIRNode, semantics: Semantics) -> Array:
+    """What a spiking node's membrane is where its neuron model's is zero."""
+    if semantics.reset is Reset.SUBTRACT or not isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF)):
+        return np.zeros(())
+    return np.asarray(node.v_reset, np.float64)
+
+
 def _start(rule: Semantics, v_reset: Array, v_leak: Array) -> Array:
     """The membrane at the start of a sample."""
     named = {"v_reset": v_reset, "v_leak": v_leak}

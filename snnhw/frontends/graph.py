@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from snnhw.errors import SourceError
 from snnhw.frontends.own import LinearNode, NeuronNode
 from snnhw.network import Part, Shape
+from snnhw.readout import Rule
 
 NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, NeuronNode)
 """Nodes that spike; a Threshold has no memory: it is a gate."""
@@ -287,6 +288,11 @@ def readout_of(graph: nir.NIRGraph, output: str | None = None) -> str:
     if len(ends) == 1 and isinstance(graph.nodes[ends[0]], NEURONS):
         return "rate"
     return "membrane" if len(ends) == 1 and isinstance(graph.nodes[ends[0]], READOUTS) else "mean"
+
+
+def shows_fit(shows: str, rule: Rule) -> bool:
+    """Whether a rule reads what an output shows (`readout_of`): neurons that spike have a membrane, too."""
+    return rule.shows in ("", shows) or (shows, rule.shows) == ("rate", "membrane")
 
 
 def is_readout(graph: nir.NIRGraph, name: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from snnhw.errors import SourceError
 from snnhw.network import Array
-from snnhw.semantics import ENCODINGS, READOUTS
+from snnhw.readout import FORMS, parse
+from snnhw.semantics import ENCODINGS
 
 ARCHITECTURES = ("sew_resnet", "spiking_resnet", "plain_net")
 """Families whose files can have the same keys."""
@@ -38,7 +39,8 @@ class SourceOptions:
         tdbn_dialect: 'forward' (alpha Vth multiplied in at every pass) or 'init' (it is in the weights).
         encoding: of samples.
         input_shape: of one sample.
-        readout: of the output.
+        readout: of the output: rate, first, mean, membrane, last, max, sum and more (`snnhw.readout`).
+        population: classes of a population code: equal groups of outputs.
         output_node: name of the output that predictions are read from, where there are several.
         dialect: the framework that wrote a NIR file; 'nir': its numbers are taken literally.
         state: of an ONNX step: pairs IN:OUT of a state and its new value, with commas between.
@@ -60,6 +62,7 @@ class SourceOptions:
     encoding: str | None = None
     input_shape: tuple[int, ...] | None = None
     readout: str | None = None
+    population: int | None = None
     output_node: str | None = None
     dialect: str | None = None
     semantics: Mapping[str, Any] | None = None
@@ -151,6 +154,11 @@ def _name(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _readout(value: Any) -> str | None:
+    text = value.lower() if isinstance(value, str) else ""
+    return text if parse(text) is not None else None
+
+
 def _fields(value: Any) -> dict[str, Any] | None:
     return dict(value) if isinstance(value, Mapping) else None
 
@@ -174,7 +182,8 @@ _FORMS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "tdbn_dialect": _one_of(DIALECTS),
     "encoding": _one_of(ENCODINGS),
     "input_shape": (_shape, "whole numbers >= 1: C,H,W, or C,L, or N"),
-    "readout": _one_of(READOUTS),
+    "readout": (_readout, FORMS),
+    "population": (_whole, "a whole number >= 1"),
     "output_node": (_name, "the name of an Output node"),
     "dialect": _one_of(NIR_DIALECTS),
     "state": (_name, "IN:OUT,IN:OUT"),

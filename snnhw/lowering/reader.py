@@ -12,13 +12,24 @@ import torch
 from torch import Tensor
 
 from snnhw.errors import LoweringError
-from snnhw.frontends.dynamics import lag_of
-from snnhw.frontends.graph import LINEAR, NEURONS, READOUTS, flow, input_parts, outputs, predecessors, readout_of
+from snnhw.frontends.dynamics import lag_of, membrane_offset
+from snnhw.frontends.graph import (
+    LINEAR,
+    NEURONS,
+    READOUTS,
+    flow,
+    input_parts,
+    outputs,
+    predecessors,
+    readout_of,
+    shows_fit,
+)
 from snnhw.frontends.own import LinearNode
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.lowering.compose import unbiased
 from snnhw.network import Array, Readout, Shape
-from snnhw.semantics import Deployment, Semantics
+from snnhw.readout import require_fitting, rule_of
+from snnhw.semantics import Deployment, Semantics, readout_in
 
 Chain = tuple[str, ...]
 
@@ -139,9 +150,9 @@ class Reader:
     def readout(self, deployment: Deployment) -> Readout:
         """How the prediction is read; the graph must agree with what the deployment says."""
         name = self._output(deployment)
-        shows = readout_of(self.graph, name)
-        fitting = "first" if (shows, deployment.readout) == ("rate", "first") else shows
-        if deployment.readout != fitting:
+        shows, rule = readout_of(self.graph, name), rule_of(deployment.readout)
+        if not shows_fit(shows, rule):
+            fitting = shows
             ends = {"rate": "in spikes", "mean": "in a linear layer", "membrane": "in membranes"}[shows]
             raise LoweringError(
                 "bad-readout",
@@ -151,7 +162,26 @@ class Reader:
                 limit="rate, first (spikes), mean (linear layer), membrane (I, LI, CubaLI)",
                 hint=f"deploy with readout {fitting!r}",
             )
-        return Readout(fitting, name if shows == "mean" else self.before[name][0])
+        read = name if shows == "mean" else self.before[name][0]
+        found = readout_in(deployment, shows, read)
+        if (found.kind, shows) == ("membrane", "rate"):
+            found = replace(found, offset=self._rest(read))
+        require_fitting(found, prod(self.shapes[read]), deployment.steps)
+        return found
+
+    def _rest(self, name: str) -> float:
+        """What a neuron's membrane is where the network's is zero: it is counted from the potential of the reset."""
+        rest = membrane_offset(self.graph.nodes[name], self.semantics.at(name))
+        if rest.size and (rest != rest.flat[0]).any():
+            raise LoweringError(
+                "bad-readout",
+                "membranes are read that reset to different potentials",
+                where=name,
+                needed=f"{rest.min():g} to {rest.max():g}",
+                limit="one reset potential",
+                hint="read the spikes, or give all neurons of the layer one v_reset",
+            )
+        return float(rest.flat[0]) if rest.size else 0.0
 
     def _output(self, deployment: Deployment) -> str:
         """The output that predictions are read from."""

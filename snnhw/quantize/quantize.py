@@ -55,6 +55,7 @@ from snnhw.quantize.scale import ALIKE, Scale, Trial, choose, exponents, largest
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.quantize.widths import WeightBits, bits_of_arrays
 from snnhw.rationale import Effect, Reason, rounded
+from snnhw.readout import real_scale
 from snnhw.semantics import Deployment
 
 NOTHING = 1e-6
@@ -163,7 +164,7 @@ class _Work:
         self.scales: dict[str, Array] = {}
         self.rationale: list[Reason] = []
         self.bounds: list[Bound] = []
-        self.readout_scale = 1.0
+        self.readout_scale = real_scale(placed.readout, placed.steps)
 
     def add(self, population: Population[FloatNeuron]) -> None:
         """Quantise one population and the projections into it."""
@@ -200,9 +201,8 @@ class _Work:
         self.bounds.append(limit.on_a_turn())
         payload = (0, made.neuron.max_spikes)
         self.populations.append(replace(population, neuron=made.neuron, payload=payload))  # type: ignore[arg-type]
-        if population.name == self.placed.readout.population and population.kind is Kind.ACCUMULATOR:
-            over = 1 if self.placed.readout.kind == "membrane" else self.placed.steps
-            self.readout_scale = 1.0 / (float(scale.value) * (1 << made.neuron.act_shift) * over)
+        if population.name == self.placed.readout.population and self.placed.readout.kind in ("mean", "membrane"):
+            self.readout_scale /= float(scale.value) * (1 << made.neuron.act_shift)
 
     def _cramped(self, population: Population[FloatNeuron], scale: Scale) -> bool:
         """Whether a membrane cannot reach HEAD_ROOM times its threshold or bias, even at the smallest shift."""
@@ -241,7 +241,10 @@ class _Work:
         n = population.model
         tied = bool(np.any(n.v_init) or np.any(n.v_reset) or (n.v_min is not None and np.any(n.v_min)))
         hosted = [self.hosts[p.pre] for p in self.placed.into(population.name) if p.pre in self.hosts]
+        readout = self.placed.readout
+        one_unit = (population.name, "membrane") == (readout.population, readout.kind)  # its outputs are compared
         shared = not self.formats.numeric.vth_per_neuron or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
+        shared = shared or one_unit
         limit = bias_limit(n, self.formats.act_shifts[-1], self.formats)
         largest = largest_weights(self.placed, population, shared, self.powers, self.formats)
         if hosted:

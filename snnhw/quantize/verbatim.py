@@ -31,6 +31,7 @@ from snnhw.quantize.formats import Formats, formats_of
 from snnhw.quantize.inputs import current_max, input_reason
 from snnhw.quantize.quantize import Quantized
 from snnhw.rationale import Effect, Reason
+from snnhw.readout import real_scale
 
 OTHERWISE = "use --target loihi2, or train with what the target has"
 
@@ -59,7 +60,8 @@ def verbatim(source: IntegerSource, network: Network[FloatNeuron], target: Machi
     reasons = [*map(input_reason, source.inputs), *source.rationale]
     projections = tuple(_projection(q, network, hosts, weights, reasons, target) for q in network.projections)
     factor = 1.0 / (1 << max(n.act_shift for n in source.neurons.values()))
-    readout = replace(network.readout, scale=factor / (network.steps if network.readout.kind == "mean" else 1))
+    unit = factor if network.readout.kind in ("mean", "membrane") else 1.0
+    readout = replace(network.readout, scale=unit * real_scale(network.readout, network.steps))
     bits = {
         q.op.weight: width(weights[q.op.weight], target.numeric.weight_exp_max - q.weight_exp)
         for q in projections

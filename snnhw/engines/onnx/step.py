@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, cast
 
@@ -76,7 +76,7 @@ def step_model(
         "inputs": [_input(p, builder.hosted.get(p.name)) for p in network.inputs],
         "state": builder.state,
         "populations": [{"name": p.name, "kind": p.kind.value, "shape": p.shape} for p in network.computed],
-        "readout": {"kind": readout.kind, "population": readout.population, "scale": readout.scale},
+        "readout": asdict(readout),
         **(metadata or {}),
     }
     return builder.graph.model(OPSET, IR_VERSION, "snnhw_step", {METADATA_KEY: json.dumps(said)})

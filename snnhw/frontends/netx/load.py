@@ -17,8 +17,9 @@ from snnhw.frontends.netx.layers import DECAY_ONE, Layer, NetFile, read_net
 from snnhw.frontends.netx.replay import replay
 from snnhw.frontends.options import SourceOptions, checked
 from snnhw.frontends.source import IntegerSource
-from snnhw.network import Kind, Network, Readout, Shape
-from snnhw.semantics import PLAIN, Deployment, Semantics
+from snnhw.network import Kind, Network, Shape
+from snnhw.readout import rule_of
+from snnhw.semantics import PLAIN, Deployment, Semantics, readout_in
 
 ASKED = ("steps", "encoding", "input_shape", "readout", "semantics")
 """Flags that a .net file leaves a use for."""
@@ -56,7 +57,9 @@ def _source(builder: Builder, net: NetFile, flags: dict[str, Any], semantics: Se
         )
     encoding = _encoding(builder, flags["encoding"], path.name)
     shape = builder.populations[0].shape
-    readout = _readout(builder, flags["readout"], path.name)
+    said, shows = _readout(builder, flags["readout"], path.name)
+    deployment = Deployment(steps, encoding, shape, said)
+    readout = readout_in(deployment, shows, builder.last.name)
     weights = {k: w if "/" in k else w.astype("float64") for k, w in builder.weights.items()}
     reference = Network(tuple(builder.populations), tuple(builder.projections), weights, steps, readout)
     asked = {name: {"value": value, "from": "flag"} for name, value in flags.items() if value is not None}
@@ -66,7 +69,7 @@ def _source(builder: Builder, net: NetFile, flags: dict[str, Any], semantics: Se
         builder.neurons,
         tuple(builder.inputs) or (InputSpec(INPUT, shape, encoding),),
         semantics,
-        Deployment(steps, encoding, shape, readout.kind),
+        deployment,
         partial(replay, net.layers, semantics.threshold),
         tuple(builder.reasons),
         origin | ({"flags": asked} if asked else {}),
@@ -114,15 +117,16 @@ def _encoding(builder: Builder, said: str | None, where: str) -> str:
     return said or fitting[0]
 
 
-def _readout(builder: Builder, said: str | None, where: str) -> Readout:
-    """Spike counts or times, the sum of a membrane that only adds, or the membrane of one that leaks."""
+def _readout(builder: Builder, said: str | None, where: str) -> tuple[str, str]:
+    """The readout, as text, and what the last layer shows."""
     last = builder.last
-    fitting: tuple[str, ...] = ("rate", "first")
+    fitting: tuple[str, ...] = ("rate",)
     if last.kind is Kind.ACCUMULATOR:
         n = builder.neurons[last.name]
         fitting = ("mean", "membrane") if n.du == DECAY_ONE and n.dv == 0 else ("membrane",)
-    if said is not None and said not in fitting:
-        raise unsupported(
-            f"readout {said!r} does not fit the last layer", where, said, ", ".join(fitting), "leave it out"
-        )
-    return Readout(said or fitting[0], last.name)
+    readout = said or fitting[0]
+    rule = rule_of(readout)
+    if rule.shows not in ("", *fitting):
+        limit = ", ".join(("rate", "first") if fitting == ("rate",) else fitting)
+        raise unsupported(f"readout {said!r} does not fit the last layer", where, said, limit, "leave it out")
+    return readout, rule.shows or fitting[0]

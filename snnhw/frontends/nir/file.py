@@ -18,7 +18,7 @@ import nir
 
 from snnhw import files
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, validate
+from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, shows_fit, validate
 from snnhw.frontends.nir.dialects import fitting, translate
 from snnhw.frontends.nir.fields import IRRELEVANT, QUESTIONS, known_fields, merged, open_questions
 from snnhw.frontends.nir.graph import tidy_graph
@@ -28,6 +28,7 @@ from snnhw.frontends.options import NIR_DIALECTS, SourceOptions, checked, refuse
 from snnhw.frontends.own import NeuronNode, require_nir
 from snnhw.frontends.source import Source
 from snnhw.limits import MAX_BYTES
+from snnhw.readout import rule_of
 from snnhw.semantics import METADATA_KEY, Deployment, Semantics, from_metadata, to_metadata
 
 Rows = dict[str, dict[str, Any]]
@@ -91,7 +92,7 @@ def _is_end(node: nir.NIRNode) -> bool:
 def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], where: str) -> Source:
     """The file says all; T, encoding and single fields of Semantics may be others."""
     refuse_unused(
-        set(options.given) & {"dialect", "readout", "output_node"},
+        set(options.given) & {"dialect", "output_node"},
         where,
         "a file that says this itself, by its metadata",
     )
@@ -105,7 +106,7 @@ def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], 
     shapes(graph)  # bounded, and they fit
     changes = {
         name: checked(name, options.said(name), "flag")
-        for name in ("steps", "encoding")
+        for name in ("steps", "encoding", "readout")
         if options.said(name) is not None
     }
     rows |= {name: {"value": value, "from": "flag"} for name, value in changes.items()}
@@ -194,7 +195,7 @@ def _deployment(graph: nir.NIRGraph, options: SourceOptions, where: str) -> tupl
     output = _output(graph, rows.get("output_node", {}).get("value"), where)
     own = readout_of(graph, output)
     readout = rows.get("readout", {}).get("value", own)
-    if readout != own and (own, readout) != ("rate", "first"):
+    if not shows_fit(own, rule_of(readout)):
         raise SourceError(
             "flag-contradicts",
             "--readout contradicts what the output shows",
