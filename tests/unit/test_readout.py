@@ -58,7 +58,9 @@ def test_the_text_of_a_rule(text: str) -> None:
     assert rule_of(text).text == text
 
 
-@pytest.mark.parametrize("text", ["", "median", "rate-first", "first[2:]", "last[1:]", "spikes-", "max[a:]", "rate rate"])
+@pytest.mark.parametrize(
+    "text", ["", "median", "rate-first", "first[2:]", "last[1:]", "spikes-", "max[a:]", "rate rate"]
+)
 def test_what_is_no_rule(text: str) -> None:
     assert parse(text) is None
     with pytest.raises(SourceError, match="bad-semantics: no such readout"):
@@ -133,8 +135,8 @@ def test_the_hosts_operations(readout: Readout, operations: int) -> None:
 REFUSED = {
     "groups": (
         Readout("rate", "n", groups=4),
-        "bad-population: the outputs cannot be divided into so many groups of equal size\n  where: n\n  needed: 4 groups\n"
-        "  limit: 6 outputs\n  hint: give the number of classes, a divisor of the number of outputs",
+        "bad-population: the outputs cannot be divided into so many groups of equal size\n  where: n\n"
+        "  needed: 4 groups\n  limit: 6 outputs\n  hint: give the number of classes, a divisor of the number of outputs",
     ),
     "steps": (
         Readout("rate", "n", window=(12, None)),
@@ -239,7 +241,9 @@ def test_the_membrane_that_a_neuron_keeps(name: str) -> None:
     assert c.agreement == np.mean(integers[0]["predictions"] == want[:, -1].argmax(1))
 
 
-@pytest.mark.parametrize("readout", ["rate", "rate-mean", "last", "max", "sum[2:]", "membrane", "membrane-max", "first"])
+@pytest.mark.parametrize(
+    "readout", ["rate", "rate-mean", "last", "max", "sum[2:]", "membrane", "membrane-max", "first"]
+)
 def test_from_the_deployment_to_the_run(readout: str, tmp_path: Path) -> None:
     """The same in the artifact, in a NIR file of it, and recomputed from the raw outputs."""
     source, x = network("subtract"), spikes()
@@ -278,7 +282,10 @@ def test_other_steps_keep_a_mean_a_mean() -> None:
     source = replace(source, deployment=replace(source.deployment, readout="rate-mean[1:]"))
     artifact = snnhw.compile(source, target="loihi2")
     longer = with_input(artifact, None, 11, None)
-    assert (artifact.network.readout.scale, longer.network.readout.scale) == (pytest.approx(1 / 5), pytest.approx(1 / 10))
+    assert (artifact.network.readout.scale, longer.network.readout.scale) == (
+        pytest.approx(1 / 5),
+        pytest.approx(1 / 10),
+    )
     with pytest.raises(SourceError, match="bad-readout-steps"):
         with_input(artifact, None, 1, None)
 
