@@ -136,7 +136,8 @@ REFUSED = {
     "groups": (
         Readout("rate", "n", groups=4),
         "bad-population: the outputs cannot be divided into so many groups of equal size\n  where: n\n"
-        "  needed: 4 groups\n  limit: 6 outputs\n  hint: give the number of classes, a divisor of the number of outputs",
+        "  needed: 4 groups\n  limit: 6 outputs\n"
+        "  hint: give the number of classes, a divisor of the number of outputs",
     ),
     "steps": (
         Readout("rate", "n", window=(12, None)),
