@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Work, no_times, sample_times, sync_time, tiles_in_use
@@ -22,22 +23,22 @@ class Cost:
 
     Args:
         labels: class of every neuron, int32 (N,).
-        send: picoseconds of generation per event, (classes, cores); exact integers held in float64 for fast products.
-        receive: picoseconds of reception per event, (classes, cores).
+        send: picoseconds of generation per event, CSR int64 (cores, classes).
+        receive: picoseconds of reception per event, CSR int64 (cores, classes).
         slot: index into `at` of every neuron's core, int32 (N,).
         at: core indices the population lives on; empty for inputs.
     """
 
     labels: Array
-    send: Array
-    receive: Array
+    send: Any
+    receive: Any
     slot: Array
     at: Array
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return len(self.receive)
+        return int(self.receive.shape[1])
 
 
 class Loads:
@@ -48,8 +49,12 @@ class Loads:
         self.network = artifact.network
         self.costs = {p.name: cost_of(p.name, wiring, target) for p in self.network.populations}
         self.update = target.time.update
-        homes = np.concatenate([wiring.home[p.name] for p in self.network.computed])
-        self.idle = np.bincount(homes, minlength=cores) * target.time.access
+        neurons = np.zeros(cores, np.int64)
+        for p in self.network.computed:
+            neurons += np.bincount(wiring.fans[p.name].home, wiring.fans[p.name].total(np.ones(p.size)), cores).astype(
+                np.int64
+            )
+        self.idle = neurons * target.time.access
         self.sync = sync_time(target, tiles_in_use(wiring.cores, target), artifact.mapping.chips)
         self.times = no_times(cores)
         self._work: Work = {}
@@ -57,46 +62,27 @@ class Loads:
     def add(self, population: str, histogram: Array, active: Array) -> None:
         """Events (B, T, classes) and active updates (B, T, population's cores) of one population of the chunk."""
         cost = self.costs[population]
-        events = histogram.astype(np.float64)  # products stay exact: a step's picoseconds are far below 2**53
-        generation = np.rint(events @ cost.send).astype(np.int64)
+        size, events = histogram.shape[:2], histogram.reshape(-1, cost.classes).T
+        generation, reception = ((each @ events).T.reshape(*size, -1) for each in (cost.send, cost.receive))
         generation[..., cost.at] += active * self.update
-        self._work[population] = generation, np.rint(events @ cost.receive).astype(np.int64)
+        self._work[population] = generation, reception
         if len(self._work) == len(self.network.populations):
             self.times = self.times + sample_times(self.network, self._work, self.idle, self.sync)
             self._work = {}
 
 
 def cost_of(population: str, wiring: Wiring, target: Machine) -> Cost:
-    """Per-event costs of a population, its neurons grouped into classes of equal cost."""
-    home, touched = wiring.home[population], wiring.touched[population]
-    receive = touched * target.time.message_in
+    """Per-event costs of a population, by its classes of neurons."""
+    fan = wiring.fans[population]
+    receive = fan.touched * target.time.message_in
     for link in wiring.out_of(population):
         if link.format is not None:
             receive = receive + link.by_core * getattr(target.time.synop, link.format)
-    messages = np.diff(touched.indptr)
-    labels, first = _classes(receive, home, messages)
-    rows = np.asarray(receive[first].toarray(), np.float64)
-    send = np.zeros_like(rows)
-    on_chip = home[first] >= 0  # inputs are sent by the host, which is not the chip's time
-    each = target.time.spike_out + messages[first] * target.time.message_out
-    send[np.flatnonzero(on_chip), home[first][on_chip]] = each[on_chip]
-    at = np.unique(home[home >= 0])
-    return Cost(labels, send, rows, np.searchsorted(at, home).astype(np.int32), at)
-
-
-def _classes(receive: Any, home: Array, messages: Array) -> tuple[Array, Array]:
-    """Label of every neuron, and the first neuron of every label; equal label means equal row, home and messages."""
-    receive = receive.tocsr()
-    receive.sort_indices()
-    index, data, ends = receive.indices, receive.data, receive.indptr
-    known: dict[tuple[int, int, bytes, bytes], int] = {}
-    labels = np.empty(len(home), np.int32)
-    first: list[int] = []
-    for n in range(len(home)):
-        row = slice(ends[n], ends[n + 1])
-        key = int(home[n]), int(messages[n]), index[row].tobytes(), data[row].tobytes()
-        label = known.setdefault(key, len(known))
-        if label == len(first):
-            first.append(n)
-        labels[n] = label
-    return labels, np.array(first, np.int64)
+    on_chip = np.flatnonzero(fan.home >= 0)  # inputs are sent by the host, which is not the chip's time
+    each = target.time.spike_out + np.diff(fan.touched.indptr) * target.time.message_out
+    ends = fan.home[on_chip], on_chip
+    send = sparse.csr_matrix((each[on_chip], ends), shape=receive.shape[::-1], dtype=np.int64)
+    at, slot = np.unique(fan.home[on_chip], return_inverse=True)
+    slots = np.zeros(len(fan.home), np.int32)
+    slots[on_chip] = slot
+    return Cost(fan.labels, send, sparse.csr_matrix(receive.T, dtype=np.int64), slots[fan.labels], at)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from snnhw.artifact import Artifact
 from snnhw.chip.counts import Counts
@@ -54,13 +56,13 @@ class ProjectionTally:
 
 @dataclass(frozen=True)
 class Tally:
-    """All totals; `traffic[a, b]` is the number of messages from core index a to core index b."""
+    """All totals; `traffic[a, b]` is the number of messages from core index a to core index b, CSR int64."""
 
     samples: int
     populations: tuple[PopulationTally, ...]
     projections: tuple[ProjectionTally, ...]
     accesses: int
-    traffic: Array
+    traffic: Any
     host_messages: Array
     hops_ew: int
     hops_ns: int
@@ -105,28 +107,30 @@ def tally(artifact: Artifact, wiring: Wiring, counts: Counts) -> Tally:
     """Totals from per-neuron counts."""
     network = artifact.network
     traffic, host = messages(wiring, counts)
-    ew, ns, borders = hops_between(wiring.cores[:, None], wiring.cores, artifact.target)
+    pairs = traffic.tocoo()
+    ew, ns, borders = hops_between(wiring.cores[pairs.row], wiring.cores[pairs.col], artifact.target)
     return Tally(
         samples=counts.samples,
         populations=tuple(_population(p, counts) for p in network.populations),
-        projections=tuple(_projection(link, network[link.projection.pre], counts) for link in wiring.links),
+        projections=tuple(_projection(link, network[link.projection.pre], wiring, counts) for link in wiring.links),
         accesses=counts.samples * network.steps * sum(p.size for p in network.computed),
         traffic=traffic,
         host_messages=host,
-        hops_ew=int((traffic * ew).sum()),
-        hops_ns=int((traffic * ns).sum()),
-        chip_crossings=int((traffic * borders).sum()),
+        hops_ew=int(pairs.data @ ew),
+        hops_ns=int(pairs.data @ ns),
+        chip_crossings=int(pairs.data @ borders),
     )
 
 
-def messages(wiring: Wiring, counts: Counts) -> tuple[Array, Array]:
-    """Messages core to core (C, C) and host to core (C,): one per event and distinct destination core."""
-    cores = len(wiring.cores)
-    total = np.zeros((cores + 1, cores), np.int64)  # the last row is the host: home is -1
-    for name, touched in wiring.touched.items():
-        pairs = touched.tocoo()
-        np.add.at(total, (wiring.home[name][pairs.row], pairs.col), counts.events[name][pairs.row])
-    return total[:-1], total[-1]
+def messages(wiring: Wiring, counts: Counts) -> tuple[Any, Array]:
+    """Messages core to core, CSR (C, C), and host to core (C,): one per event and distinct destination core."""
+    cores, parts = len(wiring.cores), []
+    for name, fan in wiring.fans.items():
+        pairs = fan.touched.tocoo()
+        parts.append((fan.home[pairs.row] + 1, pairs.col, fan.total(counts.events[name])[pairs.row]))
+    row, column, number = (np.concatenate(part) for part in zip(*parts, strict=True))
+    total = sparse.csr_matrix((number, (row, column)), shape=(cores + 1, cores), dtype=np.int64)
+    return total[1:], total[0].toarray().ravel()  # the first row is the host: home is -1
 
 
 def _population(p: Population[IntNeuron], counts: Counts) -> PopulationTally:
@@ -136,10 +140,12 @@ def _population(p: Population[IntNeuron], counts: Counts) -> PopulationTally:
     )
 
 
-def _projection(link: Link, pre: Population[IntNeuron], counts: Counts) -> ProjectionTally:
+def _projection(link: Link, pre: Population[IntNeuron], wiring: Wiring, counts: Counts) -> ProjectionTally:
+    q, stored, total = link.projection, link.stored, wiring.fans[pre.name].total
     events, magnitude = counts.events[pre.name], counts.magnitude[pre.name]
-    q = link.projection
+    synops = int(total(events) @ stored)
     return ProjectionTally(
-        q.name, q.pre, q.post, link.format, int(events.sum()), int(events @ link.stored), int(events @ link.nonzero),
-        int(magnitude @ link.stored), pre.payload != (0, 1), pre.kind is Kind.INPUT,
+        q.name, q.pre, q.post, link.format, int(events.sum()), synops,
+        synops if link.nonzero is None else int(events @ link.nonzero),
+        int(total(magnitude) @ stored), pre.payload != (0, 1), pre.kind is Kind.INPUT,
     )  # fmt: skip

@@ -1,8 +1,11 @@
-"""Which cores every spike reaches, and through how many synapses: the network seen from its mapping."""
+"""Which cores every spike reaches, and through how many synapses: the network seen from its mapping.
+
+Neurons of one class sit on one core and have as many synapses into each core. Classes follow from the boxes of the
+mapping (`Operator.spread`), so that the work here grows with boxes and not with neurons times cores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from snnhw.artifact import Artifact
-from snnhw.mapping.types import Mapping, Slice
-from snnhw.network import Array, Network, Projection
-
-BLOCK = 1 << 23
-"""Entries of a temporary array when many slices are followed backwards at once."""
+from snnhw.mapping.types import Slice
+from snnhw.network import Array, Network, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,38 @@ class Link:
 
     Args:
         format: 'dense', 'conv' or 'sparse' (one-to-one counts as sparse); None for injected values.
-        stored: stored synapses one spike of each pre neuron reaches, int64 (N,); border aware.
-        nonzero: the same without synapses of weight zero.
-        by_core: CSR int64 (N, cores): `stored`, split by destination core.
+        by_core: CSR int64 (classes of the pre population, cores): stored synapses that one spike reaches; border aware.
+        nonzero: those of each pre neuron that are not of weight zero, int64 (N,); None where none is.
     """
 
     projection: Projection
     format: str | None
-    stored: Array
-    nonzero: Array
     by_core: Any
+    nonzero: Array | None
+
+    @property
+    def stored(self) -> Array:
+        """Stored synapses one spike of each class reaches, int64 (classes,)."""
+        return np.asarray(self.by_core.sum(axis=1), np.int64).ravel()
+
+
+@dataclass(frozen=True)
+class Fan:
+    """The neurons of one population in classes.
+
+    Args:
+        labels: class of every neuron, int32 (N,).
+        home: core index of each class, int64 (classes,); -1 for inputs (they live on the host).
+        touched: CSR int64 (classes, cores) of 0/1: destination cores of one spike, over all projections.
+    """
+
+    labels: Array
+    home: Array
+    touched: Any
+
+    def total(self, each: Array) -> Array:
+        """Sums over the neurons of each class of whole numbers (N,), int64 (classes,)."""
+        return np.bincount(self.labels, each, len(self.home)).astype(np.int64)  # in float64, exact below 2**53
 
 
 @dataclass(frozen=True)
@@ -42,14 +64,12 @@ class Wiring:
     Args:
         cores: global numbers of the cores in use, ascending; everything below indexes into them.
         links: in the order of the network's projections.
-        home: population -> core index of every neuron (N,), -1 for inputs (they live on the host).
-        touched: population -> CSR (N, cores) of 0/1: destination cores of one spike, over all projections.
+        fans: by population.
     """
 
     cores: Array
     links: tuple[Link, ...]
-    home: dict[str, Array]
-    touched: dict[str, Any]
+    fans: dict[str, Fan]
 
     def out_of(self, population: str) -> tuple[Link, ...]:
         """Links that start at a population."""
@@ -58,51 +78,61 @@ class Wiring:
 
 def wire(artifact: Artifact) -> Wiring:
     """The wiring of a mapped network."""
-    network, mapping = artifact.network, artifact.mapping
-    cores = np.array(sorted({s.core for s in mapping.slices}), np.int64)
-    links = tuple(_link(projection, network, mapping, cores) for projection in network.projections)
-    home = {}
+    network, slices = artifact.network, dict[str, list[Slice]]()
+    for part in artifact.mapping.slices:
+        slices.setdefault(part.population, []).append(part)
+    cores = np.unique([part.core for part in artifact.mapping.slices])
+    links, fans = dict[Projection, Link](), {}
     for p in network.populations:
-        placed = mapping.core_map(p.name, p.shape).ravel()
-        home[p.name] = np.where(placed < 0, -1, np.searchsorted(cores, placed)).astype(np.int32)
-    touched = {}
-    for p in network.populations:
-        touched[p.name] = _touched([x for x in links if x.projection.pre == p.name], p.size, len(cores))
-    return Wiring(cores, links, home, touched)
+        fans[p.name], found = _fan(p, network, slices, cores)
+        links |= {link.projection: link for link in found}
+    return Wiring(cores, tuple(links[q] for q in network.projections), fans)
 
 
-def _link(projection: Projection, network: Network[Any], mapping: Mapping, cores: Array) -> Link:
-    pre = network[projection.pre]
-    if projection.op.injects:
-        none = np.zeros(pre.size, np.int64)
-        return Link(projection, None, none, none, sparse.csr_matrix((pre.size, len(cores)), dtype=np.int64))
-    blocks = list(_blocks(projection, network, mapping.of(projection.post), cores))
-    by_core = sparse.csr_matrix(sum(blocks[1:], blocks[0]), dtype=np.int64)
-    stored = np.asarray(by_core.sum(axis=1), np.int64).ravel()
-    nonzero = projection.op.fan_out(*network.between(projection), nonzero=True).ravel()
-    return Link(projection, projection.op.format, stored, nonzero, by_core)
+def _fan(
+    p: Population[Any], network: Network[Any], slices: dict[str, list[Slice]], cores: Array
+) -> tuple[Fan, list[Link]]:
+    """A population's classes, and the links that start there."""
+    home = np.full(p.shape, -1, np.int64)
+    for part in slices.get(p.name, ()):
+        home[part.where] = np.searchsorted(cores, part.core)
+    labels, first = _numbered(home.ravel() + 1)
+    found = [(q, *_spread(q, network, slices[q.post], cores)) for q in network.out_of(p.name)]
+    for _, kind, counts in found:
+        labels, first = _numbered(labels.astype(np.int64) * counts.shape[0] + kind)
+    links = [
+        Link(q, q.op.format, sparse.csr_matrix(counts[kind[first]]), _nonzero(q, network)) for q, kind, counts in found
+    ]
+    touched = sparse.csr_matrix(
+        sum((link.by_core for link in links), sparse.csr_matrix((len(first), len(cores)), dtype=np.int64)) != 0
+    )
+    return Fan(labels, home.ravel()[first], touched.astype(np.int64)), links
 
 
-def _blocks(projection: Projection, network: Network[Any], slices: tuple[Slice, ...], cores: Array) -> Iterator[Any]:
-    """Synapse counts per (pre neuron, core) of some slices at a time, CSR (N, cores)."""
-    pre, post = network[projection.pre], network[projection.post]
-    size = max(1, BLOCK // max(pre.size, post.size))
-    for first in range(0, len(slices), size):
-        part = slices[first : first + size]
-        marks = np.zeros((len(part), *post.shape))
-        for mark, piece in zip(marks, part, strict=True):
-            mark[piece.where] = 1
-        counts = projection.op.reached(network.weights, marks, pre.shape)
-        at = np.searchsorted(cores, [piece.core for piece in part])
-        gather = sparse.csr_matrix((np.ones(len(part)), (np.arange(len(part)), at)), shape=(len(part), len(cores)))
-        yield sparse.csr_matrix(sparse.csr_matrix(counts.T) @ gather)
+def _spread(q: Projection, network: Network[Any], slices: list[Slice], cores: Array) -> tuple[Array, Any]:
+    """The kind of every pre neuron of a projection, and how many synapses one of each kind has into each core."""
+    pre, post = network[q.pre], network[q.post]
+    if q.op.injects:
+        return np.zeros(pre.size, np.int64), sparse.csr_matrix((1, len(cores)), dtype=np.int64)
+    kind, counts = q.op.spread(network.weights, pre.shape, post.shape, np.array([s.box for s in slices], np.int64))
+    at = np.searchsorted(cores, [s.core for s in slices])
+    gather = sparse.csr_matrix((np.ones(len(at), np.int64), (np.arange(len(at)), at)), shape=(len(at), len(cores)))
+    return kind, sparse.csr_matrix(counts @ gather)
 
 
-def _touched(links: list[Link], size: int, cores: int) -> Any:
-    total = sparse.csr_matrix((size, cores), dtype=np.int64)
-    for link in links:
-        total = total + link.by_core
-    total = sparse.csr_matrix(total)
-    total.sum_duplicates()
-    total.eliminate_zeros()
-    return sparse.csr_matrix((np.ones_like(total.data), total.indices, total.indptr), shape=total.shape)
+def _nonzero(q: Projection, network: Network[Any]) -> Array | None:
+    if q.op.injects or (network.weights[q.op.weight] != 0).all():
+        return None
+    return q.op.fan_out(*network.between(q), nonzero=True).ravel()
+
+
+def _numbered(keys: Array) -> tuple[Array, Array]:
+    """Keys (N,) not below 0 as labels 0, 1, … (int32) in the order of the keys, and a place of each."""
+    span = int(keys.max(initial=0)) + 1
+    if span > 4 * len(keys):
+        _, first, labels = np.unique(keys, return_index=True, return_inverse=True)
+        return labels.astype(np.int32), first
+    place = np.full(span, -1, np.int64)  # a table: sorting millions of keys takes seconds
+    place[keys] = np.arange(len(keys))
+    used = place >= 0
+    return (np.cumsum(used, dtype=np.int32) - 1)[keys], place[used]

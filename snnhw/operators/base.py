@@ -191,10 +191,18 @@ class Operator:
         sizes = self.with_values(weights, np.abs(np.asarray(weights[self.weight], np.int64)))
         return int(self.reach(sizes, 0, payload, pre, post)[1].max(initial=0))
 
-    def reached(self, weights: Weights, marks: Array, pre: Shape) -> Array:
-        """Synapses of each pre neuron into sets of marked post neurons (sets, *post): (sets, pre size), float64."""
-        places = self.places(weights, pre, marks.shape[1:])
-        return np.asarray(_csr(np.ones(places.nnz), places).T @ marks.reshape(len(marks), -1).T).T
+    def spread(self, weights: Weights, pre: Shape, post: Shape, boxes: Ints) -> tuple[Ints, Any]:
+        """Synapses of pre neurons into disjoint boxes of the post population, zero weights included.
+
+        Returns:
+            The class of each pre neuron (pre size,), and how many synapses a neuron of each class has into each box,
+            CSR int64 (classes, boxes).
+        """
+        places = self.places(weights, pre, post).tocoo()
+        box = labels(post, boxes)[places.row]
+        inside = box >= 0
+        ends = places.col[inside], box[inside]
+        return np.arange(prod(pre)), csr((np.ones(inside.sum(), np.int64), ends), (prod(pre), len(boxes)))
 
     def fan_out(self, weights: Weights, pre: Shape, post: Shape, *, nonzero: bool = False) -> Ints:
         """Synapses that one event of each pre neuron reaches, int64 of shape `pre`; border aware.
@@ -202,9 +210,11 @@ class Operator:
         Args:
             nonzero: without those of weight zero.
         """
-        marks = np.ones((1, *post))
         if not nonzero or (weights[self.weight] != 0).all():
-            return np.rint(self.reached(weights, marks, pre)).astype(np.int64).reshape(pre)
+            everything = np.array([[(0, n) for n in post]], np.int64)
+            label, counts = self.spread(weights, pre, post, everything)
+            return np.asarray(counts.toarray()[label, 0]).reshape(pre)
+        marks = np.ones((1, *post))
         counted = self.adjoint(self.with_values(weights, (weights[self.weight] != 0).astype(np.float64)), marks, pre)
         return np.rint(counted).astype(np.int64).reshape(pre)
 
@@ -353,8 +363,8 @@ def sizes(boxes: Ints) -> Ints:
 
 
 def labels(shape: Shape, boxes: Ints) -> Ints:
-    """Index of the box that holds each neuron, flattened."""
-    found = np.zeros(shape, np.int64)
+    """Index of the box that holds each neuron, flattened; -1 of one that none holds."""
+    found = np.full(shape, -1, np.int64)
     for number, box in enumerate(boxes):
         found[tuple(slice(start, stop) for start, stop in box)] = number
     return found.ravel()

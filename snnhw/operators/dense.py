@@ -52,8 +52,9 @@ class Dense(Operator):
         assert weight is not None
         return (x.flatten(1) @ weight.T).reshape(-1, *post)
 
-    def reached(self, weights: Weights, marks: Array, pre: Shape) -> Array:
-        return np.repeat(marks.reshape(len(marks), -1).sum(axis=1)[:, None], prod(pre), axis=1)
+    def spread(self, weights: Weights, pre: Shape, post: Shape, boxes: Ints) -> tuple[Ints, Any]:
+        """All neurons are alike."""
+        return np.zeros(prod(pre), np.int64), csr(sizes(boxes)[None])
 
     def fan_in(self, weights: Weights, pre: Shape, post: Shape) -> int:
         return prod(pre)

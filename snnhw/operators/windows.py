@@ -72,6 +72,12 @@ class Relation:
         place = np.searchsorted(parts[:, 1], self.post, side="right") * self.sizes[0] + self.pre
         return np.bincount(place, minlength=len(parts) * self.sizes[0]).reshape(len(parts), -1).astype(np.int64)
 
+    def joins(self, parts: Ints) -> Ints:
+        """Joins of each pre coordinate with intervals (n, 2) of post: (extent of pre, n)."""
+        at = np.arange(self.sizes[1])
+        inside = (at >= parts[:, :1]) & (at < parts[:, 1:])
+        return np.asarray((csr(inside.astype(np.int64)) @ self.counts).toarray()).T
+
     def back(self, x: Array, axis: int) -> Array:
         """Sums over the post coordinates of each pre coordinate, along one axis of x."""
         moved = np.moveaxis(x, axis, 0)
@@ -129,12 +135,25 @@ class Windows(Operator, abstract=True):
         ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=prod(post)))])
         return csr((index[order], column[order], ends), (prod(post), prod(pre)))
 
-    def reached(self, weights: Weights, marks: Array, pre: Shape) -> Array:
-        post, groups = marks.shape[1:], self.channels(pre)
-        back = marks.reshape(len(marks), groups, -1, *post[1:]).sum(axis=2)
-        for axis, r in enumerate(self.relations(weights, pre, post), start=2):  # all channels of a group are alike
-            back = r.back(back, axis)
-        return np.repeat(back, pre[0] // groups, axis=1).reshape(len(marks), -1)
+    def spread(self, weights: Weights, pre: Shape, post: Shape, boxes: Ints) -> tuple[Ints, Any]:
+        """Along every axis coordinates that reach the same intervals equally often are alike; counts are products."""
+        from scipy.sparse import kron
+
+        groups = self.channels(pre)
+        sides, places = zip(
+            *(np.unique(boxes[:, a], axis=0, return_inverse=True) for a in range(len(post))), strict=True
+        )
+        start = np.arange(groups)[:, None] * (post[0] // groups)
+        outputs = np.minimum(sides[0][:, 1], start + post[0] // groups) - np.maximum(sides[0][:, 0], start)
+        reached = [np.repeat(outputs.clip(0), pre[0] // groups, axis=0)]
+        reached += [r.joins(s) for r, s in zip(self.relations(weights, pre, post), sides[1:], strict=True)]
+        label, column = np.zeros((), np.int64), np.zeros(len(boxes), np.int64)
+        counts = csr(np.ones((1, 1), np.int64))
+        for table, place in zip(reached, places, strict=True):
+            rows, kind = np.unique(table, axis=0, return_inverse=True)
+            label, column = label[..., None] * len(rows) + kind.ravel(), column * table.shape[1] + place.ravel()
+            counts = kron(counts, csr(rows), format="csr")
+        return label.ravel(), counts[:, column]
 
     def fan_in(self, weights: Weights, pre: Shape, post: Shape) -> int:
         most = (int(np.bincount(r.post).max(initial=0)) for r in self.relations(weights, pre, post))
@@ -269,6 +288,17 @@ class Kernels(Windows, abstract=True):
         for r in self.relations(weights, pre, post):
             ends = tuple(np.tensordot(end, r.taps, axes=(1, 0)) for end in ends)  # type: ignore[assignment]
         return ends
+
+    def fan_out(self, weights: Weights, pre: Shape, post: Shape, *, nonzero: bool = False) -> Ints:
+        w = weights[self.weight]
+        if not nonzero or (w != 0).all():
+            return super().fan_out(weights, pre, post)
+        counted = (w != 0).reshape(self.groups, -1, *w.shape[1:]).sum(axis=1, dtype=np.int64).reshape(-1, *w.shape[2:])
+        for r in self.relations(weights, pre, post):  # a tap joins a pre coordinate with one of post, or none
+            joined = np.zeros((r.sizes[2], r.sizes[0]), np.int64)
+            joined[r.tap, r.pre] = 1
+            counted = np.tensordot(counted, joined, axes=(1, 0))
+        return counted
 
     def rows(self, post: Shape) -> Shape:
         return (post[0], *(1 for _ in post[1:]))
