@@ -293,7 +293,9 @@ class Kernels(Windows, abstract=True):
         w = weights[self.weight]
         if not nonzero or (w != 0).all():
             return super().fan_out(weights, pre, post)
-        counted: Ints = (w != 0).reshape(self.groups, -1, *w.shape[1:]).sum(axis=1, dtype=np.int64).reshape(-1, *w.shape[2:])
+        counted: Ints = (
+            (w != 0).reshape(self.groups, -1, *w.shape[1:]).sum(axis=1, dtype=np.int64).reshape(-1, *w.shape[2:])
+        )
         for r in self.relations(weights, pre, post):  # a tap joins a pre coordinate with one of post, or none
             joined = np.zeros((r.sizes[2], r.sizes[0]), np.int64)
             joined[r.tap, r.pre] = 1
