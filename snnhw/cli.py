@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 import click
 
 from snnhw import files
-from snnhw.errors import Plain, SnnhwError, StreamLostError, printable, shown
+from snnhw.errors import DataError, Plain, SnnhwError, StreamLostError, nearest, printable, shown
 from snnhw.limits import fault, is_memory
 
 COMMANDS = {
@@ -29,6 +30,7 @@ COMMANDS = {
     "diff": "First population, neuron and step where two runs differ.",
     "explain": "Where each integer comes from.",
     "export": "Hand a network on: NIR, lava-dl .net, ONNX.",
+    "examples": "Networks and data that ship with snnhw, for example:NAME.",
     "inspect": "What is in an artifact.",
     "targets": "Which chips there are, and the source of every number.",
     "train": "Train a network of the zoo.",
@@ -48,21 +50,60 @@ class _Lazy(click.Group):
         module = importlib.import_module(f"snnhw.commands.{cmd_name}_command")
         return module.command  # type: ignore[no-any-return]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = nearest(args[0], COMMANDS) if args and args[0] not in COMMANDS and not args[0].startswith("-") else ""
+        if near:
+            ctx.fail(f"No such command {args[0]!r}: {near}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help without importing the commands (and torch with them)."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="snnhw")
-def cli() -> None:
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SNNHW"})
+@click.version_option(None, "-V", "--version", package_name="snnhw")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; warnings and errors are still said.")
+@click.option("-v", "--verbose", is_flag=True, help="Stages with their times, on stderr.")
+@click.option("--log", type=click.Path(path_type=Path), default=None, help="Append stages with their times to a file.")
+@click.option("--no-clobber", is_flag=True, help="Refuse to replace a file that is there.")
+def cli(quiet: bool, verbose: bool, log: Path | None, no_clobber: bool) -> None:
     """Deploy trained spiking networks to neuromorphic chips.
 
     \b
-    snnhw compile examples/sew_resnet.pt --target loihi2 -o sew.snnhw
-    snnhw compare examples/sew_resnet.pt sew.snnhw --data examples/fashion_mnist_500.npz
+    snnhw compile example:sew_resnet --target loihi2 -o sew.snnhw
+    snnhw compare example:sew_resnet sew.snnhw --data example:fashion_mnist_500
+
+    An option's default can be set in the environment: SNNHW_COMPILE_TARGET=loihi2.
     """
+    if verbose or log is not None:
+        _start_log(verbose, log)
+
+
+def _start_log(verbose: bool, log: Path | None) -> None:
+    """Handlers of the logger "snnhw", until the command ends."""
+    import logging
+
+    logger, handlers = logging.getLogger("snnhw"), list[logging.Handler]()
+    if verbose:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    if log is not None:
+        try:
+            handlers.append(logging.FileHandler(log, encoding="utf-8"))
+        except OSError as error:
+            what = f"the log cannot be written: {error.strerror}"
+            raise DataError("cannot-write", what, where=str(log), hint="give the path of a file") from None
+    logger.setLevel(logging.INFO)
+    context = click.get_current_context()
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        context.call_on_close(handler.close)
+        context.call_on_close(functools.partial(logger.removeHandler, handler))
+    logger.info("%s", shlex.join(["snnhw", *sys.argv[1:]]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 LONGEST = 1000
@@ -60,6 +61,14 @@ def shown(value: Any) -> str:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} … ({len(text) - LONGEST} more characters)"
     return printable(text).replace("\n", "\n    ")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "did you mean 'X'?", or nothing where no known name is like this one."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), n=1)
+    return f"did you mean {found[0]!r}?" if found else ""
 
 
 def printable(text: str) -> str:

@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from snnhw import fixed
-from snnhw.errors import TargetError
+from snnhw.errors import TargetError, nearest
 from snnhw.limits import is_file
 from snnhw.shipped import shipped_folder
 
@@ -425,11 +425,9 @@ def _loaded(name: str) -> Machine:
     if name in variants():
         return parse_target(name, _read(folder / "variants" / f"{name}.toml"))
     if name not in available():
-        raise TargetError(
-            "unknown-target",
-            f"no target named {name!r}",
-            hint=f"choose one of: {', '.join(available())}, or give a path that ends in .toml",
-        )
+        names = f"choose one of: {', '.join(available())}, or give a path that ends in .toml"
+        near = nearest(name, available())
+        raise TargetError("unknown-target", f"no target named {name!r}", hint=f"{names}; {near}" if near else names)
     return parse_target(name, _read(folder / f"{name}.toml"))
 
 

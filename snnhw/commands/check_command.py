@@ -12,7 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from snnhw.commands.common import emit, json_option, making_options, pipeline_of, refuse_making, stages, warn
+from snnhw.commands.common import (
+    GIVEN,
+    Sections,
+    TargetName,
+    emit,
+    json_option,
+    making_options,
+    pipeline_of,
+    refuse_making,
+    stages,
+    warn,
+)
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.errors import MappingError
 
@@ -20,9 +31,14 @@ if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
 
 
-@click.command("check")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--target", default=None, help="Name of a shipped target or a .toml file (an artifact knows its own).")
+@click.command("check", cls=Sections)
+@click.argument("source", type=GIVEN)
+@click.option(
+    "--target",
+    type=TargetName(),
+    default=None,
+    help="Name of a shipped target or a .toml file (an artifact knows its own).",
+)
 @making_options
 @source_options()
 @json_option
@@ -33,7 +49,7 @@ def command(source: Path, target: str | None, making: dict[str, Any], options: S
 
     \b
     Example:
-      snnhw check examples/sew_resnet.pt --target loihi1
+      snnhw check example:sew_resnet --target loihi1
     """
     from snnhw.artifact import load
     from snnhw.machine import load_target

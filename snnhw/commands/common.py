@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import sys
 import tomllib
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snnhw import files
-from snnhw.errors import DataError, shown
+from snnhw.errors import DataError, nearest, shown
+from snnhw.shipped import examples, resolved
 
 if TYPE_CHECKING:
     from snnhw.cautions import Caution
@@ -43,6 +46,76 @@ def _settings(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]
     return found
 
 
+class Choice(click.Choice[str]):
+    """One of some names; the nearest is named where none is meant."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        near = nearest(str(value), self.choices)
+        return super().get_invalid_choice_message(value, ctx) + (f" {near.capitalize()}" if near else "")
+
+
+class Given(click.Path):
+    """A file that is read, or example:NAME."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return resolved(value) if isinstance(value, str) else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(f"example:{name}") for name in examples() if f"example:{name}".startswith(incomplete)]
+        return names if incomplete.startswith("ex") and names else super().shell_complete(ctx, param, incomplete)
+
+
+class TargetName(click.ParamType[str]):
+    """A shipped target or a .toml file."""
+
+    name = "text"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from snnhw.machine import available
+
+        files = click.Path().shell_complete(ctx, param, incomplete)
+        return [*(CompletionItem(name) for name in available() if name.startswith(incomplete)), *files]
+
+
+GIVEN = Given()
+
+_SECTIONS = {
+    "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "settings"),
+    "What is run": ("data", "input", "samples", "engine", "encode", "steps", "seed"),
+    "What is written": (
+        "output",
+        "record",
+        "html",
+        "markdown",
+        "figures",
+        "emit_nir",
+        "with_own_nodes",
+        "dump",
+        "machine",
+    ),
+}
+
+
+class Sections(click.Command):
+    """A command with many options: help shows them by what they are for."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What no section names comes last, under the name that the source options give it."""
+        options = (p for p in self.get_params(ctx) if isinstance(p, click.Option))
+        left = {p.name: record for p in options if (record := p.get_help_record(ctx)) is not None}
+        for title, names in _SECTIONS.items():
+            rows = [left.pop(name) for name in names if name in left]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+        if left:
+            with formatter.section("What a source does not say itself, and more"):
+                formatter.write_dl(list(left.values()))
+
+
 set_option = click.option(
     "--set",
     "settings",
@@ -61,7 +134,7 @@ def input_options(function: F) -> F:
         click.option("--steps", type=click.IntRange(min=1), default=None, help="T: steps per sample."),
         click.option(
             "--encode",
-            type=click.Choice(["direct", "bernoulli", "latency"]),
+            type=Choice(["direct", "bernoulli", "latency"]),
             default=None,
             help="Encoding of static samples.",
         ),
@@ -87,6 +160,15 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
 
     No other run can write them until the command ends.
     """
+    if click.get_current_context().find_root().params.get("no_clobber"):
+        for path in outputs:
+            if path is not None and path.exists():
+                raise DataError(
+                    "exists",
+                    "the output is there already",
+                    where=str(path),
+                    hint="another name, or without --no-clobber",
+                )
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     for path in (path for path in outputs if path is not None):
         place = os.path.realpath(path)
@@ -99,6 +181,15 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
             )
         taken.add(place)
     click.get_current_context().with_resource(files.claim([path for path in outputs if path is not None]))
+
+
+LOG = logging.getLogger("snnhw")
+"""Stages and warnings; `snnhw --verbose` and `--log FILE` show them with their times."""
+
+
+def shows_progress() -> bool:
+    """Bars and stages, on a terminal and unless --quiet."""
+    return sys.stderr.isatty() and not click.get_current_context().find_root().params.get("quiet")
 
 
 @contextmanager
@@ -126,7 +217,7 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, off when that is no terminal; call it with (done, all)."""
     console = Console(stderr=True)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+    with Progress(*columns, console=console, disable=not shows_progress(), transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -134,12 +225,16 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def stages() -> Iterator[Callable[[str], None]]:
     """The name of the stage that runs, on stderr, off when that is no terminal."""
-    console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        yield lambda name: None
+    if not shows_progress():
+        yield LOG.info
         return
-    with console.status("") as status:
-        yield lambda name: status.update(f"{name} …")
+
+    def said(name: str) -> None:
+        LOG.info(name)
+        status.update(f"{name} …")
+
+    with Console(stderr=True).status("") as status:
+        yield said
 
 
 _MAKING = ("calibrate", "weight_bits", "sums", "hard_reset", "settings")
@@ -161,7 +256,7 @@ def making_options(function: F) -> F:
         ),
         click.option(
             "--sums",
-            type=click.Choice(["cheapest", "summands", "relays"]),
+            type=Choice(["cheapest", "summands", "relays"]),
             default="cheapest",
             show_default=True,
             help="Sums of spikes (SEW ADD): a projection per summand, or graded relays; the same integers.",
@@ -174,7 +269,7 @@ def making_options(function: F) -> F:
         ),
         click.option(
             "--calibrate",
-            type=click.Path(path_type=Path),
+            type=GIVEN,
             default=None,
             help="Training samples (.npz) for the scale search.",
         ),

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snnhw.commands.common import bar, emit, input_options, json_option, kernels_told, require_outputs, samples_of
+from snnhw.commands.common import (
+    GIVEN,
+    Choice,
+    Sections,
+    bar,
+    emit,
+    input_options,
+    json_option,
+    kernels_told,
+    require_outputs,
+    samples_of,
+)
 from snnhw.commands.source_options import source_options
 from snnhw.engines.choose import ENGINES
 
@@ -16,11 +27,11 @@ if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
 
 
-@click.command("compare")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known.")
-@click.option("--engine", type=click.Choice(list(ENGINES)), default="fast", show_default=True)
+@click.command("compare", cls=Sections)
+@click.argument("source", type=GIVEN)
+@click.argument("artifact", type=GIVEN)
+@click.option("--data", type=GIVEN, required=True, help="Samples: .npz with x, and y if known.")
+@click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
 @click.option(
     "--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file."
@@ -54,7 +65,7 @@ def command(
 
     \b
     Example:
-      snnhw compare examples/sew_resnet.pt sew.snnhw --data examples/fashion_mnist_500.npz --html report.html
+      snnhw compare example:sew_resnet sew.snnhw --data example:fashion_mnist_500 --html report.html
     """
     from snnhw import api, files
     from snnhw.artifact import load

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snnhw import files, summary
-from snnhw.commands.common import emit, json_option, making_options, pipeline_of, require_outputs, stages, warn
+from snnhw.commands.common import (
+    GIVEN,
+    Choice,
+    Sections,
+    TargetName,
+    emit,
+    json_option,
+    making_options,
+    pipeline_of,
+    require_outputs,
+    stages,
+    warn,
+)
 from snnhw.commands.source_options import source_options
 from snnhw.stages import STAGES
 
@@ -23,9 +35,11 @@ def _list_stages(ctx: click.Context, param: click.Parameter, asked: bool) -> Non
         ctx.exit()
 
 
-@click.command("compile")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--target", default=None, help="Name of a shipped target (see snnhw targets) or a .toml file.")
+@click.command("compile", cls=Sections)
+@click.argument("source", type=GIVEN)
+@click.option(
+    "--target", type=TargetName(), default=None, help="Name of a shipped target (see snnhw targets) or a .toml file."
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=None, help="Artifact to write [SOURCE's name].snnhw."
 )
@@ -33,9 +47,7 @@ def _list_stages(ctx: click.Context, param: click.Parameter, asked: bool) -> Non
 @click.option("--emit-nir", type=click.Path(path_type=Path), default=None, help="Also save the NIR graph.")
 @click.option("--with-own-nodes", is_flag=True, help="In it nodes that NIR lacks; other readers reject them.")
 @click.option("--stages", is_flag=True, is_eager=True, expose_value=False, callback=_list_stages, help="List stages.")
-@click.option(
-    "--stop-after", type=click.Choice(list(STAGES)), default="mapped", help="Go so far only, without an artifact."
-)
+@click.option("--stop-after", type=Choice(list(STAGES)), default="mapped", help="Go so far only, without an artifact.")
 @click.option("--dump", type=click.Path(path_type=Path), default=None, help="Folder: each stage as text and arrays.")
 @source_options()
 @json_option
@@ -56,11 +68,11 @@ def command(
 
     \b
     Example:
-      snnhw compile examples/sew_resnet.pt --target loihi2 -o sew.snnhw --emit-nir sew.nir
+      snnhw compile example:sew_resnet --target loihi2 -o sew.snnhw --emit-nir sew.nir
       snnhw compile net.nir --dialect snntorch --target loihi2 --calibrate spikes.npz
       snnhw compile ann.onnx --target loihi2 --calibrate images.npz --steps 32 --emit-nir converted.nir
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
-      snnhw compile examples/stbp_scnn.pt --target loihi2 --weight-bits "*conv*=6,*=4"
+      snnhw compile example:stbp_scnn --target loihi2 --weight-bits "*conv*=6,*=4"
       snnhw compile net.nir --target loihi2 --stop-after lowered --dump stages
     """
     from snnhw.artifact import write_zip

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from snnhw import files
-from snnhw.commands.common import emit, json_option, stages
+from snnhw.commands.common import TargetName, emit, json_option, stages
 from snnhw.demo import NETWORKS, Outcome, demonstrate
 
 
 @click.command("demo")
-@click.option("--target", default="loihi2", show_default=True, help="Chip to compile for.")
+@click.option("--target", type=TargetName(), default="loihi2", show_default=True, help="Chip to compile for.")
 @click.option(
     "--lava-samples", type=click.IntRange(min=1), default=10, show_default=True, help="Images to run in Lava."
 )

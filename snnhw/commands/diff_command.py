@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import emit, json_option
+from snnhw.commands.common import GIVEN, emit, json_option
 
 
 @click.command("diff")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=GIVEN)
+@click.argument("second", type=GIVEN)
 @json_option
 def command(first: Path, second: Path, machine: bool) -> None:
     """Where two recorded runs (.npz of snnhw run --record) differ first. Exits 1 when they differ.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import emit, json_option
+from snnhw.commands.common import GIVEN, emit, json_option
 
 if TYPE_CHECKING:
     from snnhw.network import IntNeuron, Network
 
 
 @click.command("explain")
-@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("artifact", type=GIVEN)
 @click.option("--population", default=None, help="Only this population.")
 @json_option
 def command(artifact: Path, population: str | None, machine: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import emit, json_option, require_outputs
+from snnhw.commands.common import GIVEN, Choice, Sections, emit, json_option, require_outputs
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 FRAMEWORKS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool")
 
 
-@click.command("export")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--to", "form", type=click.Choice(["nir", "netx", "onnx"]), required=True, help="Format of the file.")
+@click.command("export", cls=Sections)
+@click.argument("model", type=GIVEN)
+@click.option("--to", "form", type=Choice(["nir", "netx", "onnx"]), required=True, help="Format of the file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
     "--for",
     "framework",
-    type=click.Choice(FRAMEWORKS, case_sensitive=False),
+    type=Choice(FRAMEWORKS, case_sensitive=False),
     default=None,
     help="NIR: write it so that this framework's importer gives the same spikes.",
 )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from snnhw.commands.common import emit, json_option, warn
+from snnhw.commands.common import GIVEN, emit, json_option, warn
 
 
 @click.command("inspect")
-@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("artifact", type=GIVEN)
 @click.option("--cores", is_flag=True, help="Also what each core holds.")
 @json_option
 def command(artifact: Path, cores: bool, machine: bool) -> None:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from snnhw.commands.common import bar, emit, input_options, json_option, kernels_told, require_outputs, samples_of
+from snnhw.commands.common import (
+    GIVEN,
+    Choice,
+    Sections,
+    bar,
+    emit,
+    input_options,
+    json_option,
+    kernels_told,
+    require_outputs,
+    samples_of,
+)
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.engines.choose import ENGINES
 
@@ -18,14 +29,14 @@ if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
 
 
-@click.command("run")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.command("run", cls=Sections)
+@click.argument("model", type=GIVEN)
 @click.option(
     "--input", "data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known."
 )
-@click.option("--engine", type=click.Choice([*ENGINES, "float"]), default="fast", show_default=True)
+@click.option("--engine", type=Choice([*ENGINES, "float"]), default="fast", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
-@click.option("--record", type=click.Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
+@click.option("--record", type=Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
 @input_options
 @source_options(with_input=True)
@@ -47,7 +58,7 @@ def command(
 
     \b
     Example:
-      snnhw run sew.snnhw --input examples/fashion_mnist_500.npz --engine lava --samples 10 --record state -o out.npz
+      snnhw run sew.snnhw --input example:fashion_mnist_500 --engine lava --samples 10 --record state -o out.npz
     """
     from snnhw.data import require_labels, save_arrays
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from snnhw.commands.common import Choice
+
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
 
@@ -56,8 +58,8 @@ def _semantics(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return read_fields(value)
 
 
-def _choice(*names: str) -> click.Choice[str]:
-    return click.Choice(names, case_sensitive=False)
+def _choice(*names: str) -> Choice:
+    return Choice(names, case_sensitive=False)
 
 
 _FLAGS: dict[str, tuple[Any, str]] = {

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from snnhw.commands.common import emit, json_option, set_option
+from snnhw.commands.common import TargetName, emit, json_option, set_option
 
 
 @click.command("targets")
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=TargetName())
 @set_option
 @json_option
 def command(name: str | None, settings: dict[str, Any], machine: bool) -> None:
@@ -46,9 +44,9 @@ def command(name: str | None, settings: dict[str, Any], machine: bool) -> None:
         emit({**said, "reserved": list(RESERVED)})
         return
     click.echo(f"{target.name}: {target.title} (profile {target.profile})")
-    table = Table("key", "value", "unit", "grade", "source")
     for key, c in target.constants.items():
-        shown = f"{key} (reserved)" if key in RESERVED else key
-        table.add_row(*map(Text, (shown, str(c.value), c.unit, c.grade, c.source)))
-    Console().print(table)
-    click.echo("reserved for the time of single events, read by nothing yet: " + ", ".join(RESERVED))
+        reserved = " (reserved)" if key in RESERVED else ""
+        click.echo(f"{key}{reserved} = {c.value} {c.unit} [{c.grade}]")
+        click.echo(textwrap.fill(c.source, 78, initial_indent="    ", subsequent_indent="    "))
+    reserved = "reserved for the time of single events, read by nothing yet: " + ", ".join(RESERVED)
+    click.echo(textwrap.fill(reserved, 78))

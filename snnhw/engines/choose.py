@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from snnhw.errors import EngineError
+from snnhw.errors import EngineError, nearest
 
 if TYPE_CHECKING:
     from snnhw.engines.base import Engine
@@ -27,7 +27,7 @@ def integer_engine(name: str, **options: Any) -> Engine:
             "unknown-engine",
             "the engine 'float' runs sources, not artifacts" if is_float else f"no engine named {name!r}",
             limit=", ".join(ENGINES),
-            hint="snnhw.run_float(source, x) runs the source" if is_float else None,
+            hint="snnhw.run_float(source, x) runs the source" if is_float else nearest(name, ENGINES) or None,
         )
     module, _, attribute = ENGINES[name].partition(":")
     return cast("Engine", getattr(import_module(module), attribute)(**options))

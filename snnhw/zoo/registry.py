@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from snnhw.errors import SnnhwError
+from snnhw.errors import SnnhwError, nearest
 from snnhw.zoo.families import ann, chain, event, sew, spiking_resnet, stbp, tdbn, timed
 from snnhw.zoo.recipe import Recipe
 
@@ -59,5 +59,5 @@ def _unknown(what: str, name: str, known: dict[str, Any]) -> SnnhwError:
         where=what,
         needed=repr(name),
         limit="one of " + ", ".join(sorted(known)),
-        hint="pick one of these",
+        hint=nearest(name, known) or "pick one of these",
     )

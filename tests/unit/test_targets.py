@@ -257,7 +257,7 @@ def test_unknown_targets_list_the_known_ones() -> None:
         load_target("loihi3")
     assert str(caught.value) == (
         "unknown-target: no target named 'loihi3'\n"
-        f"  hint: choose one of: {', '.join(available())}, or give a path that ends in .toml"
+        f"  hint: choose one of: {', '.join(available())}, or give a path that ends in .toml; did you mean 'loihi2'?"
     )
     with pytest.raises(TargetError) as caught:
         load_target("no/such.toml")
@@ -319,7 +319,7 @@ def test_other_values_are_checked_like_a_file(key: str, value: Any, message: str
 
 
 def test_the_command_lists_checks_and_shows(tmp_path: Path) -> None:
-    assert "reserved for the time of single events, read by nothing yet: chip.link_buffer, time.hop_ew" in (
+    assert "reserved for the time of single events, read by nothing yet:\nchip.link_buffer, time.hop_ew" in (
         snnhw("targets", "loihi2", "--set", "core.neurons=512").out
     )
     shown = snnhw("targets", "loihi2", "--set", "core.neurons=512", "--json").json
