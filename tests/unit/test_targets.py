@@ -319,7 +319,7 @@ def test_other_values_are_checked_like_a_file(key: str, value: Any, message: str
 
 
 def test_the_command_lists_checks_and_shows(tmp_path: Path) -> None:
-    assert "reserved for the time of single events, read by nothing yet:\nchip.link_buffer, time.hop_ew" in (
+    assert "reserved for the time of single events, read by nothing yet: chip.link_buffer,\ntime.hop_ew" in (
         snnhw("targets", "loihi2", "--set", "core.neurons=512").out
     )
     shown = snnhw("targets", "loihi2", "--set", "core.neurons=512", "--json").json
