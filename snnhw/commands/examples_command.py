@@ -14,6 +14,7 @@ def command(machine: bool) -> None:
 
     \b
     Example:
+      snnhw examples --json
       snnhw compile example:sew_resnet --target loihi2
     """
     from snnhw.shipped import examples
