@@ -139,6 +139,9 @@ def load_recording(path: str | Path) -> dict[str, Array]:
         ) from error
     if not found:
         raise DataError("bad-data", "the file holds no arrays", where=path.name)
+    odd = [name for name, array in found.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub"]
+    if odd:
+        raise DataError("bad-data", "a part of the file is no array of numbers", where=f"{path.name}: {odd[0]}")
     return found
 
 

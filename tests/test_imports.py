@@ -48,6 +48,7 @@ SHARED = {
     "data",
     "limits",
     "files",
+    "torch_file",
 }
 SURFACE = {"", "api", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""
