@@ -31,6 +31,7 @@ SHARED = {
     "errors",
     "cautions",
     "readout",
+    "judge",
     "fixed",
     "operators",
     "neurons",

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     default=None,
     help="Folder: every picture as PDF, SVG and PNG, every table as CSV and LaTeX.",
 )
+@click.option(
+    "--judge",
+    type=click.Choice(["classes", "values"]),
+    default=None,
+    help="How outputs are judged [values for one output or real y, else classes].",
+)
 @input_options
 @source_options(with_input=True)
 @json_option
@@ -55,6 +61,7 @@ def command(
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
+    judge: str | None,
     encode: str | None,
     steps: int | None,
     seed: int | None,
@@ -78,7 +85,9 @@ def command(
     given = samples_of(data).first(samples)
     said = replace(options, steps=steps)
     with kernels_told(), bar("compare") as progress:
-        result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
+        result = api.compare(
+            source, compiled, given.x, given.y, engine=engine, options=said, progress=progress, judge=judge
+        )
     made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
     made |= {} if html is None else {html: result.to_html()}
     made |= {} if markdown is None else {markdown: result.to_markdown()}

@@ -79,7 +79,8 @@ def _show(outcome: Outcome) -> None:
     c = outcome.comparison
     click.echo(f"{outcome.name} on {c.target}, {c.samples} test images, {c.cores_used} cores, {c.chips_used} chip(s)")
     click.echo(
-        f"  accuracy    float {c.float_.accuracy:.2%}, integer {c.quantized.accuracy:.2%}, agreement {c.agreement:.2%}"
+        f"  accuracy    float {c.float_.accuracy:.2%}, integer {c.quantized.accuracy:.2%}, "
+        f"agreement {c.agreement or 0.0:.2%}"
     )
     click.echo(f"  synops      {c.synops:,.0f} per sample")
     click.echo(
