@@ -16,6 +16,7 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.limits import is_number
 from snnhw.network import Comparison, Readout, Reset, ResetTiming
+from snnhw.neurons.base import UNLIMITED as UNLIMITED
 from snnhw.readout import FORMS, parse, rule_of
 
 METADATA_KEY = "snnhw"
@@ -26,9 +27,6 @@ LONGEST_STEP = 1e6
 
 OFF = "off"
 """What `multispike` is called where a neuron sends one spike a step at most."""
-
-UNLIMITED = (1 << 23) - 1
-"""`multispike` of neurons without a maximum: more thresholds than a membrane of 24 bit can hold."""
 
 
 class CurrentOrder(StrEnum):
@@ -118,6 +116,16 @@ class Semantics:
             unknown = sorted(set(changes) - {f.name for f in fields(self) if f.name != "nodes"})
             _require(not unknown, f"nodes.{node}", unknown, "fields of Semantics")
             self.at(node)
+
+    @property
+    def late(self) -> bool:
+        """Whether a reset is charged in the next step."""
+        return self.reset_timing is ResetTiming.NEXT_STEP
+
+    @property
+    def late_current(self) -> bool:
+        """Whether a membrane sees the current of the step before."""
+        return self.current_order is CurrentOrder.NEXT_STEP
 
     def at(self, node: str) -> Semantics:
         """The semantics of one node."""
