@@ -29,6 +29,7 @@ STAGES = (
 )
 SHARED = {
     "errors",
+    "extras",
     "cautions",
     "readout",
     "judge",

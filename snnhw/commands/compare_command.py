@@ -22,6 +22,7 @@ from snnhw.commands.common import (
 )
 from snnhw.commands.source_options import source_options
 from snnhw.engines.choose import ENGINES
+from snnhw.extras import require
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
@@ -78,6 +79,8 @@ def command(
     from snnhw.artifact import load
     from snnhw.report.terminal import show
 
+    if html is not None or figures is not None:
+        require("report", "compare --html and --figures")
     require_outputs((html, markdown), (source, artifact, data))
     if figures is not None:
         click.get_current_context().with_resource(files.claim([figures / "summary.tex"], folders=True))

@@ -10,6 +10,7 @@ import click
 from snnhw import files
 from snnhw.commands.common import TargetName, emit, json_option, stages
 from snnhw.demo import NETWORKS, Outcome, demonstrate
+from snnhw.extras import require
 
 
 @click.command("demo")
@@ -35,6 +36,7 @@ def command(target: str, lava_samples: int, output: Path, machine: bool) -> None
     Example:
       snnhw demo --target loihi1
     """
+    require("report", "demo")
     files.make_folder(output)
     outcomes = []
     for name in NETWORKS:
