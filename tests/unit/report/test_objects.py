@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -80,10 +81,25 @@ def test_unknown_table(report: ComparisonReport) -> None:
         report.to_latex("steps")
 
 
-def test_without_pandas(report: ComparisonReport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(SnnhwError, match="to_frame needs packages of the extra 'frames'"):
-        report.to_frame()
+@pytest.mark.parametrize(
+    ("package", "show", "message"),
+    [
+        ("pandas", lambda r: r.to_frame(), "to_frame needs packages of the extra 'frames'"),
+        ("matplotlib", lambda r: r.to_html(), "an HTML report needs packages of the extra 'report'"),
+        ("matplotlib", lambda r: r.plot_rates(), "a picture needs packages of the extra 'report'"),
+    ],
+)
+def test_without_an_extra(
+    report: ComparisonReport,
+    package: str,
+    show: Callable[[ComparisonReport], object],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SnnhwError, match=message) as caught:
+        show(report)
+    assert caught.value.code == "needs-extra"
 
 
 def test_latex_is_printed_as_it_stands(report: ComparisonReport) -> None:
