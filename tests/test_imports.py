@@ -29,10 +29,8 @@ STAGES = (
 )
 SHARED = {
     "errors",
-    "extras",
     "cautions",
     "readout",
-    "judge",
     "fixed",
     "operators",
     "neurons",
@@ -50,7 +48,6 @@ SHARED = {
     "data",
     "limits",
     "files",
-    "torch_file",
 }
 SURFACE = {"", "api", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""

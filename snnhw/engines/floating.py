@@ -50,14 +50,18 @@ class FloatEngine:
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""
-        return self.outcome(x)[:2]
+        found, spikes = self.outcome(x)
+        return judged(self.readout, found), spikes
 
-    def outcome(self, x: Array) -> tuple[Array, Mapping[str, Array], Array]:
-        """What `run` gives, and the scores (B, classes) in the source's units."""
-        found, outputs = self.values(x), self.network[self.readout.population].size
+    def outcome(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
+        """Scores (B, classes) in the network's own units, and spikes as `run` gives them."""
+        found = self.values(x)
         spiking = {p.name: found[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
-        said = scores(self.readout, found[output_key(self.network)])
-        return judged(self.readout, said), spiking, values(self.readout, said, outputs, self.network.steps)
+        return scores(self.readout, found[output_key(self.network)]), spiking
+
+    def in_units(self, found: Array) -> Array:
+        """Scores in the source's units."""
+        return values(self.readout, found, self.network[self.readout.population].size, self.network.steps)
 
     def record(self, x: Array, spikes: bool) -> dict[str, Array]:
         """`output`, `counts`, `predictions` and, if asked for, `spikes/NAME`, as the integer engines name them."""

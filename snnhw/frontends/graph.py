@@ -83,18 +83,18 @@ def flow(graph: nir.NIRGraph) -> Flow:
     Delay of a step or more is on the way already.
     """
     before = {name: set(names) for name, names in predecessors(graph).items()}
-    loops = _loops(before)
+    found = loops(before)
     _require_neurons(graph, before)
     cut = {
         (pre, post)
-        for loop in loops
+        for loop in found
         for post in loop
         for pre in before[post] & set(loop)
         if isinstance(graph.nodes[pre], nir.Delay) and (np.asarray(graph.nodes[pre].delay) > 0).all()
     }
     feedback = _feedback(_without(before, cut))
     within_step = _without(before, cut | feedback)
-    group = {name: loop for loop in loops for name in loop}
+    group = {name: loop for loop in found for name in loop}
     entries = {name: group.get(name, (name,)) for name in before}
     between = {entries[name]: set[tuple[str, ...]]() for name in sorted(before)}
     for name, pres in before.items():
@@ -114,7 +114,7 @@ def _without(before: Mapping[str, set[str]], edges: Iterable[Edge]) -> dict[str,
     return {post: {pre for pre in pres if (pre, post) not in gone} for post, pres in before.items()}
 
 
-def _loops(before: Mapping[str, set[str]]) -> list[tuple[str, ...]]:
+def loops(before: Mapping[str, set[str]]) -> list[tuple[str, ...]]:
     """Strongly connected nodes, of loops only, in a stable order (Tarjan 1972 by scipy)."""
     names = sorted(before)
     place = {name: i for i, name in enumerate(names)}
@@ -131,7 +131,7 @@ def _loops(before: Mapping[str, set[str]]) -> list[tuple[str, ...]]:
 def _feedback(before: dict[str, set[str]]) -> set[Edge]:
     """Edges that lead back to the one node through which a loop is entered, loops inside of loops included."""
     found: set[Edge] = set()
-    for loop in _loops(before):
+    for loop in loops(before):
         inside = set(loop)
         entries = [name for name in loop if before[name] - inside]
         if len(entries) != 1:
@@ -162,7 +162,7 @@ def _feedback_inside(before: dict[str, set[str]]) -> set[Edge]:
 def _require_neurons(graph: nir.NIRGraph, before: Mapping[str, set[str]]) -> None:
     """Every loop has a neuron in it."""
     stateless = {name for name in before if not isinstance(graph.nodes[name], NEURONS)}
-    for loop in _loops({name: before[name] & stateless for name in stateless}):
+    for loop in loops({name: before[name] & stateless for name in stateless}):
         raise SourceError(
             "loop-without-neuron",
             "a loop of nodes without a neuron in it has no defined value",

@@ -11,8 +11,7 @@ from torch import nn
 
 from snnhw import files
 from snnhw.errors import SnnhwError
-from snnhw.limits import fault
-from snnhw.torch_file import read_torch
+from snnhw.limits import fault, require_small, require_whole
 from snnhw.zoo.datasets import Split
 from snnhw.zoo.recipe import Recipe
 from snnhw.zoo.registry import build
@@ -79,7 +78,9 @@ def read(path: str | Path) -> dict[str, Any]:
 def read_plain(path: str | Path) -> dict[str, Any]:
     """A dictionary of tensors and plain containers; nothing in the file is executed."""
     try:
-        content = read_torch(path)
+        require_small(path)
+        require_whole(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise _refuse(path, "no such file", "a checkpoint written by snnhw train") from error
     except SnnhwError:

@@ -8,13 +8,15 @@ from typing import Any
 
 import nir
 import numpy as np
+import torch
 from torch import Tensor
 
 from snnhw.frontends.live.adapter import Shape
+from snnhw.frontends.live.elementwise import assigned
 from snnhw.frontends.live.operations import Rule, given, require_square
 from snnhw.frontends.live.reader import Reader, name_of, refused_store, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
-from snnhw.frontends.live.values import LEAD, STATIC, Sum, added, at_step, refused_axes, stacked
+from snnhw.frontends.live.values import LEAD, STATIC, Sum, added, at_step, refused_axes
 
 TIME = {"TN": 0, "NT": 1}
 """Which axis is time, of values that have one of its own."""
@@ -29,8 +31,10 @@ def reshaped(reader: Reader, event: Function) -> Sum:
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
     if not x.axes or x.reduced:
         return x
-    if event.name == "unsqueeze" and x.axes == "N" and after == (1, *before) and x.label == STATIC:
-        return replace(x, axes="TN")
+    if event.name in ("unsqueeze", "__getitem__") and x.axes == "N" and x.label == STATIC:
+        at = next((at for at in (0, 1) if after == (*before[:at], 1, *before[at:])), None)
+        if at is not None:
+            return replace(x, axes=("TN", "NT")[at])
     features = before[LEAD[x.axes] :]
     for axes, lead in _leads(x.axes, before, reader.steps):
         rest = after[len(lead) :]
@@ -106,7 +110,7 @@ def stack(reader: Reader, event: Function) -> Sum:
     if axis > 1:
         raise unknown_operation(event)
     reader.count_steps(len(parts), where_of(event))
-    return stacked(parts, "TN" if axis == 0 else "NT", where_of(event))
+    return reader.over_time(parts, "TN" if axis == 0 else "NT", where_of(event))
 
 
 def joined(reader: Reader, event: Function) -> Sum:
@@ -138,14 +142,17 @@ def repeated(reader: Reader, event: Function) -> Sum:
     """A static value given at every step: x.unsqueeze(0).repeat(T, 1, ...), expand."""
     x = reader.sum_of(event.args[0], where_of(event))
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
-    if x.label != STATIC or x.reduced or after[-len(before) + 1 :] != before[1:]:
+    if before == after:
+        return x
+    if x.label != STATIC or x.reduced or x.axes not in ("N", *TIME):
         raise unknown_operation(event)
-    if x.axes == "N" and len(after) == len(before) + 1 and after[1:] == before:
-        x = replace(x, axes="TN")
-    elif x.axes != "TN" or len(after) != len(before):
+    axes = "TN" if x.axes == "N" else x.axes
+    at = TIME[axes]
+    one = (1, *before) if x.axes == "N" else before
+    if (*after[:at], *after[at + 1 :]) != (*one[:at], *one[at + 1 :]) or one[at] != 1:
         raise unknown_operation(event)
-    reader.count_steps(after[0], where_of(event))
-    return x
+    reader.count_steps(after[at], where_of(event))
+    return replace(x, axes=axes)
 
 
 def moved(reader: Reader, event: Function) -> Sum:
@@ -203,6 +210,11 @@ def _axes(event: Function, dims: int) -> set[int]:
 def stored(reader: Reader, event: Function) -> None:
     """out[t] = value, out[:, t] = value, into a new tensor."""
     target, key, source = event.args
+    if isinstance(key, Tensor) and key.dtype is torch.bool and reader.written:
+        found = assigned(reader, event)
+        if isinstance(found, Sum):
+            reader.give(target, found)
+        return
     at = key[1] if isinstance(key, tuple) and len(key) == 2 and key[0] == slice(None) else key
     if not isinstance(at, int) or not isinstance(source, Tensor):
         raise unknown_operation(event)

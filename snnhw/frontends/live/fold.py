@@ -6,14 +6,18 @@ A lag of 1 is a value of the step before. Steps must do the same, but for what d
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import nir
 import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import OUT
+from snnhw.frontends.live.arithmetic import Product, Same, Side
 from snnhw.frontends.live.reader import Node, Reader
+from snnhw.frontends.live.runs import Decided
 from snnhw.frontends.live.values import INPUT, STATIC, WHOLE, Step, Sum, Term
 from snnhw.frontends.own import LinearNode
 
@@ -31,6 +35,9 @@ class Folded:
         ends: what the output sums, all with lag 0.
         read: leaf -> OUT or MEMBRANE.
         reduced: '' or how the run summed its output up over time.
+        told: neuron written out in forward -> the comparison that it was told from, and whether that is the opposite of
+            its spikes.
+        decided: neuron written out in forward -> where a run shows its spikes.
     """
 
     nodes: dict[str, Node]
@@ -38,6 +45,8 @@ class Folded:
     ends: Edges
     read: dict[str, str]
     reduced: str
+    told: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+    decided: Mapping[str, Decided] = field(default_factory=dict)
 
 
 def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
@@ -47,7 +56,7 @@ def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
         more: the network runs longer: what reaches back to the first step may go on growing.
     """
     ends, reduced = _ends(output, steps)
-    shift = {name: int(-1 in node.calls) for name, node in reader.nodes.items()}
+    laid = _Steps(reader.nodes, steps, ends)
     nodes: dict[str, Node] = {}
     edges: dict[str, Edges] = {}
     read: dict[str, set[str]] = {}
@@ -60,7 +69,7 @@ def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
         if name in nodes:
             continue
         nodes[name] = reader.nodes[name]
-        edges[name], ports = _edges(name, nodes[name], steps, shift)
+        edges[name], ports = laid.edges(name)
         oldest = max((lag for _, lag in edges[name]), default=0)
         if more and oldest >= steps - 1 > 0:
             raise differ(
@@ -91,7 +100,9 @@ def _ends(output: Sum, steps: int) -> tuple[list[Term], str]:
     found: dict[tuple[str, str], list[int]] = {}
     for term in loose:
         found.setdefault((term.node, term.port), []).append(int(term.step))
-    if len(loose) < len(output.terms) or any(sorted(at) != list(range(steps)) for at in found.values()):
+    if len(loose) < len(output.terms) or any(
+        sorted(at) not in (list(range(steps)), list(range(-1, steps - 1))) for at in found.values()
+    ):
         raise SourceError(
             "not-all-steps",
             "forward returns some steps of a value, not all of them",
@@ -103,21 +114,96 @@ def _ends(output: Sum, steps: int) -> tuple[list[Term], str]:
     return [Term(node, WHOLE, port) for node, port in found], "sum"
 
 
-def _edges(name: str, node: Node, steps: int, shift: dict[str, int]) -> tuple[Edges, list[tuple[str, str]]]:
-    """What a node reads, and the ports of that; the last step says it, the others must agree."""
-    calls = {_moved(step, shift[name]): terms for step, terms in node.calls.items()}
-    if not set(calls) <= {WHOLE, STATIC} and set(calls) != set(range(steps)):
-        raise differ(name, f"it runs at the steps {sorted(map(str, calls))}", f"all of 0 to {steps - 1}")
-    found = {step: _relative(step, terms, shift) for step, terms in calls.items()}
-    last = found[max(found, key=lambda step: step if isinstance(step, int) else steps)]
-    for step, edges in found.items():
-        there = Counter({edge: n for edge, n in last.items() if not isinstance(step, int) or edge[1] <= step})
-        if edges != there:
-            raise differ(name, f"it reads {_told(edges)} at step {step}", f"{_told(there)}, as at the last step")
-    if any(lag < 0 for _, lag in last):
-        raise differ(name, "it reads values of a later step", "values of this step and before")
-    final = list(calls.values())[-1]
-    return last, [(term.node, term.port) for term in final]
+class _Steps:
+    """What nodes read at each step, told from the last step; the others must agree."""
+
+    def __init__(self, nodes: Mapping[str, Node], steps: int, ends: Iterable[Term]) -> None:
+        self.nodes, self.steps = nodes, steps
+        self._used = self._reached(ends)
+        self.shift = {name: int(-1 in self._terms(name)) for name in nodes}
+        self.reads = cache(self._reads)
+
+    def _reached(self, ends: Iterable[Term]) -> set[tuple[str, Step]]:
+        """Calls that the output depends on."""
+        waiting, found = list(ends), set[tuple[str, Step]]()
+        while waiting:
+            term = waiting.pop()
+            calls = self.nodes[term.node].calls if term.node in self.nodes else {}
+            steps = (
+                [term.step]
+                if term.step in calls
+                else [s for s in calls if term.step == WHOLE or not isinstance(s, int)]
+            )
+            for step in steps:
+                if (term.node, step) not in found:
+                    found.add((term.node, step))
+                    waiting += calls[step]
+        return found
+
+    def _terms(self, name: str) -> dict[Step, tuple[Term, ...]]:
+        """What a node reads at each call that matters; all of a leaf's do."""
+        node = self.nodes[name]
+        calls = node.calls.items()
+        return {step: terms for step, terms in calls if node.layer is not None or (name, step) in self._used}
+
+    def edges(self, name: str) -> tuple[Edges, list[tuple[str, str]]]:
+        """What a node reads, and the ports of that."""
+        found = self.calls(name)
+        numbers = sorted(step for step in found if isinstance(step, int))
+        if not set(found) <= {WHOLE, STATIC}:
+            needed = range(self.steps) if self.nodes[name].layer is not None else range(numbers[0], numbers[-1] + 1)
+            if numbers != list(needed) or len(numbers) < len(found):
+                raise differ(name, f"it runs at the steps {sorted(map(str, found))}", f"all of 0 to {self.steps - 1}")
+        last = self.reads(name)
+        for step, edges in found.items():
+            there = self._then(last, step) if isinstance(step, int) else last
+            if edges != there:
+                raise differ(name, f"it reads {_told(edges)} at step {step}", f"{_told(there)}, as at the last step")
+        if any(lag < 0 for _, lag in last):
+            raise differ(name, "it reads values of a later step", "values of this step and before")
+        final = self._terms(name)
+        return last, [(term.node, term.port) for term in final[max(final, key=_order)]]
+
+    def calls(self, name: str) -> dict[Step, Edges]:
+        """Step -> what a node reads then."""
+        moved = {_moved(step, self.shift[name]): terms for step, terms in self._terms(name).items()}
+        return {step: _relative(step, terms, self.shift) for step, terms in moved.items()}
+
+    def _reads(self, name: str) -> Edges:
+        found = self.calls(name)
+        return found[max(found, key=_order)]
+
+    def _zero(self, name: str, step: int) -> bool:
+        """Whether a node gives nothing at a step at which it was not called, because what it reads is not there yet."""
+        node = self.nodes[name].node
+        if isinstance(node, Product):
+            return any(self._zero(side, step - lag) for side, lag in self.reads(name) if step not in self.calls(side))
+        return isinstance(node, (nir.Scale, Side)) and not self._then(self.reads(name), step)
+
+    def _then(self, edges: Edges, step: int) -> Edges:
+        """What these edges bring at a step: nothing from before the first one, and a sum that was not made yet is
+        what it would sum up."""
+        found: Edges = Counter()
+        for (name, lag), count in edges.items():
+            node = self.nodes.get(name)
+            first = 0
+            if node is not None and node.layer is None:
+                first = min((s + self.shift[name] for s in self._terms(name) if isinstance(s, int)), default=0)
+            if node is None or step - lag >= first or step < lag:
+                found[name, lag] += count if step >= lag else 0
+                continue
+            missing = self._then(self.reads(name), step - lag)
+            if isinstance(node.node, Same):
+                for (before, more), times in missing.items():
+                    found[before, lag + more] += count * times
+            elif not self._zero(name, step - lag):
+                found[name, lag] += count
+        return +found
+
+
+def _order(step: Step) -> float:
+    """Of steps; what is not of one comes last."""
+    return step if isinstance(step, int) else float("inf")
 
 
 def _moved(step: Step, by: int) -> Step:
@@ -166,7 +252,7 @@ def norms_folded(folded: Folded) -> Folded:
         edges = {post: _renamed(pres, name, only) for post, pres in edges.items() if post != name}
         ends = _renamed(ends, name, only)
         del nodes[name]
-    return Folded(nodes, edges, ends, folded.read, folded.reduced)
+    return replace(folded, nodes=nodes, edges=edges, ends=ends)
 
 
 def _renamed(edges: Edges, old: str, new: str) -> Edges:

@@ -20,16 +20,18 @@ from snnhw.frontends.graph import readout_of
 from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Shape
 from snnhw.frontends.live.axes import AXES
 from snnhw.frontends.live.counts import refuse_counts
+from snnhw.frontends.live.elementwise import COMPARING, ELEMENTWISE
 from snnhw.frontends.live.emit import Builder
 from snnhw.frontends.live.fold import Folded, fold, norms_folded
 from snnhw.frontends.live.operations import Rule, functions
 from snnhw.frontends.live.output import Place, output_of
 from snnhw.frontends.live.reader import Reader
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, leaves
+from snnhw.frontends.live.recurrence import neurons_found
 from snnhw.frontends.live.registry import ADAPTERS, frameworks
 from snnhw.frontends.live.replay import Replay
-from snnhw.frontends.live.runs import Run, Subject, samples_first
-from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Sum, Term
+from snnhw.frontends.live.runs import Decided, Run, Subject, samples_first
+from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Step, Sum, Term
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.semantics import Deployment, Semantics, to_metadata
@@ -82,18 +84,18 @@ def load_module(
         SourceError: what cannot be read, by the layer's path and the operation's name.
     """
     subject = Subject(module, ADAPTERS)
-    if not list(leaves(module, ADAPTERS)):
-        raise SourceError(
-            "no-neurons",
-            "the module has no neurons that are known",
-            where=type(module).__name__,
-            limit=", ".join(adapter.name for adapter in ADAPTERS),
-            hint="snnhw.convert takes ReLU networks; keep neurons in attributes, ModuleList or Sequential",
-        )
     _require_known(subject)
     tensor = as_example(example)
     told = deployment.steps if deployment is not None else steps
     run, layouts = recorded(subject, tensor, told, deployment)
+    if not list(leaves(module, ADAPTERS)) and not _comparing(run):
+        raise SourceError(
+            "no-neurons",
+            "the module has no neurons that are known, and compares nothing with a threshold",
+            where=type(module).__name__,
+            limit=", ".join(adapter.name for adapter in ADAPTERS),
+            hint="snnhw.convert takes ReLU networks; a neuron of one's own compares its membrane in torch: mem > 1",
+        )
     (folded, place), layout = _first_that_fits(run, layouts)
     if layout.steps is None:
         raise _needs_steps(module, tensor)
@@ -106,7 +108,8 @@ def load_module(
     graph = builder.graph(to_metadata(rules, used))
     refuse_counts(graph, rules)
     origin = {"module": type(module).__name__, "framework": ", ".join(frameworks(module))}
-    replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, _place_of(folded, place))
+    at = _place_of(folded, place)
+    replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, at, folded.decided)
     return Source(graph, rules, used, origin, replay=replay, conditions=builder.conditions)
 
 
@@ -191,11 +194,9 @@ def recorded(
         known = (event.call.steps for event in calls if event.call.steps is not None)
         whole = _of_whole(axes, example, next(known, None) if steps is None else steps)
         return run, [*whole, *_repeated_inside(calls, example)]
-    count = max(Counter(event.path for event in calls).values(), default=1)
-    if count > 1:
-        shape = tuple(example.shape)
-        loops = [Layout(STATIC, count, shape[1:], count), Layout("TN", count, shape[2:], count)]
-        return run, [*loops, Layout("NT", count, shape[2:], count)]
+    counts = {*Counter(event.path for event in calls).values(), *_comparing(run).values()} - {1}
+    if counts:
+        return run, [layout for count in sorted(counts) for layout in _looped(tuple(example.shape), count)]
     return _step_by_step(subject, example, over_time=_is_over_time(run, example, deployment), steps=steps)
 
 
@@ -208,6 +209,12 @@ def _of_whole(axes: str, example: Tensor, steps: int | None) -> list[Layout]:
     if axes == open_axes or steps is None or shape[0] % steps:
         return [unfolded]
     return [Layout(axes, steps, shape[1:], steps), unfolded]
+
+
+def _looped(shape: Shape, count: int) -> list[Layout]:
+    """Forward loops: over the example's steps, or it shows one at each."""
+    over = [Layout(axes, shape[at], shape[2:], shape[at]) for at, axes in enumerate(("TN", "NT")) if len(shape) > 2]
+    return [Layout(STATIC, count, shape[1:], count), *(one for one in over if count % (one.steps or 1) == 0)]
 
 
 def _repeated_inside(calls: list[LeafCall], example: Tensor) -> list[Layout]:
@@ -329,14 +336,26 @@ def _keeps_time(subject: Subject) -> bool:
 
 def _first_that_fits(run: Run, layouts: list[Layout], rules: Rules = MappingProxyType({})) -> tuple[Read, Layout]:
     """The graph by the first layout that the run agrees with; of errors the one that comes last in the run."""
-    errors = []
-    for layout in layouts:
-        reader = Reader(layout.recorded, layout.recorded if layout.axes not in (STATIC, "N") else None)
-        try:
-            return _folded(reader, run, layout, rules), layout
-        except SourceError as error:
-            errors.append((reader.events, error))
+    sites = Counter(event.site for event in run.events if isinstance(event, Function))
+    errors = list[tuple[int, SourceError]]()
+    # a forward without comparisons is read as one that writes out filters only where it cannot be read otherwise
+    for written in [True] if _comparing(run) else [False, True]:
+        failed = []
+        for layout in layouts:
+            steps = layout.recorded if layout.axes not in (STATIC, "N") else None
+            starts = run.starts if layout.axes == "N" else ()
+            reader = Reader(layout.recorded, steps, sites if written else None, starts)
+            try:
+                return _folded(reader, run, layout, rules), layout
+            except SourceError as error:
+                failed.append((reader.events, error))
+        errors = errors or failed
     raise max(errors, key=lambda pair: pair[0])[1]
+
+
+def _comparing(run: Run) -> Counter[int]:
+    """How often values are compared at each site: neurons written out in forward."""
+    return Counter(event.site for event in run.events if isinstance(event, Function) and event.name in COMPARING)
 
 
 def _folded(reader: Reader, run: Run, layout: Layout, rules: Rules) -> Read:
@@ -344,11 +363,20 @@ def _folded(reader: Reader, run: Run, layout: Layout, rules: Rules) -> Read:
     for number, tensor in enumerate(run.inputs):
         step = STATIC if layout.axes == STATIC else number if layout.axes == "N" else WHOLE
         reader.give(tensor, Sum((Term(INPUT, step),), "N" if layout.axes == STATIC else layout.axes))
-    known = {**functions(), **AXES, **rules}
+    known = {**functions(), **AXES, **(ELEMENTWISE if reader.written else {}), **rules}
     for event in run.events:
         reader.read(event, known)
     output, place = output_of(reader, run.results)
-    return norms_folded(fold(reader, output, layout.recorded, more=layout.axes == "N")), (place, output.axes)
+    folded = neurons_found(fold(reader, output, layout.recorded, more=layout.axes == "N"))
+    decided = {name: _decided(reader.decided[key], inverted) for name, (key, inverted) in folded.told.items()}
+    return norms_folded(replace(folded, decided=decided)), (place, output.axes)
+
+
+def _decided(calls: Mapping[Step, tuple[int, int, str]], inverted: bool) -> Decided:
+    """Where a comparison's results are."""
+    order = sorted(calls, key=lambda step: step if isinstance(step, int) else 0)
+    axes = calls[order[0]][2]
+    return Decided(tuple(calls[step][:2] for step in order), axes if order[0] == WHOLE else "N", inverted)
 
 
 def _place_of(folded: Folded, place: tuple[Place, str]) -> dict[str, tuple[Place, str]]:

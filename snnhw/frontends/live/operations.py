@@ -20,6 +20,7 @@ from snnhw.errors import SourceError
 from snnhw.frontends import convert
 from snnhw.frontends.gates import OneMinus, max_pool, product
 from snnhw.frontends.live.adapter import Shape
+from snnhw.frontends.live.arithmetic import Shift
 from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import LEAD, Inverted, Sum, Term, Value, added, refused_axes
@@ -53,7 +54,7 @@ def dropout(reader: Reader, event: Function) -> Value | None:
     return reader.value(event.args[0])
 
 
-def plus(reader: Reader, event: Function) -> Sum:
+def plus(reader: Reader, event: Function) -> Any:
     """a + b of values; a constant that is zero may be added."""
     left, right = given(event, 0, "input"), given(event, 1, "other")
     if given(event, 2, "alpha", 1) != 1:
@@ -67,13 +68,13 @@ def plus(reader: Reader, event: Function) -> Sum:
     _require_shape(reader, event, left, right)
     if len(sums) == 1:
         return sums[0]
-    both, totals = added(sums[0], sums[1], where_of(event)), [reader.totals.get(x) for x in sums]
+    both, totals = reader.joined(event, sums[0], sums[1]), [reader.totals.get(x) for x in sums]
     if totals[0] is not None and totals[1] is not None and totals[0].factor == totals[1].factor:
         reader.totals[both] = added(totals[0], totals[1], where_of(event))
     return both
 
 
-def minus(reader: Reader, event: Function) -> Value:
+def minus(reader: Reader, event: Function) -> Any:
     """a - b, and 1 - a."""
     left, right = given(event, 0, "input"), given(event, 1, "other")
     if event.name in ("__rsub__", "rsub"):
@@ -86,8 +87,8 @@ def minus(reader: Reader, event: Function) -> Value:
         return reader.sum_of(left, where_of(event)) if _zero(right) else _shifted(reader, event, left, right, -1.0)
     negative = _scaled(reader, event, right, -1.0)
     if reader.value(left) is None:
-        return negative if _zero(left) else _offset(reader, event, negative, left, 1.0)
-    return added(reader.sum_of(left, where_of(event)), negative, where_of(event))
+        return shifted(reader, event, negative, numbers(left))
+    return reader.joined(event, reader.sum_of(left, where_of(event)), negative)
 
 
 def negative(reader: Reader, event: Function) -> Sum:
@@ -109,7 +110,7 @@ def divided(reader: Reader, event: Function) -> Sum:
     left, right = given(event, 0, "input"), given(event, 1, "other")
     if reader.value(left) is None or reader.value(right) is not None or given(event, 2, "rounding_mode") is not None:
         raise unknown_operation(event)
-    return _scaled(reader, event, left, 1.0 / _numbers(right))
+    return _scaled(reader, event, left, 1.0 / numbers(right))
 
 
 def layer(reader: Reader, event: Function) -> Sum:
@@ -286,54 +287,79 @@ def _product(reader: Reader, event: Function, left: Any, right: Any) -> Sum:
 
 
 def _scaled(reader: Reader, event: Function, thing: Any, factor: Any) -> Sum:
-    """thing * factor, one factor or one per channel or feature."""
-    x = reader.sum_of(thing, where_of(event))
-    numbers = _numbers(factor)
-    if numbers.size == 1 and (numbers == 1).all():
+    return scaled(reader, event, reader.sum_of(thing, where_of(event)), factor)
+
+
+def scaled(reader: Reader, event: Function, x: Sum, factor: Any) -> Sum:
+    """x * factor, one factor or one per channel or feature."""
+    values = numbers(factor)
+    if (values.size == 1 and (values == 1).all()) or not x.terms:
         return x
-    factor = float(numbers.reshape(-1)[0]) if numbers.size == 1 else 0.0
+    factor = float(values.reshape(-1)[0]) if values.size == 1 else 0.0
     positive = bool(np.isfinite(factor)) and factor > 0
     if x.reduced:
         if not positive:
             raise refused_axes(where_of(event), "a sum over time is multiplied by more than a positive number")
         return replace(x, factor=x.factor * factor)
     shape = reader.features(event.result, x.axes)
-    scaled = reader.add(name_of(event), nir.Scale(_broadcast(numbers, shape, event)), x, shape)
-    total = reader.totals.get(x, x if reader.looped(x) else None)
+    found = reader.add(name_of(event), nir.Scale(_broadcast(values, shape, event)), x, shape)
+    total = reader.totals.get(x, reader.looped(x))
     if total is not None and positive:
-        reader.totals[scaled] = replace(total, factor=total.factor * factor)
-    return scaled
+        reader.totals[found] = replace(total, factor=total.factor * factor)
+    return found
 
 
-def _shifted(reader: Reader, event: Function, thing: Any, constant: Any, sign: float = 1.0) -> Sum:
-    return _offset(reader, event, reader.sum_of(thing, where_of(event)), constant, sign)
+def _shifted(reader: Reader, event: Function, thing: Any, constant: Any, sign: float = 1.0) -> Any:
+    return shifted(reader, event, reader.sum_of(thing, where_of(event)), sign * numbers(constant))
 
 
-def _offset(reader: Reader, event: Function, x: Sum, constant: Any, sign: float) -> Sum:
-    """x + constant per channel."""
+def shifted(reader: Reader, event: Function, x: Sum, constant: Any) -> Any:
+    """x + constant; numbers, if x is zero."""
+    if not np.any(constant):
+        return x
+    if not x.terms and not reader.written:
+        return np.asarray(constant)
     shape = reader.features(event.result, x.axes)
-    numbers = _broadcast(sign * _numbers(constant), shape, event).reshape(shape[0], -1)
-    if (numbers != numbers[:, :1]).any():
-        raise unknown_operation(event)
-    node = channelwise(np.ones(shape[0]), numbers[:, 0], shape, where_of(event))
+    values = _broadcast(np.asarray(constant), shape, event)
+    node = Shift(values) if reader.written else biased(values, where_of(event))
     return reader.add(name_of(event), node, x, shape)
 
 
-def _broadcast(numbers: Array, shape: Shape, event: Function) -> Array:
+def biased(values: Array, where: str) -> nir.NIRNode:
+    """y = x + one number per channel."""
+    flat = values.reshape(values.shape[0], -1)
+    if (flat != flat[:, :1]).any():
+        raise SourceError(
+            "unsupported-option",
+            "numbers that differ within a channel are added in front of a layer",
+            where=where,
+            needed=values.shape,
+            limit="one number per channel",
+            hint="put them into the layer before",
+        )
+    return channelwise(np.ones(len(flat)), flat[:, 0], values.shape, where)
+
+
+def spread(reader: Reader, event: Function, x: Sum, constant: Array) -> Array:
+    """Numbers for each feature of x."""
+    return _broadcast(constant, reader.features(event.result, x.axes), event)
+
+
+def _broadcast(values: Array, shape: Shape, event: Function) -> Array:
     lead = LEAD["N"] if event.result.dim() == len(shape) + 1 else LEAD["TN"]
-    while numbers.ndim > len(shape):
-        if numbers.shape[0] != 1 or numbers.ndim > len(shape) + lead:
+    while values.ndim > len(shape):
+        if (values != values[:1]).any() or values.ndim > len(shape) + lead:
             raise refused_axes(where_of(event), "a constant differs between samples or steps")
-        numbers = numbers[0]
-    return np.broadcast_to(numbers, shape).copy()
+        values = values[0]
+    return np.broadcast_to(values, shape).copy()
 
 
-def _numbers(constant: Any) -> Array:
+def numbers(constant: Any) -> Array:
     return constant.detach().double().cpu().numpy() if isinstance(constant, Tensor) else np.asarray(constant, float)
 
 
 def _zero(constant: Any) -> bool:
-    return not bool(np.any(_numbers(constant)))
+    return not bool(np.any(numbers(constant)))
 
 
 def _constant(reader: Reader, event: Function, place: int, name: str) -> Tensor | None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from snnhw.errors import SourceError
-from snnhw.frontends.live.adapter import OUT
+from snnhw.frontends.live.adapter import OUT, tensors
 from snnhw.frontends.live.reader import Reader
-from snnhw.frontends.live.values import Sum, stacked
+from snnhw.frontends.live.values import Refused, Sum
 
 Place = tuple[int, ...]
 """Indices into nested tuples and lists; a place that ends in -1 is the stack of the tensors there."""
@@ -27,8 +27,8 @@ def output_of(reader: Reader, results: list[Any]) -> tuple[Sum, Place]:
     each = [_of_call(reader, result) for result in results]
     if len(each) == 1:
         value, place = each[0]
-        return reader.totals.get(value, value), place
-    return stacked([value for value, _ in each], "TN", "forward"), each[0][1]
+        return reader.totals.get(value) or reader.looped(value) or value, place
+    return reader.over_time([value for value, _ in each], "TN", "forward"), each[0][1]
 
 
 def taken(results: list[Any], place: Place) -> Tensor:
@@ -48,6 +48,10 @@ def _of_call(reader: Reader, result: Any) -> tuple[Sum, Place]:
     for value, place in _values(reader, result, ()):
         if value.terms:
             found.setdefault(value, place)
+    if not found:
+        for tensor in tensors(result):
+            if isinstance(reader.value(tensor), Refused):
+                reader.sum_of(tensor, "forward")
     sent = {value: place for value, place in found.items() if all(term.port == OUT for term in value.terms)}
     chosen = sent or found
     if len(chosen) != 1:
@@ -76,7 +80,7 @@ def _values(reader: Reader, result: Any, place: Place) -> Iterator[tuple[Sum, Pl
         nodes = [{(term.node, term.port) for term in value.terms} for value in sums]
         if all(names == nodes[0] for names in nodes):
             reader.count_steps(len(sums), "forward")
-            yield stacked(sums, "TN", "forward"), (*place, STACKED)
+            yield reader.over_time(sums, "TN", "forward"), (*place, STACKED)
             return
     for number, part in enumerate(result):
         yield from _values(reader, part, (*place, number))

@@ -7,30 +7,34 @@ functions are named after the module whose forward called them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nir
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS
-from snnhw.frontends.live.adapter import MEMBRANE, OUT, Adapter, Cell, Part, Shape
+from snnhw.frontends.live.adapter import MEMBRANE, OUT, Cell, Part, Shape
+from snnhw.frontends.live.arithmetic import Op, Same
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, node_name, path_of
 from snnhw.frontends.live.values import (
     INPUT,
     LEAD,
+    STATIC,
     WHOLE,
     Inverted,
     Overwritten,
+    Refused,
     State,
     Step,
     Sum,
     Term,
     Unfilled,
     Value,
+    added,
     refused_axes,
     stacked,
 )
@@ -47,15 +51,16 @@ class Node:
 
     shape: Shape
     node: Any = None
-    layer: nn.Module | None = None
-    adapter: Adapter | None = None
+    layer: Any = None
+    adapter: Any = None
     calls: dict[Step, tuple[Term, ...]] = field(default_factory=dict)
 
     def cell(self, name: str, read: str = OUT, dt: float = 1.0) -> Cell:
         """The NIR nodes that it is."""
         if self.adapter is None or self.layer is None:
             return Cell({"": Part(self.node)})
-        return self.adapter.cell(self.layer, self.shape, read, dt, name)
+        found: Cell = self.adapter.cell(self.layer, self.shape, read, dt, name)
+        return found
 
     def sent(self, name: str) -> list[Any]:
         """The NIR nodes that are read of it."""
@@ -68,9 +73,17 @@ class Reader:
     Args:
         recorded: steps of the run.
         steps: T of values that hold all steps, if the input says it; else told by the first value over time.
+        sites: how often functions ran at each site, if forward writes its neurons out, with comparisons.
+        starts: how many events there were before each call, if a call is a step.
     """
 
-    def __init__(self, recorded: int, steps: int | None = None) -> None:
+    def __init__(
+        self,
+        recorded: int,
+        steps: int | None = None,
+        sites: Mapping[int, int] | None = None,
+        starts: Sequence[int] = (),
+    ) -> None:
         self.recorded = recorded
         self.nodes: dict[str, Node] = {}
         self.steps = steps
@@ -81,7 +94,17 @@ class Reader:
         self.totals: dict[Sum, Sum] = {}
         """What is added up in a loop and scaled -> the sum over time that it is, should it be the output."""
         self.shapes: dict[str, Shape] = {}
-        self._places: Counter[tuple[str, Step]] = Counter()
+        self.sites, self.written, self.starts = sites or {}, sites is not None, starts
+        self.decided: dict[str, dict[Step, tuple[int, int, str]]] = {}
+        """Comparison -> at each step, its site, which run of that it is, and its axes."""
+        self.turn = 0
+        self._clock: int | None = None
+        self._site = 0
+        self._seen: Counter[int] = Counter()
+        self._arithmetic: set[str] = set()
+        self._places: dict[tuple[str, Step], list[str]] = {}
+        self._numbers: Counter[str] = Counter()
+        self._of_site: dict[tuple[str, int, Any], list[str]] = {}
 
     def give(self, tensor: Tensor, value: Value) -> None:
         """What a tensor stands for from now on."""
@@ -97,16 +120,28 @@ class Reader:
         value = self.value(thing)
         if isinstance(value, Sum):
             return value
+        if isinstance(value, Refused):
+            self.events = value.event
+            raise value.error
         if value is None and isinstance(thing, Tensor) and not bool(thing.any()):
             return Sum((), "")
         raise not_readable(where, value)
 
+    def computed(self, thing: Any) -> bool:
+        """Whether a value is a neuron's own arithmetic, or zero."""
+        value = self.value(thing)
+        value = value.of if isinstance(value, Inverted) else value
+        return isinstance(value, Sum) and (not value.terms or any(t.node in self._arithmetic for t in value.terms))
+
     def read(self, event: Event, rules: Mapping[str, Callable[[Reader, Function], Any]]) -> None:
-        """One event; raises SourceError for what has no meaning as a network."""
+        """One event; raises SourceError for what has no meaning as a network, should anything depend on it."""
         self.events += 1
         if isinstance(event, LeafCall):
+            self._site, self._clock = 0, None
             self._leaf(event)
             return
+        self._site, self.turn = event.site, self._seen[event.site]
+        self._seen[event.site] += 1
         if event.name in ZEROS and isinstance(event.result, Tensor):
             self.give(event.result, Sum((), ""))
             return
@@ -122,16 +157,64 @@ class Reader:
             self._filled(event)
             return
         rule = rules.get(event.name)
-        if rule is None:
-            raise unknown_operation(event)
-        found = rule(self, event)
+        self._clock = self._told_clock(event, known)
+        static = self._now(known)
+        try:
+            if rule is None:
+                raise unknown_operation(event)
+            found = rule(self, event)
+        except SourceError as error:
+            earlier = next((value for part in known if isinstance(value := self.value(part), Refused)), None)
+            refused = earlier or Refused(error, self.events)
+            if event.written is None and not _results(event.result):
+                self.events = refused.event
+                raise refused.error from None
+            found = [refused for _ in _results(event.result)]
+            if event.written is not None:
+                self.give(event.written, refused)
+        finally:
+            self._values |= static
         if event.written is not None:
             self._forget_views(event.written)
         if event.name == "__setitem__":
             return
         for tensor, value in zip(_results(event.result), found if isinstance(found, list) else [found], strict=True):
-            if value is not None:
+            if isinstance(value, np.ndarray):
+                self._values.pop(id(tensor), None)
+            elif value is not None:
                 self.give(tensor, value)
+
+    def _told_clock(self, event: Function, known: list[Any]) -> int | None:
+        """The turn of the loop over time that an event is in, of a forward that writes neurons out; None outside.
+
+        A site that is come to k T times is in that loop; of an inner loop, or an outer one, what is read says which.
+        """
+        labels = [value.label for part in known if isinstance(value := self.value(part), Sum)]
+        numbers = [label for label in labels if isinstance(label, int)]
+        if not self.written or self.recorded < 2 or WHOLE in labels:
+            return None
+        if self.starts:
+            return sum(self.events > start for start in self.starts) - 1
+        count = self.sites.get(event.site, 0)
+        if not count or count % self.recorded:
+            return None
+        latest = max(numbers, default=-1)
+        turns = (self.turn // (count // self.recorded), self.turn % self.recorded)
+        return next((turn for turn in turns if latest < 0 or latest in (turn, turn - 1)), None)
+
+    def _now(self, known: list[Any]) -> dict[int, Value]:
+        """In a loop over steps, what is the same at each of them is of the loop's step for one event.
+
+        Returns what must be set again afterwards.
+        """
+        before: dict[int, Value] = {}
+        now = self._clock
+        for part in known if now is not None else []:
+            value = self.value(part)
+            if now is not None and isinstance(value, Sum) and value.label == STATIC and not value.reduced:
+                before[id(part)] = value
+                self._values[id(part)] = Sum(tuple(replace(term, step=now) for term in value.terms), value.axes)
+        return before
 
     def _filled(self, event: Function) -> None:
         """New memory was filled with numbers in place: zeros, or a constant."""
@@ -233,6 +316,21 @@ class Reader:
                     hint="put the neuron before it, or use average pooling",
                 )
 
+    def over_time(self, parts: list[Sum], axes: str, where: str) -> Sum:
+        """Values of single steps, one after another, as one value over time.
+
+        A sum with what was a step before may not have been made at the first step: then it is what it would sum.
+        """
+        if self.written and len(parts) > 1 and len(parts[-1].terms) == 1:
+            (last,) = parts[-1].terms
+            node = self.nodes.get(last.node)
+            if node is not None and isinstance(node.node, Same) and isinstance(last.step, int):
+                for at, part in enumerate(parts, last.step - len(parts) + 1):
+                    if part.terms and part.terms[0].node != last.node and at not in node.calls:
+                        node.calls[at] = part.terms
+                        parts[at - last.step - 1] = Sum((replace(last, step=at),), parts[-1].axes)
+        return stacked(parts, axes, where)
+
     def count_steps(self, steps: int, where: str) -> None:
         """All values over time have the same number of steps."""
         if self.steps not in (None, steps):
@@ -259,15 +357,38 @@ class Reader:
         if len(parts) == target.shape[axis]:
             self.count_steps(len(parts), where)
             order = [parts[at] for at in range(len(parts))]
-            self._values[id(target)] = stacked(order, "TN" if axis == 0 else "NT", where)
+            self._values[id(target)] = self.over_time(order, "TN" if axis == 0 else "NT", where)
 
-    def looped(self, value: Sum) -> bool:
-        """Whether a value holds all steps, as one added up in a loop: a sum over time if it is the output."""
+    def looped(self, value: Sum) -> Sum | None:
+        """A value that holds all steps, added up in a loop: a sum over time if it is the output. None of others."""
+        value = self.expanded(value)
         found: dict[tuple[str, str], set[Step]] = {}
         for term in value.terms:
             found.setdefault((term.node, term.port), set()).add(term.step)
-        everything = set(range(self.recorded))
-        return self.recorded > 1 and bool(found) and all(at == everything for at in found.values())
+        everything = [set(range(first, self.recorded + first)) for first in (0, -1)]
+        return value if self.recorded > 1 and found and all(at in everything for at in found.values()) else None
+
+    def expanded(self, value: Sum) -> Sum:
+        """Sums of this step and of steps before as what they are sums of."""
+        waiting, found = list(value.terms), list[Term]()
+        while waiting:
+            term = waiting.pop()
+            node = self.nodes.get(term.node)
+            if node is not None and isinstance(node.node, Same) and term.step in node.calls:
+                waiting += node.calls[term.step]
+            else:
+                found.append(term)
+        return replace(value, terms=tuple(reversed(found)))
+
+    def joined(self, event: Function, left: Sum, right: Sum) -> Sum:
+        """left + right; a value of its own where it goes on through steps, or is a neuron's: it must not grow."""
+        both = added(left, right, where_of(event))
+        steps = {term.step for term in both.terms if isinstance(term.step, int)}
+        within = self._clock is not None and both.terms
+        own = within and (not left.terms or not right.terms or any(t.node in self._arithmetic for t in both.terms))
+        if both.reduced or not self.written or not (own or len(steps) > 1):
+            return both
+        return self.add(name_of(event), Same(), both, self.features(event.result, both.axes))
 
     def features(self, tensor: Tensor, axes: str) -> Shape:
         """Shape without batch and time."""
@@ -282,13 +403,25 @@ class Reader:
         """The value of a node behind x, with its output's shape; equal nodes behind the same terms are one."""
         if x.reduced:
             raise refused_axes(name, "a layer comes after a sum over time")
-        label = x.label
-        for number in range(1, self._places[name, label] + 1):
-            place = _numbered(name, number)
-            if self.nodes[place].calls.get(label) == x.terms and same_node(self.nodes[place].node, node):
+        label = x.label if self._clock is None or x.label == WHOLE else self._clock
+        plain = not isinstance(node, (Op, nir.Scale)) or not self.written
+        kind = (type(node), node.scale.tobytes() if isinstance(node, nir.Scale) else b"")
+        own = self._of_site.setdefault((name, *((0, None) if plain else (self._site, kind))), [])
+        there = self._places.setdefault((name, label), [])
+        for place in there:
+            known = self.nodes[place]
+            if (plain or place in own) and known.calls.get(label) == x.terms and same_node(known.node, node):
                 return Sum((Term(place, label),), x.axes)
-        self._places[name, label] += 1
-        place = _numbered(name, self._places[name, label])
+        place = next((place for place in own if place not in there), "")
+        if not place:
+            self._numbers[name] += 1
+            place = _numbered(name, self._numbers[name])
+            own.append(place)
+        there.append(place)
+        if isinstance(node, Op) or (
+            isinstance(node, nir.Scale) and any(term.node in self._arithmetic for term in x.terms)
+        ):
+            self._arithmetic.add(place)
         known = self.nodes.setdefault(place, Node(shape, node))
         if known.shape != shape or not same_node(known.node, node):
             raise SourceError(

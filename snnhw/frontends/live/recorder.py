@@ -5,9 +5,11 @@ Nothing is traced symbolically, so forward may loop, keep lists, hand over state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ class Function:
         path: of the module whose forward called it, '' for the root.
         alone: whether that module has no submodules: the function is all it does.
         written: a tensor that it changed in place, or None.
+        site: of the call, told from the lines that led to it: a loop comes to the same one again.
     """
 
     path: str
@@ -35,6 +38,7 @@ class Function:
     kwargs: dict[str, Any]
     result: Any
     written: Tensor | None = None
+    site: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,22 @@ class Recorder(TorchFunctionMode):
 
     Args:
         values: write down leaves only, with copies of their values; else functions too.
+        sites: of functions, copies of what they gave are in `found`.
         shapes: the input is on torch's `meta` device, which has shapes and no numbers: constants that meet it go there
             too, for the operation only. What forward does with the numbers of values raises.
     """
 
-    def __init__(self, adapters: Sequence[Adapter], values: bool = False, shapes: bool = False) -> None:
+    def __init__(
+        self,
+        adapters: Sequence[Adapter],
+        values: bool = False,
+        shapes: bool = False,
+        sites: Collection[int] = (),
+    ) -> None:
         super().__init__()
         self.adapters, self.values, self.shapes = adapters, values, shapes
         self.events: list[Event] = []
+        self.found: dict[int, list[Tensor]] = {site: [] for site in sites}
         self._modules: list[tuple[str, nn.Module]] = []
         self._inside_leaf = 0
 
@@ -120,11 +132,16 @@ class Recorder(TorchFunctionMode):
 
     def _note(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         path, module = self._modules[-1] if self._modules else ("", None)
+        if self.values:
+            site = _site(path)
+            if site in self.found:
+                self.found[site] += [result.clone()]
+            return
         alone = module is not None and not any(True for _ in module.children())
         in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
         written = args[0] if in_place and args and isinstance(args[0], Tensor) else kwargs.get("out")
         if tensors(result) or written is not None or name in _READS:
-            self.events.append(Function(path, alone, name, tuple(args), kwargs, result, written))
+            self.events.append(Function(path, alone, name, tuple(args), kwargs, result, written, _site(path)))
 
     @contextmanager
     def watching(self, module: nn.Module) -> Iterator[Recorder]:
@@ -136,7 +153,7 @@ class Recorder(TorchFunctionMode):
             handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(layer.register_forward_hook(after, with_kwargs=True))
         try:
-            with nullcontext() if self.values else self:
+            with nullcontext() if self.values and not self.found else self:
                 yield self
         finally:
             for handle in handles:
@@ -177,6 +194,20 @@ def _on_meta(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _on_meta(part) for key, part in value.items()}
     return type(value)(map(_on_meta, value)) if type(value) in (tuple, list) else value
+
+
+RUN = "run_recorded"
+"""Name of the function from which modules are run (`runs.Subject`)."""
+
+
+def _site(path: str) -> int:
+    """The lines of the calls that led here, from the run of the module on."""
+    frame: FrameType | None = sys._getframe(3)
+    lines: list[Any] = [path]
+    while frame is not None and frame.f_code.co_name != RUN:
+        lines.append((id(frame.f_code), frame.f_lasti))
+        frame = frame.f_back
+    return hash(tuple(lines))
 
 
 def _name(func: Any) -> str:

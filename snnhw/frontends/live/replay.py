@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live.output import Place, taken
-from snnhw.frontends.live.runs import Subject, calls_of, samples_first, sent
+from snnhw.frontends.live.runs import Decided, Subject, calls_of, samples_first, sent
 from snnhw.frontends.live.values import STATIC
 from snnhw.network import Array
 
@@ -25,6 +25,7 @@ class Replay:
         read: leaf -> OUT or MEMBRANE: what the network reads of it.
         output: node -> where its values over time are in what forward returns, and their axes; '' where they were
             summed up over time (or their mean was taken).
+        decided: neuron that forward writes out -> where a run shows its spikes.
     """
 
     subject: Subject
@@ -32,6 +33,7 @@ class Replay:
     example: Array
     read: Mapping[str, str]
     output: Mapping[str, tuple[Place, str]]
+    decided: Mapping[str, Decided] = field(default_factory=dict)
 
     def like(self, x: Array) -> Array:
         """Samples (B, T, ...) as the module can run them: the same at every step, where it shows them itself."""
@@ -53,8 +55,10 @@ class Replay:
     def _run(self, x: Array, size: int) -> dict[str, Array]:
         """As many samples as the module was shown: its forward may count on their number."""
         filled = x if len(x) == size else np.concatenate([x, self.example[: size - len(x)]])
-        run = self.subject.run(calls_of(filled, self.axes), values=True)
+        sites = {site for decided in self.decided.values() for site, _ in decided.calls}
+        run = self.subject.run(calls_of(filled, self.axes), values=True, sites=sites)
         found = sent(run.events, self.read, x.shape[1])
+        found |= {name: decided.spikes(run.found, x.shape[1]) for name, decided in self.decided.items()}
         for name, (place, axes) in self.output.items():
             values = taken(run.results, place)
             assert isinstance(values, Tensor)

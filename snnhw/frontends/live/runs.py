@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,18 @@ from snnhw.network import Array
 
 @dataclass(frozen=True)
 class Run:
-    """A recorded run: tensors of the calls, their results, and what happened."""
+    """A recorded run: tensors of the calls, their results, and what happened.
+
+    Args:
+        starts: how many events were before each call.
+        found: what functions at some sites gave.
+    """
 
     inputs: list[Tensor]
     results: list[Any]
     events: list[Event]
+    starts: list[int]
+    found: Mapping[int, list[Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,27 +49,35 @@ class Subject:
         """Whether the module takes and returns its state."""
         return any(adapter.threads(self.module) for adapter in self.adapters)
 
-    def run(self, inputs: Sequence[Tensor], values: bool = False, shapes: bool = False) -> Run:
+    def run(
+        self, inputs: Sequence[Tensor], values: bool = False, shapes: bool = False, sites: Collection[int] = ()
+    ) -> Run:
         """One run from the start of a sample, one tensor a call; the module is as before afterwards.
 
         Args:
             values: record what leaves sent, and nothing else.
+            sites: of functions whose results are recorded with them.
             shapes: inputs are on the meta device, see `Recorder`.
         """
-        recorder = Recorder(self.adapters, values, shapes)
+        recorder = Recorder(self.adapters, values, shapes, sites)
         device, dtype = device_of(self.module)
         placed = [part.to(None if shapes else device, dtype, copy=True) for part in inputs]
-        results, state = [], None
+        results, starts, state = [], [], None
         with torch.no_grad() if self.own else untouched(self.module):
             for _, layer, adapter in leaves(self.module, self.adapters):
                 adapter.reset(layer)
             with recorder.watching(self.module):
                 for tensor in placed:
-                    result = self.module(tensor) if state is None else self.module(tensor, state)
+                    starts.append(len(recorder.events))
+                    result = self.run_recorded(tensor, *([] if state is None else [state]))
                     if self.threads:
                         result, state = result
                     results.append(result)
-        return Run(placed, results, recorder.events)
+        return Run(placed, results, recorder.events, starts, recorder.found)
+
+    def run_recorded(self, *inputs: Any) -> Any:
+        """One call; sites of functions are told from here on."""
+        return self.module(*inputs)
 
 
 def calls_of(x: Array, axes: str) -> list[Tensor]:
@@ -89,6 +104,35 @@ def samples_first(tensor: Tensor, axes: str, steps: int) -> Array:
         tensor = tensor.reshape(*lead, *tensor.shape[1:])
     values: Array = tensor.detach().cpu().numpy()
     return values.swapaxes(0, 1) if axes in ("TN", "(TN)") else values
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Where a run shows the spikes of a neuron that forward writes out.
+
+    Args:
+        calls: site and turn of its comparison at each recorded step; one, where that is over all steps.
+        axes: of what it gives.
+        inverted: it gives 1 where there is no spike.
+    """
+
+    calls: tuple[tuple[int, int], ...]
+    axes: str
+    inverted: bool
+
+    def spikes(self, found: Mapping[int, list[Tensor]], steps: int) -> Array:
+        """(B, T, ...)."""
+        calls = list(self.calls if self.axes != "N" else self.calls[:steps])
+        while len(calls) < steps and self.axes == "N":  # only the first steps were recorded
+            (_, before), (site, last) = calls[-2:]
+            calls.append((site, 2 * last - before))
+        given = [found[site][turn].double() for site, turn in calls]
+        values = (
+            samples_first(torch.stack(given, 1), "NT", steps)
+            if self.axes == "N"
+            else samples_first(given[0], self.axes, steps)
+        )
+        return 1.0 - values if self.inverted else values
 
 
 def sent(events: Sequence[Event], read: Mapping[str, str], steps: int) -> dict[str, Array]:

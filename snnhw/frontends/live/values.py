@@ -88,7 +88,19 @@ class Unfilled:
     axis: int | None = None
 
 
-Value = Sum | Inverted | State | Overwritten | Unfilled
+@dataclass(frozen=True)
+class Refused:
+    """What an operation gave that has no meaning as a network; it may be that nothing depends on it.
+
+    Args:
+        event: how many events came before.
+    """
+
+    error: SourceError
+    event: int
+
+
+Value = Sum | Inverted | State | Overwritten | Unfilled | Refused
 
 
 def added(left: Sum, right: Sum, where: str) -> Sum:
@@ -105,8 +117,9 @@ def added(left: Sum, right: Sum, where: str) -> Sum:
 def stacked(parts: list[Sum], axes: str, where: str) -> Sum:
     """Values of single steps, one after another, as one value over time."""
     shapes = [Counter((term.node, term.port) for term in part.terms) for part in parts]
-    as_is = all(
-        term.step in (t, STATIC) and part.axes in ("N", "") and not part.reduced
+    late = min((term.step for term in parts[0].terms if isinstance(term.step, int)), default=0) if parts else 0
+    as_is = late in (0, -1) and all(  # -1: what comes out is told from the state of the step before
+        term.step in (t + late, STATIC) and part.axes in ("N", "") and not part.reduced
         for t, part in enumerate(parts)
         for term in part.terms
     )

@@ -10,10 +10,10 @@ from typing import Any
 import nir
 import numpy as np
 
+from snnhw.frontends.forms import Atom, Form
 from snnhw.frontends.live.equations import Membrane, silent, spiking
-from snnhw.frontends.onnx.forms import Atom, Form
-from snnhw.frontends.onnx.neurons import Cell, Recognised
 from snnhw.frontends.onnx.step import StepReader, per_neuron, unread
+from snnhw.frontends.recognise import Cell, Recognised
 from snnhw.network import Array
 
 DT = 1e-4

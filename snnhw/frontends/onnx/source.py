@@ -10,16 +10,16 @@ from pathlib import Path
 
 from snnhw.errors import SourceError
 from snnhw.frontends.check import check_import, require_equal
+from snnhw.frontends.forms import unknown
 from snnhw.frontends.nir.file import from_graph
 from snnhw.frontends.onnx.ann import input_shape
 from snnhw.frontends.onnx.assembly import DT, Assembly
 from snnhw.frontends.onnx.constants import Constants
 from snnhw.frontends.onnx.file import node_name, read_model, text
-from snnhw.frontends.onnx.forms import unknown
-from snnhw.frontends.onnx.neurons import recognise
 from snnhw.frontends.onnx.replay import StepReplay
 from snnhw.frontends.onnx.step import StepReader
 from snnhw.frontends.options import SourceOptions, checked
+from snnhw.frontends.recognise import recognise
 from snnhw.frontends.source import Source
 from snnhw.semantics import PLAIN
 
@@ -66,16 +66,19 @@ def load_step(path: str | Path, options: SourceOptions) -> Source:
         reader.visit(node, node_name(node, index))
     for before, after in states.items():
         _require_same(before, after, shapes[before], reader.form(after, after).shape)
-    found = recognise(reader, states, shown_values)
+    new = {before: reader.form(after, after) for before, after in states.items()}
+    shown = {name: reader.form(name, name) for name in shown_values}
+    found = recognise(reader.comparisons, reader.floors, new, shown)
+    reader.edges = [(found.rename(atom), post) for atom, post in reader.edges]
     assembly = Assembly(reader, found, shapes[data])
     graph, nodes = assembly.graph()
     origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "states": states}
     asked = {**PLAIN, "dt": DT}
     source = from_graph(graph, replace(options, semantics={**asked, "nodes": nodes}, state=None), origin)
     fired = {name: reader.comparisons[key] for (kind, key), name in assembly.names.items() if kind == "spike"}
-    shown = {**{name: comparison.value for name, comparison in fired.items()}, **assembly.shown}
+    named = {**{name: comparison.value for name, comparison in fired.items()}, **assembly.shown}
     inverted = frozenset(name for name, comparison in fired.items() if comparison.inverted)
-    replay = StepReplay(model, data, shapes, states, shown, inverted, source.deployment.steps)
+    replay = StepReplay(model, data, shapes, states, named, inverted, source.deployment.steps)
     source = replace(source, replay=replay)
     check = require_equal(check_import(source, replay.example))
     flags = {key: row for key, row in source.origin.get("flags", {}).items() if key != "semantics"}

@@ -1,6 +1,6 @@
 """One step of a spiking network in ONNX, node by node: linear layers become NIR nodes, all else becomes forms.
 
-What the forms mean (which comparison is a neuron, how it resets) is told by `onnx_neurons`, once all nodes are read.
+What the forms mean (which comparison is a neuron, how it resets) is told by `recognise`, once all nodes are read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.convert import converted
+from snnhw.frontends.forms import Atom, Form, NotLinearError, known, unknown
 from snnhw.frontends.onnx.constants import Constants
 from snnhw.frontends.onnx.file import DOMAINS, text
-from snnhw.frontends.onnx.forms import Atom, Form, NotLinearError, known, unknown
 from snnhw.frontends.onnx.layers import LAYERS, attributes
+from snnhw.frontends.recognise import Compared, half, truth
 from snnhw.network import Array
 
 LINEAR = sorted({*LAYERS} - {"Relu", "Clip", "BatchNormalization"})
@@ -32,23 +33,6 @@ MOST_HELD = 1 << 26
 """Coefficients of all forms together."""
 
 Builder = Callable[["StepReader", Any, list[Form], str], Form]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A truth [form > 0], or [form >= 0] where it is not strict.
-
-    Args:
-        where: name of the ONNX node.
-        value: name of what it gives.
-        inverted: whether that is the opposite.
-    """
-
-    form: Form
-    strict: bool
-    where: str
-    value: str
-    inverted: bool = False
 
 
 @dataclass
@@ -105,20 +89,14 @@ class StepReader:
             return self.values[name]
         return known(self.constants.take(name, where))
 
-    def compare(self, difference: Form, strict: bool, where: str, value: str, inverted: bool = False) -> Form:
+    def compare(self, difference: Form, strict: bool, where: str, value: str) -> Form:
         """The truth of a comparison with 0; the same comparison is the same atom."""
         if difference.logical() or not difference.atoms:
             raise unread(where, "a comparison of what is known already")
-        if _points_down(difference):  # [d > 0] = 1 - [-d >= 0]: spikes are where a membrane is above
-            above = self.compare(difference.times(np.array(-1.0)), not strict, where, value, not inverted)
-            return known(np.ones(())) - above
-        for name, other in self.comparisons.items():
-            if other.strict == strict and other.form.shape == difference.shape and other.form.equals(difference):
-                return unknown("spike", name, difference.shape)
-        name = self.free(where)
-        self.shapes[name] = difference.shape
-        self.comparisons[name] = Compared(difference, strict, where, value, inverted)
-        return unknown("spike", name, difference.shape)
+        found = truth(self.comparisons, difference, strict, where, value, self.free)
+        for name, comparison in self.comparisons.items():
+            self.shapes[name] = comparison.form.shape
+        return found
 
     def place(self, node: nir.NIRNode, sources: Form, where: str, shape: tuple[int, ...]) -> Form:
         """A NIR node behind what a form sums."""
@@ -153,13 +131,6 @@ class StepReader:
             name = f"{base}_{count}"
         self.reserved.add(name)
         return name
-
-
-def _points_down(difference: Form) -> bool:
-    """Whether states count against a comparison (inputs, where it reads no state): `mem < threshold`."""
-    terms = {term: value for term, value in difference.terms.items() if any(kind == "state" for kind, _ in term)}
-    values = list((terms or {term: value for term, value in difference.terms.items() if term}).values())
-    return all(bool((value <= 0).all()) for value in values)
 
 
 def per_neuron(value: Array, shape: tuple[int, ...], where: str) -> Array:
@@ -256,17 +227,10 @@ def _where(reader: StepReader, node: Any, forms: list[Form], where: str) -> Form
 def _compared(reader: StepReader, node: Any, forms: list[Form], where: str) -> Form:
     sign, strict = COMPARISONS[node.op_type]
     difference = (forms[0] - forms[1]).times(np.array(float(sign)))
-    known_truth = _half(difference)
+    known_truth = half(difference, strict)
     if known_truth is not None:
         return known_truth
     return reader.compare(difference, strict, where, node.output[0])
-
-
-def _half(difference: Form) -> Form | None:
-    """`spike > 0.5` is the spike."""
-    shifted = difference - known(difference.constant)
-    inside = ((difference.constant > -1) & (difference.constant < 0)).all()
-    return shifted if shifted.logical() and shifted.only() and inside else None
 
 
 def _not(reader: StepReader, node: Any, forms: list[Form], where: str) -> Form:

@@ -46,9 +46,9 @@ LATE = [N("Mul", ["v", "d"], ["m"]), N("Add", ["m", "x"], ["a"]), N("Sub", ["a",
 
 REFUSED: list[tuple[list[Any], Any, str]] = [
     ([*CELL, N("Identity", ["h"], ["w"])],
-     None, "not-a-neuron: the step graph holds a membrane that is not reset\n  where: fire"),
+     None, "not-a-neuron: the step holds a membrane that is not reset\n  where: fire"),
     ([*CELL, N("Mul", ["s", "half"], ["q"]), N("Sub", ["h", "q"], ["w"])], {"half": np.float32(0.5)},
-     "not-a-neuron: the step graph holds a reset that is neither to a constant nor by the threshold\n  where: fire"),
+     "not-a-neuron: the step holds a reset that is neither to a constant nor by the threshold\n  where: fire"),
     ([*CELL, *RESET[:1], N("Sub", ["h", "q"], ["r"]), N("Sigmoid", ["r"], ["w"], name="odd")], None,
      "unknown-operation: the ONNX operation Sigmoid is not read in a step of a spiking network\n  where: odd"),
     ([N("Mul", ["v", "v"], ["m"], name="square"), *CELL[1:], *RESET], None,
@@ -65,7 +65,7 @@ REFUSED: list[tuple[list[Any], Any, str]] = [
     ([N("MatMul", ["v", "k"], ["m"]), *CELL[1:], *RESET], {"k": np.eye(6, dtype=np.float32)},
      "a layer that reads a membrane"),
     ([*CELL[:3], N("Greater", ["h", "d"], ["b2"]), N("Cast", ["b2"], ["s"], to=1), *RESET],
-     None, "not-a-neuron: the step graph holds a reset that is neither to a constant nor by the threshold"),
+     None, "not-a-neuron: the step holds a reset that is neither to a constant nor by the threshold"),
     ([*CELL, N("Where", ["b", "v0", "h"], ["w"])], {"v0": np.array([[0.0], [1.0]], np.float32)},
      "the ONNX operation a constant that differs between the samples of the batch is not read"),
     ([N("Dropout", ["x", "", "t"], ["y"]), N("Mul", ["v", "d"], ["m"]), N("Add", ["m", "y"], ["h"]), *CELL[2:], *RESET],
@@ -73,7 +73,7 @@ REFUSED: list[tuple[list[Any], Any, str]] = [
     ([*CELL[:2], N("Max", ["h", "x"], ["g"]), N("Greater", ["g", "th"], ["b"]), CELL[3], *RESET], None,
      "Max of other than a value and a constant is not read"),
     ([*LAST, N("Mul", ["ps", "low"], ["q"]), *LATE, N("Identity", ["h"], ["w"])], {"low": np.float32(0.3)},
-     "not-a-neuron: the step graph holds a reset in the next step that is neither of the membrane nor by the thr"),
+     "not-a-neuron: the step holds a reset in the next step that is neither of the membrane nor by the thr"),
     ([*LAST, N("Mul", ["ps", "th"], ["q"]), *LATE, N("Max", ["h", "low"], ["w"])], {"low": np.float32(-0.5)},
      "a lower bound of a membrane that is reset in the next step"),
     ([*CELL[:1], N("Add", ["m", "x"], ["a"]), N("Max", ["a", "d"], ["w"]), N("Identity", ["x"], ["s"])], None,
@@ -101,7 +101,7 @@ REFUSED: list[tuple[list[Any], Any, str]] = [
     ([*CELL, N("MatMul", ["x", "k"], ["w"])], {"k": np.ones((6, 3), np.float32)},
      "state-pairs: a state of the ONNX step and its new value have different shapes\n  where: v:w"),
     ([*LAST, N("Mul", ["ps", "th"], ["q"]), *LATE, N("Greater", ["h", "d"], ["b2"]), N("Identity", ["h"], ["w"])],
-     None, "not-a-neuron: the step graph holds a membrane that is compared more than once: "),
+     None, "not-a-neuron: the step holds a membrane that is compared more than once: "),
 ]  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def test_currents_that_are_none_are_refused(
     nodes: list[Any], inputs: str, outputs: str, expected: str, tmp_path: Path
 ) -> None:
     path = step_file(nodes, tmp_path, inputs=inputs, outputs=outputs.split(","))
-    with pytest.raises(SourceError, match=f"not-a-neuron: the step graph holds {expected}"):
+    with pytest.raises(SourceError, match=f"not-a-neuron: the step holds {expected}"):
         load_step(path, SourceOptions(steps=T))
 
 

@@ -1,4 +1,4 @@
-"""Which neurons a step's forms are: decay, current, threshold, reset and its timing, told by algebra.
+"""Which neurons the forms of one step are: decay, current, threshold, reset and its timing, told by algebra.
 
 A membrane state v with the comparison s = [h > threshold] is a neuron if its new value is h for s = 0. For s = 1 it is
 a constant (hard reset), h - threshold (soft reset), or h itself: then h of the next step has the reset in it.
@@ -6,17 +6,33 @@ a constant (hard reset), h - threshold (soft reset), or h itself: then h of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.onnx.forms import CONSTANT, Atom, Form
-from snnhw.frontends.onnx.step import Compared, StepReader
+from snnhw.frontends.forms import CONSTANT, LOGICAL, Atom, Form, known, unknown
 from snnhw.network import Array, Comparison, Reset, ResetTiming
 from snnhw.semantics import CurrentOrder
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A truth [form > 0], or [form >= 0] where it is not strict.
+
+    Args:
+        where: place of the comparison.
+        value: name of what it gives.
+        inverted: whether that is the opposite.
+    """
+
+    form: Form
+    strict: bool
+    where: str
+    value: str
+    inverted: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,27 +65,81 @@ class Recognised:
         gates: comparisons of inputs with a threshold, without any state.
         shown: outputs as forms over spikes of this step and of the one before, and layers.
         new: new value of each membrane, to tell an output that shows one.
+        rename: of states that hold spikes: the spikes of the step before.
     """
 
     cells: dict[str, Cell]
     gates: dict[str, Cell]
     shown: dict[str, Form]
     new: dict[str, Form]
+    rename: Callable[[Atom], Atom]
 
 
-def recognise(reader: StepReader, states: Mapping[str, str], shown: Sequence[str]) -> Recognised:
-    """All neurons of a step; edges of the reader from states that hold spikes are renamed.
+def truth(
+    comparisons: dict[str, Compared],
+    difference: Form,
+    strict: bool,
+    where: str,
+    value: str,
+    free: Callable[[str], str],
+    inverted: bool = False,
+) -> Form:
+    """[difference > 0], or >= where not strict: an atom of `comparisons`, the same one for the same comparison."""
+    if _points_down(difference):  # [d > 0] = 1 - [-d >= 0]: spikes are where a membrane is above
+        negative = difference.times(np.array(-1.0))
+        return known(np.ones(())) - truth(comparisons, negative, not strict, where, value, free, not inverted)
+    for name, other in comparisons.items():
+        if other.strict == strict and other.form.shape == difference.shape and other.form.equals(difference):
+            return unknown("spike", name, difference.shape)
+    name = free(where)
+    comparisons[name] = Compared(difference, strict, where, value, inverted)
+    return unknown("spike", name, difference.shape)
+
+
+def _points_down(difference: Form) -> bool:
+    """Whether states count against a comparison (inputs, where it reads no state): `mem < threshold`."""
+    terms = {term: value for term, value in difference.terms.items() if any(kind == "state" for kind, _ in term)}
+    values = list((terms or {term: value for term, value in difference.terms.items() if term}).values())
+    return all(bool((value <= 0).all()) for value in values)
+
+
+def half(difference: Form, strict: bool) -> Form | None:
+    """`spike > 0.5` is the spike, `spike < 1` what is no spike; None where no spike is compared with a number."""
+    varying = difference - known(difference.constant)
+    (atom, *more) = varying.atoms or [("", "")]
+    if more or atom[0] not in LOGICAL:
+        return None
+    truths = []
+    for value in (0, 1):
+        found = difference.where(atom, value).constant
+        truth_of = found > 0 if strict else found >= 0
+        if np.any(truth_of) != np.all(truth_of):
+            return None
+        truths.append(float(np.all(truth_of)))
+    spike = unknown(*atom, difference.shape).times(np.array(truths[1] - truths[0]))
+    return spike + known(np.array(truths[0]))
+
+
+def recognise(
+    comparisons: Mapping[str, Compared],
+    floors: Mapping[str, tuple[Form, float]],
+    states: Mapping[str, Form],
+    shown: Mapping[str, Form],
+) -> Recognised:
+    """All neurons of a step.
 
     Args:
-        states: state input -> the output that is its new value.
-        shown: all other outputs.
+        comparisons: by their atoms' names.
+        floors: of atoms max(form, number), by their names.
+        states: state -> its new value.
+        shown: what else is read.
 
     Raises:
         SourceError: a state or comparison that is no neuron's, by name.
     """
-    held = {name: _spike_of(reader.form(out, out)) for name, out in states.items()}
+    held = {name: _spike_of(form) for name, form in states.items()}
     spikes = {name: spike for name, spike in held.items() if spike is not None}
-    forms = _Forms(reader, states, spikes)
+    forms = _Forms(comparisons, floors, states, spikes)
     cells: dict[str, Cell] = {}
     for name in forms.new:
         spike = forms.spike_of_membrane(name)
@@ -85,8 +155,8 @@ def recognise(reader: StepReader, states: Mapping[str, str], shown: Sequence[str
     gates = {
         name: _gate(found) for name, found in forms.comparisons.items() if name not in fired and not _stateful(found)
     }
-    outputs = {name: reader.form(name, name).renamed(forms.rename) for name in shown}
-    return Recognised(whole, gates, outputs, forms.new)
+    outputs = {name: form.renamed(forms.rename) for name, form in shown.items()}
+    return Recognised(whole, gates, outputs, forms.new, forms.rename)
 
 
 def _stateful(comparison: Compared) -> bool:
@@ -111,26 +181,30 @@ def _spike_of(form: Form) -> str | None:
 class _Forms:
     """The step's forms, with states that hold spikes read as spikes of the step before."""
 
-    def __init__(self, reader: StepReader, states: Mapping[str, str], spikes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        comparisons: Mapping[str, Compared],
+        floors: Mapping[str, tuple[Form, float]],
+        states: Mapping[str, Form],
+        spikes: Mapping[str, str],
+    ) -> None:
         def rename(atom: Atom) -> Atom:
             return ("prev", spikes[atom[1]]) if atom[0] == "state" and atom[1] in spikes else atom
 
-        self.reader = reader
         self.comparisons = {
-            name: replace(found, form=found.form.renamed(rename)) for name, found in reader.comparisons.items()
+            name: replace(found, form=found.form.renamed(rename)) for name, found in comparisons.items()
         }
         self.floors: dict[str, float] = {}
         self.new: dict[str, Form] = {}
-        for name, out in states.items():
+        for name, value in states.items():
             if name in spikes:
                 continue
-            form = reader.form(out, out).renamed(rename)
+            form = value.renamed(rename)
             floor = form.only()
             if floor is not None and floor[0] == "floor":
-                form, self.floors[name] = reader.floors[floor[1]]
+                form, self.floors[name] = floors[floor[1]]
                 form = form.renamed(rename)
             self.new[name] = form
-        reader.edges = [(rename(atom), post) for atom, post in reader.edges]
         self.rename = rename
 
     def spike_of_membrane(self, name: str) -> str | None:
@@ -262,7 +336,7 @@ def _with_current(forms: _Forms, cell: Cell, currents: set[str]) -> Cell:
 def _refused(where: str, what: str) -> SourceError:
     return SourceError(
         "not-a-neuron",
-        f"the step graph holds {what}",
+        f"the step holds {what}",
         where=where,
         limit="v' = keep v + inputs + rest, a comparison with a threshold, reset to a constant or by the threshold",
         hint="--state IN:OUT pairs states where names and order mislead; else write the neuron as one of docs/onnx.md",

@@ -1,0 +1,192 @@
+"""Modules as people write them (`written`): taken with their own spikes, or refused as what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from snnhw.errors import SnnhwError
+from snnhw.frontends.check import check_import, run_graph
+from snnhw.frontends.live_module import load_module
+from tests.unit.frontends.live.written import MODULES, N, T, made
+
+TAKEN = [name for name, case in MODULES.items() if not case.refused]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.filterwarnings("ignore")
+def test_modules_as_people_write_them_are_taken_with_their_spikes(name: str) -> None:
+    module, example, steps = made(name)
+    source = load_module(module, example, steps=steps)
+    assert source.replay is not None
+    rng = np.random.default_rng(7)
+    x = rng.random(source.replay.example.shape) * 3.0
+    if source.semantics.time_layout == "static" or (steps and source.semantics.time_layout == "N"):
+        x = np.repeat(x[:, :1], x.shape[1], 1)
+    check = check_import(source, x)
+    assert check.different == 0, check
+    assert check.samples == len(x), check
+    assert check.compared > 50
+    found = run_graph(source, x)
+    firing = [name for name, node in source.graph.nodes.items() if hasattr(node, "v_threshold")]
+    assert sum(bool(found[name].any()) for name in firing) > len(firing) / 2
+
+
+@pytest.mark.parametrize("name", [name for name, case in MODULES.items() if case.refused])
+def test_modules_that_no_core_has_are_refused_as_what_they_are(name: str) -> None:
+    module, example, steps = made(name)
+    with pytest.raises(SnnhwError) as caught:
+        load_module(module, example, steps=steps)
+    assert caught.value.code == MODULES[name].refused, caught.value
+    assert caught.value.hint
+
+
+Step = Callable[[Tensor, list[Any]], Any]
+
+
+class Loop(nn.Module):
+    """A layer, and one step of arithmetic in a loop over (T, N, 6); the states start at zero."""
+
+    def __init__(self, step: Step, states: int = 2) -> None:
+        super().__init__()
+        self.fc, self.step, self.states = nn.Linear(6, 4), step, states
+
+    def forward(self, x: Tensor) -> Tensor:
+        states: list[Any] = [torch.zeros(x.shape[1], 4) for _ in range(self.states)]
+        return torch.stack([self.step(self.fc(now), states) for now in x])
+
+
+def integrated(x: Tensor, s: list[Any]) -> Tensor:
+    """A membrane with its reset; s[0] holds it."""
+    h = 0.5 * s[0] + x
+    spikes = (h > 0.5).float()
+    s[0] = h * (1 - spikes)
+    return spikes
+
+
+def coupled(x: Tensor, s: list[Any]) -> Tensor:
+    a, b, c, d = s
+    s[:] = [0.1 * a + 0.1 * b + x, 0.2 * b + 0.1 * c + x, 0.3 * c + 0.1 * d + x, 0.4 * d + 0.1 * a + x]
+    return (s[0] > 0.5).float()
+
+
+def whole(x: Tensor, s: list[Any]) -> Tensor:
+    return x.int().float() + integrated(x, s)
+
+
+def half_reset(x: Tensor, s: list[Any]) -> Tensor:
+    s[0] = 0.5 * s[0] + x
+    spikes = (s[0] > 0.5).float()
+    s[0] = s[0] - 0.3 * spikes
+    return spikes
+
+
+def squared(x: Tensor, s: list[Any]) -> Tensor:
+    s[0] = s[0] * s[0] + x
+    spikes = (s[0] > 0.5).float()
+    s[0] = s[0] * (1 - spikes)
+    return spikes
+
+
+def bounded_before(x: Tensor, s: list[Any]) -> Tensor:
+    before, s[1] = s[1], torch.relu(x)
+    return integrated(x + before, s)
+
+
+def below_zero(x: Tensor, s: list[Any]) -> Tensor:
+    spikes = (s[0] > -0.5).float()
+    s[0] = 0.5 * s[0] + x - spikes * 0.5
+    return spikes
+
+
+def soft_threshold(x: Tensor, s: list[Any]) -> Tensor:
+    s[0] = 0.5 * s[0] + x
+    return (torch.sigmoid(s[0]) > 0.6).float()
+
+
+def gated(x: Tensor, s: list[Any]) -> Tensor:
+    return integrated(x, s) * x
+
+
+def late_number(x: Tensor, s: list[Any]) -> Tensor:
+    before, s[1] = s[1], x + 0.3
+    return integrated(before, s)
+
+
+def two_before(x: Tensor, s: list[Any]) -> Tensor:
+    h = 0.5 * s[0] + 0.1 * s[1] + x
+    s[1], s[0] = s[0], h
+    return (h > 0.5).float()
+
+
+def rectified(x: Tensor, s: list[Any]) -> Tensor:
+    return integrated(x, s) + torch.relu(x)
+
+
+def soft_value(x: Tensor, s: list[Any]) -> Tensor:
+    return integrated(x, s) + torch.tanh(x)
+
+
+def membrane_out(x: Tensor, s: list[Any]) -> Tensor:
+    integrated(x, s)
+    return s[0]
+
+
+def difference(x: Tensor, s: list[Any]) -> Tensor:
+    s[0], s[1] = 0.5 * s[0] + x, 0.8 * s[1] + x
+    return (s[0] - s[1] > -0.1).float()
+
+
+ARITHMETIC: dict[Step, str] = {
+    coupled: "4 values that go from step to step and depend on each other",
+    whole: "a value is asked whether it is a number, or cast to a whole one",
+    half_reset: "the arithmetic in forward is not that of a neuron that a core has: a reset that is neither",
+    squared: "the square of a value",
+    bounded_before: "a bounded value of the step before",
+    below_zero: "a membrane that is above its threshold before the first step",
+    soft_threshold: "a threshold on sigmoid of a value",
+    soft_value: "tanh of a value",
+    gated: "a product of values that are not spikes: ",
+    late_number: "a number that is added from the second step on only",
+    two_before: "a state of 2 steps before",
+    rectified: "the larger of a value and a number (",
+    membrane_out: "a membrane that fires is read",
+    difference: "a comparison that is no neuron's",
+}
+
+
+@pytest.mark.parametrize("step", ARITHMETIC, ids=lambda step: step.__name__)
+def test_arithmetic_that_is_no_neurons_is_refused_by_what_it_does(step: Step) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(SnnhwError) as caught:
+        load_module(Loop(step, 4 if step is coupled else 2), torch.rand(T, N, 6))
+    assert caught.value.code == "not-a-neuron", caught.value
+    assert ARITHMETIC[step] in caught.value.message
+    assert "docs/frontends.md" in str(caught.value.hint)
+
+
+def test_numbers_that_differ_within_a_channel_are_no_bias() -> None:
+    class Simple(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.by = nn.Conv2d(1, 2, 3), torch.rand(2, 2, 2)
+            self.out = nn.Conv2d(2, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            v, out = torch.zeros(x.shape[1], 2, 2, 2), []
+            for now in x:
+                v = 0.5 * v + self.out(self.conv(now) + self.by)
+                s = (v > 0.5).float()
+                v = v * (1 - s)
+                out.append(s)
+            return torch.stack(out)
+
+    with pytest.raises(SnnhwError) as caught:
+        load_module(Simple(), torch.rand(T, N, 1, 4, 4))
+    assert caught.value.code == "unsupported-option"
+    assert "numbers that differ within a channel are added in front of a layer" in caught.value.message
