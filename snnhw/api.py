@@ -198,11 +198,14 @@ def compare(
     engine: str = "fast",
     options: SourceOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
+    judge: str | None = None,
 ) -> ComparisonReport:
     """Count both networks on the same samples; the float side runs in float32.
 
     Args:
+        y: classes, integers (B,); or what the outputs should be, floats (B, outputs...) (one output: (B,)).
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
+        judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
 
     Raises:
         DataError: the artifact was compiled from another network than the source.
@@ -230,7 +233,7 @@ def compare(
         )
     floats = FloatEngine(network, deployment, "float32")
     chunk = samples_at_once(compiled.steps * max(p.size for p in compiled.network.populations), CHUNK)
-    counted = compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress)
+    counted = compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress, rule=judge)
     return ComparisonReport.of(counted)
 
 

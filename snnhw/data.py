@@ -17,7 +17,7 @@ from snnhw.network import Array
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples (B, ...) as the user gives them, labels (B,) or None.
+    """Samples (B, ...) as the user gives them; labels (B,), real values (B, ...), or None.
 
     Args:
         unread: other arrays of the file.
@@ -93,13 +93,15 @@ def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
         raise DataError(
             "bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}"
         )
-    if y is not None and (y.ndim != 1 or len(y) != len(x) or y.dtype.kind not in "iu"):
+    fits = y is None or (y.shape[:1] == x.shape[:1] and (y.dtype.kind == "f" or (y.ndim == 1 and y.dtype.kind in "iu")))
+    if not fits:
         raise DataError(
             "bad-labels",
             "labels do not fit the samples",
             where=f"{where}: y",
             needed=f"({len(x)},) integers",
-            limit=f"got {y.shape} {y.dtype}",
+            limit=f"got {found['y'].shape} {found['y'].dtype}",
+            hint="classes are integers (samples,); values of outputs are floats (samples, outputs...)",
         )
     return Samples(x, y, unread)
 
@@ -139,17 +141,7 @@ def load_recording(path: str | Path) -> dict[str, Array]:
         ) from error
     if not found:
         raise DataError("bad-data", "the file holds no arrays", where=path.name)
+    odd = [name for name, array in found.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub"]
+    if odd:
+        raise DataError("bad-data", "a part of the file is no array of numbers", where=f"{path.name}: {odd[0]}")
     return found
-
-
-def require_labels(y: Array, classes: int) -> None:
-    """Refuse labels that no output stands for."""
-    if len(y) and (y.min() < 0 or y.max() >= classes):
-        raise DataError(
-            "bad-labels",
-            "labels name classes that the network does not have",
-            where="y",
-            needed=f"{y.min()} to {y.max()}",
-            limit=f"0 to {classes - 1}",
-            hint="count classes from 0, or give the data of this network",
-        )

@@ -15,7 +15,6 @@ from snnhw.comparison.tree import Comparison
 from snnhw.data import load_samples
 from snnhw.errors import EngineError
 from snnhw.network import Array, Kind
-from snnhw.report.html import write_html
 from snnhw.shipped import example
 
 NETWORKS = ("stbp_scnn", "sew_resnet")
@@ -60,7 +59,7 @@ def demonstrate(name: str, target: str, folder: Path, lava_samples: int, stage: 
     stage(f"{name}: compare on {len(data.x)} test images")
     comparison = api.compare(source, artifact, data.x, data.y)
     report = folder / f"{name}.{target}.html"
-    write_html(comparison, report)
+    comparison.to_html(report)
     few = data.x[:lava_samples]
     stage(f"{name}: {lava_samples} images in fast")
     fast = api.run(artifact, few, "fast", record="state")

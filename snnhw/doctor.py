@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+
+from snnhw.extras import EXTRAS
 
 PYTHON = (3, 11)
 
 REQUIREMENTS = {
     "numpy": "numpy>=2.0,<3",
     "nir": "nir>=1.0.8,<2",
-    "onnx": "onnx>=1.16,<2",
-    "onnxruntime": "onnxruntime>=1.20,<2",
     "click": "click>=8.1,<9",
     "rich": "rich>=13,<16",
     "numba": "numba>=0.61,<1",
     "pydantic": "pydantic>=2.10,<3",
     "scipy": "scipy>=1.13,<2",
     "h5py": "h5py>=3.11,<4",
-    "matplotlib": "matplotlib>=3.9,<4",
-    "jinja2": "jinja2>=3.1,<4",
 }
 """Import name (here also the package's name) -> what pyproject.toml asks for; torch has its own check."""
 
@@ -58,7 +58,9 @@ class Finding:
 def diagnose() -> list[Finding]:
     """Every check, in the order in which one would repair."""
     checks: list[Callable[[], Finding]] = [_python]
-    checks += [lambda name=name: _package(name) for name in REQUIREMENTS]  # type: ignore[misc]
+    checks += [partial(_package, name, asked) for name, asked in REQUIREMENTS.items()]
+    extras = ((name, asked, extra) for extra, packages in EXTRAS.items() for name, asked in packages.items())
+    checks += [partial(_package, *row) for row in extras]
     checks += [_torch, _kernels, _targets, _lava, _fashion_mnist]
     return [check() for check in checks]
 
@@ -74,13 +76,14 @@ def _pip(*requirements: str) -> str:
     return shlex.join([sys.executable, "-m", "pip", "install", *requirements])
 
 
-def _package(name: str) -> Finding:
+def _package(name: str, asked: str, extra: str = "") -> Finding:
     """Whether it can be imported: an installed package can still lack its binary parts."""
     try:
         importlib.import_module(name)
     except ImportError as error:
-        return Finding(name, False, f"cannot be imported: {error}", _pip(REQUIREMENTS[name]))
-    return Finding(name, True, metadata.version(name))
+        of = f" (extra {extra!r})" if extra else ""
+        return Finding(name, False, f"cannot be imported: {error}{of}", _pip(asked), optional=bool(extra))
+    return Finding(name, True, metadata.version(re.split("[<>=]", asked)[0]))
 
 
 def _torch() -> Finding:

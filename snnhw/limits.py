@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import zipfile
 from collections.abc import Sequence
 from math import prod
@@ -46,19 +47,6 @@ def is_file(path: str | Path) -> bool:
     except (OSError, ValueError) as error:  # no rights, or a path that no file can have
         reason = getattr(error, "strerror", None) or str(error)
         raise SnnhwError("cannot-read", f"the file cannot be read: {reason}", where=str(path)) from None
-
-
-def require_whole(path: str | Path) -> None:
-    """Raises what zipfile raises where a zip's entries do not have the checksums that it says (torch does not look).
-
-    An entry without one (0, as torch writes them with `compute_crc32=False`) is taken as it is.
-    """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for entry in (entry for entry in archive.infolist() if entry.CRC):
-                with archive.open(entry) as content:
-                    while content.read(1 << 20):
-                        pass
 
 
 def fault(error: Exception, where: str) -> SnnhwError | None:
@@ -127,13 +115,25 @@ def require_small(path: str | Path) -> None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = max(size, sum(info.file_size for info in archive.infolist()))
-    bomb = size > BOMB_BYTES and size > BOMB_RATIO * stored
-    if size > MAX_BYTES or bomb:
+    require_bytes(size, stored, path.name)
+
+
+def require_bytes(size: int, stored: int, where: str, most: int | None = None) -> None:
+    """Raises SnnhwError 'too-big' where what a file becomes is more than `most` (MAX_BYTES), or far more than it has
+    bytes."""
+    most = MAX_BYTES if most is None else most
+    bomb = most >= size > max(BOMB_BYTES, BOMB_RATIO * stored)
+    if size > most or bomb:
         raise SnnhwError(
             "too-big",
             "the file unpacks to too much",
-            where=path.name,
+            where=where,
             needed=f"{size} bytes",
-            limit=f"{BOMB_RATIO} times the file's {stored} bytes" if bomb else f"{MAX_BYTES} bytes",
-            hint="if it is what it says, save it without compression (numpy.savez)" if bomb else None,
+            limit=f"{BOMB_RATIO} times the file's {stored} bytes" if bomb else f"{most} bytes",
+            hint="if it is what it says, write it without compression" if bomb else None,
         )
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number that a float can be; a whole number in a file has any length."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

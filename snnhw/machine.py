@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +25,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from snnhw import fixed
 from snnhw.errors import TargetError, nearest
-from snnhw.limits import is_file
+from snnhw.limits import is_file, is_number
 from snnhw.shipped import shipped_folder
 
 GRADES = ("definition", "published", "measured-fit", "simulated", "scaled", "inherited", "assumed")
@@ -126,7 +125,7 @@ class Physical(In):
 
     def held(self, entry: Mapping[str, Any]) -> Any:
         value, base = entry["value"], self.unit[1]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not is_number(value):
             raise _broken("should be a finite number", value)
         most = 1000 if base == "W" else 1
         exact = Constant(**entry).si()

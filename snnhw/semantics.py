@@ -6,7 +6,6 @@ Travels as JSON in NIR metadata (key `snnhw`) and in the artifact's manifest; ne
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.limits import is_number
 from snnhw.network import Comparison, Readout, Reset, ResetTiming
+from snnhw.neurons.base import UNLIMITED as UNLIMITED
 from snnhw.readout import FORMS, parse, rule_of
 
 METADATA_KEY = "snnhw"
@@ -26,9 +27,6 @@ LONGEST_STEP = 1e6
 
 OFF = "off"
 """What `multispike` is called where a neuron sends one spike a step at most."""
-
-UNLIMITED = (1 << 23) - 1
-"""`multispike` of neurons without a maximum: more thresholds than a membrane of 24 bit can hold."""
 
 
 class CurrentOrder(StrEnum):
@@ -103,13 +101,13 @@ class Semantics:
             value = getattr(self, name)
             _require(value in list(kind), name, value, ", ".join(kind))
             object.__setattr__(self, name, kind(value))
-        _require(_number(self.dt) and 0 < self.dt <= LONGEST_STEP, "dt", self.dt, f"0 < seconds <= {LONGEST_STEP:g}")
+        _require(is_number(self.dt) and 0 < self.dt <= LONGEST_STEP, "dt", self.dt, f"0 < seconds <= {LONGEST_STEP:g}")
         _require(isinstance(self.time_layout, str), "time_layout", self.time_layout, "a string")
         _require(self.integrator in ("euler", "exp"), "integrator", self.integrator, "euler, exp")
         _require(_whole(self.multispike), "multispike", self.multispike, "'off' or a whole number >= 1")
-        _require(self.v_min is None or _number(self.v_min), "v_min", self.v_min, "a number or null")
+        _require(self.v_min is None or is_number(self.v_min), "v_min", self.v_min, "a number or null")
         named = self.v_init in ("v_reset", "v_leak")
-        _require(named or _number(self.v_init), "v_init", self.v_init, "a number, 'v_reset' or 'v_leak'")
+        _require(named or is_number(self.v_init), "v_init", self.v_init, "a number, 'v_reset' or 'v_leak'")
         same_step = self.reset_timing == ResetTiming.SAME_STEP
         _require(
             same_step or self.reset == Reset.SUBTRACT, "reset_timing", self.reset_timing.value, "subtract, or same_step"
@@ -118,6 +116,16 @@ class Semantics:
             unknown = sorted(set(changes) - {f.name for f in fields(self) if f.name != "nodes"})
             _require(not unknown, f"nodes.{node}", unknown, "fields of Semantics")
             self.at(node)
+
+    @property
+    def late(self) -> bool:
+        """Whether a reset is charged in the next step."""
+        return self.reset_timing is ResetTiming.NEXT_STEP
+
+    @property
+    def late_current(self) -> bool:
+        """Whether a membrane sees the current of the step before."""
+        return self.current_order is CurrentOrder.NEXT_STEP
 
     def at(self, node: str) -> Semantics:
         """The semantics of one node."""
@@ -167,7 +175,7 @@ class Deployment:
         _require(
             self.population is None or _whole(self.population), "population", self.population, "a whole number >= 1"
         )
-        _require(_number(self.gain) and self.gain > 0, "gain", self.gain, "a number > 0")
+        _require(is_number(self.gain) and self.gain > 0, "gain", self.gain, "a number > 0")
         seed = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool) and self.seed >= 0
         _require(seed, "seed", self.seed, "a whole number >= 0")
         shape = tuple(self.input_shape)
@@ -195,10 +203,6 @@ def readout_in(deployment: Deployment, shows: str, population: str) -> Readout:
 def _require(holds: bool, name: str, value: object, limit: str) -> None:
     if not holds:
         raise SourceError("bad-semantics", f"{name} has a value it cannot have", needed=repr(value), limit=limit)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: object) -> bool:

@@ -29,8 +29,10 @@ STAGES = (
 )
 SHARED = {
     "errors",
+    "extras",
     "cautions",
     "readout",
+    "judge",
     "fixed",
     "operators",
     "neurons",
@@ -48,6 +50,7 @@ SHARED = {
     "data",
     "limits",
     "files",
+    "torch_file",
 }
 SURFACE = {"", "api", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""

@@ -22,6 +22,7 @@ from snnhw.commands.common import (
 )
 from snnhw.commands.source_options import source_options
 from snnhw.engines.choose import ENGINES
+from snnhw.extras import require
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
     default=None,
     help="Folder: every picture as PDF, SVG and PNG, every table as CSV and LaTeX.",
 )
+@click.option(
+    "--judge",
+    type=click.Choice(["classes", "values"]),
+    default=None,
+    help="How outputs are judged [values for one output or real y, else classes].",
+)
 @input_options
 @source_options(with_input=True)
 @json_option
@@ -55,6 +62,7 @@ def command(
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
+    judge: str | None,
     encode: str | None,
     steps: int | None,
     seed: int | None,
@@ -71,6 +79,8 @@ def command(
     from snnhw.artifact import load
     from snnhw.report.terminal import show
 
+    if html is not None or figures is not None:
+        require("report", "compare --html and --figures")
     require_outputs((html, markdown), (source, artifact, data))
     if figures is not None:
         click.get_current_context().with_resource(files.claim([figures / "summary.tex"], folders=True))
@@ -78,7 +88,9 @@ def command(
     given = samples_of(data).first(samples)
     said = replace(options, steps=steps)
     with kernels_told(), bar("compare") as progress:
-        result = api.compare(source, compiled, given.x, given.y, engine=engine, options=said, progress=progress)
+        result = api.compare(
+            source, compiled, given.x, given.y, engine=engine, options=said, progress=progress, judge=judge
+        )
     made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
     made |= {} if html is None else {html: result.to_html()}
     made |= {} if markdown is None else {markdown: result.to_markdown()}

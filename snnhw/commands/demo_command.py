@@ -10,6 +10,7 @@ import click
 from snnhw import files
 from snnhw.commands.common import TargetName, emit, json_option, stages
 from snnhw.demo import NETWORKS, Outcome, demonstrate
+from snnhw.extras import require
 
 
 @click.command("demo")
@@ -35,6 +36,7 @@ def command(target: str, lava_samples: int, output: Path, machine: bool) -> None
     Example:
       snnhw demo --target loihi1
     """
+    require("report", "demo")
     files.make_folder(output)
     outcomes = []
     for name in NETWORKS:
@@ -79,7 +81,8 @@ def _show(outcome: Outcome) -> None:
     c = outcome.comparison
     click.echo(f"{outcome.name} on {c.target}, {c.samples} test images, {c.cores_used} cores, {c.chips_used} chip(s)")
     click.echo(
-        f"  accuracy    float {c.float_.accuracy:.2%}, integer {c.quantized.accuracy:.2%}, agreement {c.agreement:.2%}"
+        f"  accuracy    float {c.float_.accuracy:.2%}, integer {c.quantized.accuracy:.2%}, "
+        f"agreement {c.agreement or 0.0:.2%}"
     )
     click.echo(f"  synops      {c.synops:,.0f} per sample")
     click.echo(

@@ -9,6 +9,7 @@ import click
 
 from snnhw.commands.common import GIVEN, Choice, Sections, emit, json_option, require_outputs
 from snnhw.commands.source_options import refuse_for_artifact, source_options
+from snnhw.extras import require
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
@@ -70,6 +71,7 @@ def _written(model: Path, form: str, output: Path, framework: str | None, option
         return write_graph(network, output, framework)
     artifact = load(model)
     if form == "onnx":
+        require("onnx", "export --to onnx")
         from snnhw.export.onnx import write_onnx
 
         write_onnx(artifact, output)

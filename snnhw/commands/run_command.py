@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from snnhw.commands.common import (
     kernels_told,
     require_outputs,
     samples_of,
+    warn,
 )
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.engines.choose import ENGINES
@@ -60,7 +61,9 @@ def command(
     Example:
       snnhw run sew.snnhw --input example:fashion_mnist_500 --engine lava --samples 10 --record state -o out.npz
     """
-    from snnhw.data import require_labels, save_arrays
+    from snnhw.data import save_arrays
+    from snnhw.judge import VALUES, output_errors, rmse
+    from snnhw.judge import judge as judged_by
 
     compiled = model.suffix == ".snnhw"
     if compiled == (engine == "float"):
@@ -74,23 +77,32 @@ def command(
         arrays = _integers(model, given.x, engine, record, encode, steps, seed)
     else:
         arrays = _floats(model, given.x, record, replace(options, encoding=encode, steps=steps), seed)
-    if given.y is not None:
-        require_labels(given.y, arrays["counts"][0].size)
+    judged = judged_by(given.y, len(given.x), arrays["values"].shape[1])
     if output is not None:
         save_arrays(output, arrays)
     summary: dict[str, Any] = {"engine": engine, "samples": len(given.x)}
-    if given.y is not None:
-        summary["accuracy"] = float((arrays["predictions"] == given.y).mean())
+    if judged.kind == VALUES:
+        errors = () if judged.labels is None else output_errors(arrays["values"], judged.labels)
+        summary |= {"rmse": rmse(errors), "outputs": [asdict(row) for row in errors]} if errors else {}
+    elif judged.labels is not None:
+        summary["accuracy"] = float((arrays["predictions"] == judged.labels).mean())
     if "saturations" in arrays:
         summary["saturations"] = int(arrays["saturations"])
     summary["output"] = None if output is None else str(output)
-    summary["predictions"] = [int(p) for p in arrays["predictions"]]
+    summary["scale"] = float(arrays["scale"])
+    summary["warnings"] = [asdict(caution) for caution in judged.warnings]
+    summary["predictions"] = arrays["predictions"].tolist()
+    summary |= {"values": arrays["values"].tolist()} if judged.kind == VALUES else {}
     if machine:
         emit(summary)
         return
-    summary["predictions"] = " ".join(map(str, summary["predictions"][:20])) + (" …" if len(given.x) > 20 else "")
+    warn(judged.warnings)
+    values = [f"{value:.5g}" for row in summary.get("values", ()) for value in row]
+    shown = values or list(map(str, summary["predictions"]))
+    summary["values" if values else "predictions"] = " ".join(shown[:20]) + (" …" if len(shown) > 20 else "")
     for key, value in summary.items():
-        click.echo(f"{key:<12} {value}")
+        if key not in ("warnings", "outputs", *(("predictions",) if values else ())):
+            click.echo(f"{key:<12} {value}")
 
 
 def _integers(

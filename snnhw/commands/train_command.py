@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from snnhw.commands.common import emit, json_option, require_outputs
+from snnhw.extras import require
 
 SEEDS = 1 << 32
 
@@ -59,6 +60,8 @@ def command(
         raise click.UsageError("name a recipe, or give --list")
     if health is not None and health.suffix not in (".html", ".json"):
         raise click.UsageError("--health writes FILE.html or FILE.json")
+    if health is not None and health.suffix == ".html":
+        require("report", "train --health FILE.html")
     chosen = recipe_of(recipe)
     path = output if output is not None else Path(f"{chosen.name}.pt")
     require_outputs([path, Path(f"{path}.resume"), health], [])

@@ -18,6 +18,9 @@ class FloatRun(Protocol):
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted classes, int (B,), and spikes of populations by name, (B, T, *population shape).
 
+        A method `outcome` that gives a third, the output in the source's units (B, outputs), is called instead; without
+        one the integers' values are judged against the labels alone.
+
         Every NEURON, GATE and RELAY population of `artifact.reference` must be among them, and its INPUT populations
         unless they are directly encoded; others are ignored.
         """
@@ -34,9 +37,11 @@ class FloatCounts:
         self.wanted = [p.name for p in artifact.reference.populations if p.kind in events]
         self.events: dict[str, Array] = {}
         self._predictions: list[Array] = []
+        self._values: list[Array] = []
 
-    def add(self, predictions: Array, spikes: Mapping[str, Array]) -> None:
+    def add(self, predictions: Array, spikes: Mapping[str, Array], values: Array | None = None) -> None:
         """Count one chunk."""
+        self._values += [] if values is None else [values]
         self._predictions.append(np.asarray(predictions).astype(np.int64))
         for name in self.wanted:
             if name not in spikes:
@@ -44,6 +49,11 @@ class FloatCounts:
             found = np.asarray(spikes[name])
             count = (found != 0).reshape(found.shape[0] * found.shape[1], -1).sum(axis=0, dtype=np.int64)
             self.events[name] = self.events[name] + count if name in self.events else count
+
+    @property
+    def values(self) -> Array | None:
+        """Outputs in the source's units, float64 (samples, outputs); None where the run gives none."""
+        return np.concatenate(self._values) if self._values else None
 
     @property
     def predictions(self) -> Array:

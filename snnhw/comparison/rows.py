@@ -33,10 +33,13 @@ from snnhw.comparison.tree import (
     Raster,
     Side,
     Throughput,
+    Values,
 )
+from snnhw.judge import Judge, output_errors
 from snnhw.machine import worst
 from snnhw.mapping.route import tile
 from snnhw.network import Array, Kind
+from snnhw.readout import host_operations, told
 
 MODEL = "analytic"
 
@@ -54,7 +57,8 @@ class Measured:
     float_events: Mapping[str, Array]
     float_predictions: Array
     predictions: Array
-    labels: Array | None
+    judge: Judge
+    values: tuple[Array | None, Array] | None
     static: Mapping[str, bool]
     rasters: tuple[Raster, ...]
 
@@ -62,6 +66,11 @@ class Measured:
     def samples(self) -> int:
         """Number of samples."""
         return self.counts.samples
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the network."""
+        return self.artifact.network[self.artifact.network.readout.population].size
 
     @property
     def time_keys(self) -> list[str]:
@@ -84,7 +93,7 @@ def comparison(m: Measured) -> Comparison:
     return Comparison(
         float_=_side(m, m.float_events, m.float_predictions),
         quantized=_side(m, m.counts.events, m.predictions),
-        agreement=float(np.mean(m.float_predictions == m.predictions)),
+        agreement=None if m.values is not None else float(np.mean(m.float_predictions == m.predictions)),
         synops=total.synops / n,
         neuron_updates=total.accesses / n,
         messages=total.messages / n,
@@ -122,7 +131,10 @@ def comparison(m: Measured) -> Comparison:
         constants=_constants(m, spent),
         calibration=art.calibration,
         notes=notes(art, total),
-        warnings=tuple(warnings(art, n, m.float_events, m.counts.events)),
+        warnings=(*m.judge.warnings, *warnings(art, n, m.float_events, m.counts.events)),
+        rule=_rule(m),
+        values=_values(m),
+        host_readout=host_operations(art.network.readout, m.outputs, art.network.steps),
     )
 
 
@@ -133,8 +145,33 @@ def _side(m: Measured, events: Mapping[str, Array], predictions: Array) -> Side:
             spikes = int(events[p.name].sum())
             rate = spikes / (p.size * m.artifact.network.steps * m.samples)
             layers.append(Layer(p.name, p.size, spikes / m.samples, rate))
-    accuracy = None if m.labels is None else float(np.mean(predictions == m.labels))
+    labels = None if m.values is not None else m.judge.labels
+    accuracy = None if labels is None else float(np.mean(predictions == labels))
     return Side(accuracy, tuple(layers))
+
+
+def _rule(m: Measured) -> str:
+    readout = m.artifact.network.readout
+    said = told(readout, m.outputs)
+    if m.values is not None:
+        count = readout.groups or m.outputs
+        return f"values of {count} output{'s' if count > 1 else ''}: {said}"
+    return (
+        f"classes: the {'earliest' if readout.kind == 'first' else 'largest'} of {readout.groups or m.outputs}, {said}"
+    )
+
+
+def _values(m: Measured) -> Values | None:
+    if m.values is None:
+        return None
+    floats, integers = m.values
+    labels = m.judge.labels
+    return Values(
+        scale=m.artifact.network.readout.scale,
+        quantized=() if floats is None else output_errors(integers, floats),
+        float_labels=() if labels is None or floats is None else output_errors(floats, labels),
+        quantized_labels=() if labels is None else output_errors(integers, labels),
+    )
 
 
 def _latency(m: Measured) -> Latency:

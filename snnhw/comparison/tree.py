@@ -13,6 +13,7 @@ from typing import Any
 
 from snnhw.cautions import Caution
 from snnhw.chip.energy import Energy
+from snnhw.judge import OutputError
 
 SCHEMA = 1
 """Version of the tree: raised when a key changes its meaning or goes."""
@@ -39,6 +40,22 @@ class Side:
 
     accuracy: float | None
     layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Values:
+    """Outputs judged as real values, one row an output, in the source's units.
+
+    Args:
+        scale: what one unit of the integers' output is in the source's.
+        quantized: the integers against the float network.
+        float_labels, quantized_labels: both against the labels; empty without them.
+    """
+
+    scale: float
+    quantized: tuple[OutputError, ...]
+    float_labels: tuple[OutputError, ...]
+    quantized_labels: tuple[OutputError, ...]
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,10 @@ class Comparison:
     """A float network and its compiled counterpart on the same samples (docs/energy.md).
 
     Args:
-        agreement: share of samples with the same prediction.
+        agreement: share of samples with the same prediction; null where outputs are no classes.
+        rule: by which outputs were judged, in words.
+        values: how far the outputs are from each other and from real labels, where they are judged as values.
+        host_readout: additions and comparisons of the host for one sample: what it makes of the output.
         synops: stored synapses reached by events, one per event; `synops_nonzero` leaves out zero weights,
             `payload_synops` weighs every event by its magnitude.
         neuron_updates: computed neurons times T; `neuron_updates_active` of them had anything to do.
@@ -191,7 +211,7 @@ class Comparison:
 
     float_: Side
     quantized: Side
-    agreement: float
+    agreement: float | None
     synops: float
     neuron_updates: float
     messages: float
@@ -230,6 +250,9 @@ class Comparison:
     calibration: Mapping[str, Any] | None
     notes: tuple[str, ...]
     warnings: tuple[Caution, ...] = ()
+    rule: str = ""
+    values: Values | None = None
+    host_readout: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, ready for JSON."""

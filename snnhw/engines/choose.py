@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from snnhw.errors import EngineError, nearest
+from snnhw.extras import EXTRAS, require
 
 if TYPE_CHECKING:
     from snnhw.engines.base import Engine
@@ -30,4 +31,6 @@ def integer_engine(name: str, **options: Any) -> Engine:
             hint="snnhw.run_float(source, x) runs the source" if is_float else nearest(name, ENGINES) or None,
         )
     module, _, attribute = ENGINES[name].partition(":")
+    if name in EXTRAS:
+        require(name, f"the engine {name!r}")
     return cast("Engine", getattr(import_module(module), attribute)(**options))

@@ -50,18 +50,14 @@ class FloatEngine:
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""
-        found, spikes = self.outcome(x)
-        return judged(self.readout, found), spikes
+        return self.outcome(x)[:2]
 
-    def outcome(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
-        """Scores (B, classes) in the network's own units, and spikes as `run` gives them."""
-        found = self.values(x)
+    def outcome(self, x: Array) -> tuple[Array, Mapping[str, Array], Array]:
+        """What `run` gives, and the scores (B, classes) in the source's units."""
+        found, outputs = self.values(x), self.network[self.readout.population].size
         spiking = {p.name: found[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
-        return scores(self.readout, found[output_key(self.network)]), spiking
-
-    def in_units(self, found: Array) -> Array:
-        """Scores in the source's units."""
-        return values(self.readout, found, self.network[self.readout.population].size, self.network.steps)
+        said = scores(self.readout, found[output_key(self.network)])
+        return judged(self.readout, said), spiking, values(self.readout, said, outputs, self.network.steps)
 
     def record(self, x: Array, spikes: bool) -> dict[str, Array]:
         """`output`, `counts`, `predictions` and, if asked for, `spikes/NAME`, as the integer engines name them."""

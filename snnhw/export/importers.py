@@ -18,11 +18,12 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.export.pools import with_pools
 from snnhw.export.walk import depth_first_edges, same_names
-from snnhw.frontends.dynamics import neuron_model, tidy
+from snnhw.frontends.dynamics import neuron_model
 from snnhw.frontends.graph import Edge, flow, predecessors, validate
 from snnhw.frontends.nir.shapes import with_shapes
 from snnhw.frontends.source import Source
 from snnhw.network import Array, Comparison, FloatNeuron, Reset
+from snnhw.neurons.decimals import tidy
 from snnhw.semantics import PLAIN, UNLIMITED, Semantics, to_metadata
 
 FOREVER = 1e30
@@ -205,10 +206,9 @@ def _rest(name: str, made: Any, numbers: Numbers, unit: Array, v_init: Array, im
 def _refuse_rule(name: str, neuron: FloatNeuron, rule: Semantics, importer: Importer, currents: bool) -> None:
     """What the importer fixes otherwise than this neuron has it."""
     soft = neuron.reset is Reset.SUBTRACT
-    timing = rule.reset_timing == "same_step"
     for holds, what, theirs in (
         (soft == (importer.reset is Reset.SUBTRACT), f"reset {rule.reset}", f"reset {importer.reset}"),
-        (timing, "a reset in the next step", "resets in the same step"),
+        (not rule.late, "a reset in the next step", "resets in the same step"),
         (neuron.max_spikes == importer.multispike or min(neuron.max_spikes, importer.multispike) > 1 << 15,
          f"{neuron.max_spikes} spikes a step at most", f"{importer.multispike} at most"),
         (neuron.v_min is None, "a lower clip of the membrane", "no lower clip"),

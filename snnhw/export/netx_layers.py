@@ -14,7 +14,6 @@ from snnhw.errors import ArtifactError
 from snnhw.fixed import DECAY_ONE
 from snnhw.network import (
     Array,
-    Comparison,
     Conv,
     Diagonal,
     IntNeuron,
@@ -22,8 +21,6 @@ from snnhw.network import (
     Network,
     Population,
     Projection,
-    Reset,
-    ResetTiming,
 )
 
 SHIFT = 6
@@ -272,18 +269,9 @@ def _spread(bias: Array, population: Population[IntNeuron]) -> Array:
 def _require_lif(population: Population[IntNeuron], spiking: bool) -> None:
     """Refuse what Lava's LIF does not have."""
     n = population.model
-    wishes = (
-        ("model", n.MODEL, "cuba_lif", True),
-        ("comparison", n.comparison, Comparison.GT, spiking),
-        ("reset", n.reset, Reset.ZERO, spiking),
-        ("reset timing", n.reset_timing, ResetTiming.SAME_STEP, spiking),
-        ("spikes per step", n.max_spikes, 1, spiking),
-        ("initial v", n.v_init, 0, True),
-        ("lower clip of v", n.v_min, None, True),
-        ("act_shift", n.act_shift, SHIFT, True),
-    )
-    for what, has, offered, asked in wishes:
-        if asked and has != offered:
+    wishes = (("model", n.MODEL, "cuba_lif"), *n.beyond_lif(spiking), ("act_shift", n.act_shift, SHIFT))
+    for what, has, offered in wishes:
+        if has != offered:
             raise cannot(f"netx's neurons have no such {what}", population.name, has, offered, _LOIHI1)
     for what, values in (("threshold", n.vth), ("du", n.du), ("dv", n.dv)):
         if np.ptp(np.asarray(values)) and (spiking or what != "threshold"):

@@ -29,8 +29,8 @@ from snnhw.network import (
     Network,
     Population,
     Projection,
-    Reset,
 )
+from snnhw.neurons import REGISTRY
 from snnhw.operators import Conv, Diagonal, Operator
 from snnhw.readout import real_scale
 from snnhw.semantics import PLAIN, Semantics, to_metadata
@@ -256,24 +256,20 @@ class _Maker:
         if population.kind is Kind.RELAY:
             unit = np.asarray(neuron.vth, np.float64) / scale
             return nir.Scale(np.array(np.broadcast_to(1.0 / unit, full)))
-        if neuron.MODEL != "cuba_lif":
+        if not REGISTRY[neuron.MODEL].reals.NIR:
             raise _cannot(name, f"neurons of the model {neuron.MODEL}", "compile the source with --emit-nir")
-        if neuron.reset is not Reset.SUBTRACT and np.any(np.asarray(neuron.v_reset)):
-            raise _cannot(name, "a reset to a value other than 0", "export the source")
-        lam = np.broadcast_to(np.asarray(neuron.dv, np.float64) / ONE, full)
-        threshold = np.array(np.broadcast_to(np.asarray(neuron.vth, np.float64) / scale, full))
         if population.kind is Kind.GATE:
-            if (lam != 1).any():
+            if np.any(neuron.dv != ONE):
                 raise _cannot(name, "a gate with a memory", "export the source")
             unit = float(1 << neuron.act_shift) * BELOW / scale
-            level = threshold - rest  # what arrives is compared: the bias goes to the other side
+            level = np.broadcast_to(neuron.vth / scale, full) - rest  # what arrives is compared: the bias goes over
             return nir.Threshold(level - unit if neuron.comparison is Comparison.GE else level)
-        self.changes[name] = _changes(neuron, scale)
-        if not lam.any() and not rest.any():
-            return nir.IF(r=np.full(full, 1.0 / DT), v_threshold=threshold, v_reset=np.zeros(full))
-        if (lam == 0).any():
-            raise _cannot(name, "a bias that no layer can carry, without a leak", "export the source")
-        return nir.LIF(tau=DT / lam, r=1.0 / lam, v_leak=rest / lam, v_threshold=threshold, v_reset=np.zeros(full))
+        try:
+            kind, parameters, self.changes[name] = neuron.to_node(full, scale, rest, DT, ONE)
+        except ArtifactError as error:
+            error.where = name
+            raise
+        return getattr(nir, kind)(**parameters)
 
     def _name(self, wished: str) -> str:
         taken = {p.name for p in self.network.populations} | set(self.nodes)
@@ -296,27 +292,6 @@ def _in_parts(artifact: Artifact) -> Network[IntNeuron]:
         return replace(p, neuron=p.neuron and replace(p.neuron, **scaled))
 
     return replace(artifact.network, populations=tuple(map(of, artifact.network.populations)))
-
-
-def _changes(neuron: IntNeuron, scale: Array) -> dict[str, Any]:
-    """Fields of Semantics in which a node differs from the graph's."""
-    found: dict[str, Any] = {}
-    if neuron.comparison is Comparison.GE:
-        found["threshold"] = "ge"
-    if neuron.reset is Reset.SUBTRACT:
-        found |= {"reset": "subtract", "reset_timing": str(neuron.reset_timing)}
-    if neuron.max_spikes > 1:
-        found["multispike"] = neuron.max_spikes
-    for key, value in (("v_min", neuron.v_min), ("v_init", neuron.v_init)):
-        if value is None or not np.any(value):
-            if value is not None and key == "v_min":
-                found[key] = 0.0
-            continue
-        real = np.unique(np.asarray(value, np.float64) / scale)
-        if real.size > 1:
-            raise _cannot(key, "a value of its own for every neuron", "export the source")
-        found[key] = float(real[0])
-    return found
 
 
 def _has_current(neuron: IntNeuron) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.extras import require
 from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
 from snnhw.limits import is_file, require_sample
 from snnhw.network import Array
@@ -33,7 +34,9 @@ class FrontEnd:
         load: (path, options, what `opens` gave) -> source.
         recognises: (path, what `opens` gave) -> whether a file of these endings is of this kind; the first that does
             reads it.
+        extra: what pyproject.toml calls the packages that it needs, '' if none.
         opens: (path, options) -> the file's content, for the kinds that share an ending.
+        extra: what pyproject.toml calls the packages that it needs, '' if none.
     """
 
     name: str
@@ -42,6 +45,7 @@ class FrontEnd:
     load: Callable[[Path, SourceOptions, Any], Source | IntegerSource]
     recognises: Callable[[Path, Any], bool] = lambda path, content: True
     opens: Callable[[Path, SourceOptions], Any] = lambda path, options: None
+    extra: str = ""
 
 
 def load_model(
@@ -70,6 +74,8 @@ def load_model(
             hint="compile the checkpoint or a .nir of ours",
         )
     _refuse_unused(options, {name for kind in kinds for name in kind.takes}, path, " or ".join(k.name for k in kinds))
+    if kinds[0].extra:
+        require(kinds[0].extra, f"reading {path.suffix} files")
     content = kinds[0].opens(path, options)
     kind = next(kind for kind in kinds if kind.recognises(path, content))
     _refuse_unused(options, set(kind.takes), path, kind.name)
@@ -239,8 +245,15 @@ FRONT_ENDS: list[FrontEnd] = [
         opens=_open_checkpoint,
     ),
     FrontEnd("a NIR file", (".nir",), ("steps", "encoding", "readout", "output_node", "dialect", "semantics"), _nir),
-    FrontEnd("an ONNX step", (".onnx",), ("steps", "encoding", "readout", "output_node", "state"), _step, _is_step),
-    FrontEnd("an ONNX file of a ReLU network", (".onnx",), ("steps",), _relu),
+    FrontEnd(
+        "an ONNX step",
+        (".onnx",),
+        ("steps", "encoding", "readout", "output_node", "state"),
+        _step,
+        _is_step,
+        extra="onnx",
+    ),
+    FrontEnd("an ONNX file of a ReLU network", (".onnx",), ("steps",), _relu, extra="onnx"),
     FrontEnd("a .net file", (".net",), ("steps", "encoding", "input_shape", "readout", "semantics"), _net),
 ]
 """Every kind of file that is read, and what it takes; one more is one more entry."""

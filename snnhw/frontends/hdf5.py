@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.limits import BOMB_BYTES, BOMB_RATIO, MAX_BYTES
+from snnhw.limits import MAX_BYTES, require_bytes
 
 MAX_ITEMS = 1 << 20
 """Groups and datasets of one file."""
@@ -46,17 +46,7 @@ def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) 
                 if item.external or item.is_virtual:
                     raise _elsewhere(name, where, hint)
                 total += size_of(item)
-    stored = int(file.id.get_filesize())
-    bomb = most >= total > max(BOMB_BYTES, BOMB_RATIO * stored)
-    if total > most or bomb:
-        raise SourceError(
-            "too-big",
-            "the file's arrays are too large",
-            where=name,
-            needed=f"{total} bytes",
-            limit=f"{BOMB_RATIO} times the file's {stored} bytes" if bomb else f"{most} bytes",
-            hint="if they are what they say, write them without compression" if bomb else None,
-        )
+    require_bytes(total, int(file.id.get_filesize()), name, most)
 
 
 def size_of(item: h5py.Dataset) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from snnhw.errors import SourceError
+from snnhw.limits import is_number
 from snnhw.network import Array
 from snnhw.readout import FORMS, parse
 from snnhw.semantics import ENCODINGS
@@ -134,15 +134,11 @@ def _whole(value: Any) -> int | None:
 
 
 def _positive(value: Any) -> float | None:
-    return float(value) if _real(value) and value > 0 else None
+    return float(value) if is_number(value) and value > 0 else None
 
 
 def _fraction(value: Any) -> float | None:
-    return float(value) if _real(value) and 0 <= value < 1 else None
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number(value) and 0 <= value < 1 else None
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

@@ -130,10 +130,6 @@ class NeuronNode(nir.NIRNode):
         shape = np.array(np.broadcast_shapes(*(np.shape(x) for x in self.parameters.values())))
         self.input_type, self.output_type = {"input": shape}, {"output": shape}
 
-    def neuron(self, semantics: Any) -> Any:
-        """The neuron in reals; raises SourceError for parameters or rules that the model cannot have."""
-        return NEURONS[self.model].reals.of_node(dict(self.parameters), semantics)
-
     def to_dict(self) -> dict[str, Any]:
         """What stands in a NIR file."""
         arrays = {name: np.atleast_1d(x) for name, x in self.parameters.items()}

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from snnhw.errors import SnnhwError, SourceError
-from snnhw.limits import fault, require_small, require_whole
+from snnhw.limits import fault
+from snnhw.torch_file import read_torch
 
 HOLDS = "a torch file of tensors, plain containers and argparse.Namespace"
 UNSAFE = "unsafe-checkpoint"
@@ -26,12 +24,8 @@ def read_restricted(path: Path) -> dict[Any, Any]:
         SourceError: the file asks for code (it is named, and was not run), is damaged, or holds no dictionary.
     """
     try:
-        require_small(path)
-        require_whole(path)
         _refuse_torchscript(path)
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")  # other pickle protocols: what cannot be read raises
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_torch(path, (argparse.Namespace,))
     except SnnhwError:
         raise
     except Exception as error:  # torch raises many kinds; all mean the same to the user

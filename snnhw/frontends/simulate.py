@@ -17,7 +17,7 @@ from torch.nn import functional
 from snnhw.encoding import taken
 from snnhw.errors import SourceError
 from snnhw.evaluate import fire, late, membrane, undecided
-from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model, readout_model
+from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model
 from snnhw.frontends.graph import (
     FILTERS,
     LINEAR,
@@ -164,7 +164,7 @@ class _Runner:
         node, rule = self.graph.nodes[name], self.semantics.at(name)
         front = filter_of(self.graph, name)
         before = self.graph.nodes[front] if front else None
-        neuron, gain = readout_model(node, rule) if isinstance(node, READOUTS) else neuron_model(node, rule, before)
+        neuron, gain = neuron_model(node, rule, before)
         return neuron, gain, int(delays_input(node, rule, before))
 
     def over_time(self, name: str) -> None:

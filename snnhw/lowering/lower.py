@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import LoweringError
-from snnhw.frontends.dynamics import delays_input, level, neuron_model, readout_model, squeeze, tidy
+from snnhw.frontends.dynamics import delays_input, neuron_model
 from snnhw.frontends.graph import NEURONS, filter_of, is_readout, readout_of, validate
 from snnhw.frontends.source import Source
 from snnhw.lowering.compose import Composed, compose
@@ -34,6 +34,7 @@ from snnhw.network import (
     Shape,
     verify,
 )
+from snnhw.neurons.decimals import level, squeeze, tidy
 from snnhw.semantics import Deployment, Semantics
 
 _ALWAYS = FloatNeuron(v_keep=0.0, threshold=np.asarray(0.5), bias=np.ones(()))
@@ -76,7 +77,7 @@ def lower(
             population = Population(name, reader.shapes[name], kind, neuron, payload=(0, neuron.max_spikes))
             maker.connect(population, front or name, gain, delays_input(node, rule, before))
         elif is_readout(graph, name):
-            neuron, gain = readout_model(node, semantics.at(name))
+            neuron, gain = neuron_model(node, semantics.at(name))
             population = Population(name, reader.shapes[name], Kind.ACCUMULATOR, neuron)
             maker.connect(population, name, gain, delays_input(node, semantics.at(name)))
         elif isinstance(node, nir.Output) and readout_of(graph, name) == "mean":

@@ -8,6 +8,7 @@ In integers: `fixed.step` at the threshold vth + w, then w[t] = dec(w[t-1], dw) 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache, reduce
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ import numpy as np
 from snnhw import fixed
 from snnhw.errors import SourceError
 from snnhw.neurons import cuba_lif
-from snnhw.neurons.base import IntLevel, Level, Model, Reached, Reset, ResetTiming
+from snnhw.neurons.base import IntLevel, Level, Model, Reached, Reset
 from snnhw.neurons.cuba_lif import FloatNeuron, IntNeuron, corners, current_between, held_between, span, thresholds
 from snnhw.operators.base import Array
 
@@ -31,12 +32,13 @@ class FloatAlif(FloatNeuron):
 
     MODEL: ClassVar[str] = "alif"
     PROFILES: ClassVar[tuple[str, ...]] = ("programmable",)
+    NIR: ClassVar[dict[str, tuple[str, ...]]] = {}
     NODE: ClassVar[tuple[str, ...]] = ("v_keep", "threshold", "w_keep", "w_jump")
     MEMBRANE: ClassVar[tuple[str, ...]] = (*FloatNeuron.MEMBRANE, "w_jump")
 
     @classmethod
-    def of_node(cls, parameters: dict[str, Array], rule: Any) -> FloatAlif:
-        """The neuron of a node; raises SourceError for what the model cannot be.
+    def of_node(cls, parameters: Mapping[str, Array], rule: Any) -> tuple[FloatAlif, Array]:
+        """The neuron of a node and the gain of its input; raises SourceError for what the model cannot be.
 
         Args:
             parameters: by the names of NODE, each of the neurons' shape.
@@ -45,14 +47,14 @@ class FloatAlif(FloatNeuron):
         wrong = {
             "w_keep": not ((parameters["w_keep"] >= 0) & (parameters["w_keep"] <= 1)).all(),
             "w_jump": bool((parameters["w_jump"] < 0).any()),
-            "reset": rule.reset is Reset.V_RESET or rule.reset_timing is ResetTiming.NEXT_STEP,
+            "reset": rule.reset is Reset.V_RESET or rule.late,
         }
         for name, bad in wrong.items():
             if bad:
                 raise SourceError(
                     "unsupported-neuron",
                     f"ALIF has no such {name}",
-                    needed=f"{rule.reset}, {rule.reset_timing}" if name == "reset" else span(parameters[name]),
+                    needed=str(rule.reset) + ", late" * rule.late if name == "reset" else span(parameters[name]),
                     limit={"w_keep": "0 to 1", "w_jump": "0 or more"}.get(name, "zero or subtract, in the same step"),
                     hint="correct the neuron's parameters",
                 )
@@ -60,7 +62,7 @@ class FloatAlif(FloatNeuron):
         levels: dict[str, Any] = {
             name: float(x) if np.ndim(x) == 0 else x for name, x in one.items() if name != "threshold"
         }
-        return cls(
+        made = cls(
             threshold=np.asarray(one["threshold"]),
             bias=np.zeros(()),
             comparison=rule.threshold,
@@ -69,6 +71,7 @@ class FloatAlif(FloatNeuron):
             v_min=rule.v_min,
             **levels,
         )
+        return made, np.ones(())
 
     def cells(self, shape: Any, dtype: Any) -> AlifCells:
         """State of a batch at the start of a sample."""

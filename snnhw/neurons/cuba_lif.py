@@ -6,22 +6,24 @@ In integers: `fixed.step`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
 
 from snnhw import fixed
-from snnhw.neurons.base import Comparison, IntLevel, Level, Model, Reached, Reset, ResetTiming
+from snnhw.errors import ArtifactError, SourceError
+from snnhw.neurons.base import Comparison, IntLevel, Level, Model, Reached, Reset, ResetTiming, Rules
+from snnhw.neurons.decimals import decimal, level, squeeze, tidy
 from snnhw.operators.base import Array, Shape
 
 WIDE = (-(1 << 31), 1 << 31)
 
 
 @dataclass(frozen=True)
-class FloatNeuron:
+class FloatNeuron(Rules):
     """The neuron in reals; arrays broadcast against the population's shape.
 
     The gain of the input (1/tau, R) is folded into weights and bias.
@@ -43,11 +45,77 @@ class FloatNeuron:
     PROFILES: ClassVar[tuple[str, ...]] = ("lava-lif", "programmable")
     """Neuron profiles of targets that have it."""
 
+    NIR: ClassVar[dict[str, tuple[str, ...]]] = {
+        "I": ("r",),
+        "LI": ("tau", "r", "v_leak"),
+        "CubaLI": ("tau_mem", "tau_syn", "r", "w_in", "v_leak"),
+        "IF": ("r", "v_threshold", "v_reset"),
+        "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
+        "CubaLIF": ("tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset"),
+        "Threshold": ("threshold",),
+    }
+    """Nodes of NIR that it is, and their parameters; `of_node` makes the record of them."""
+
     NODE: ClassVar[tuple[str, ...]] = ()
-    """Parameters of a node of our own, which models have that NIR lacks; `of_node` makes the record of them."""
+    """Parameters of a node of our own, for models that NIR lacks."""
 
     MEMBRANE: ClassVar[tuple[str, ...]] = ("threshold", "bias", "v_init", "v_min")
     """Fields in units of the membrane."""
+
+    @classmethod
+    def of_node(cls, parameters: Mapping[str, Array], rule: Any) -> tuple[FloatNeuron, Array]:
+        """The neuron of a node and the gain of its input (Pedersen et al. 2024, in one step of dt); without a
+        threshold the membrane of one that never fires.
+
+        The membrane is counted from v_reset, so that a reset is to zero: that shifts out exactly.
+
+        Args:
+            parameters: by NIR's names.
+            rule: the node's Semantics.
+
+        Raises:
+            SourceError: 'bad-semantics', 'bad-parameter'.
+        """
+        p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+        none = np.zeros(())
+        if "threshold" in p:  # without memory: fires while its input is above it (strict, as NIR has it)
+            return cls(v_keep=0.0, threshold=squeeze(p["threshold"]), bias=none), np.ones(())
+        keep, gain, lam, u_keep = _dynamics(p, rule)
+        v_reset, v_leak = p.get("v_reset", none), p.get("v_leak", none)
+        start = np.asarray({"v_reset": v_reset, "v_leak": v_leak}.get(rule.v_init, rule.v_init), np.float64)
+        if "v_threshold" not in p:
+            bias = squeeze(tidy(lam * v_leak))
+            return cls(level(keep), none, bias, u_keep=level(u_keep), v_init=level(start)), squeeze(gain)
+        if rule.reset is Reset.ZERO and v_reset.any():
+            raise SourceError(
+                "bad-semantics", "the reset is to zero, but the node's v_reset is not 0", hint="reset 'v_reset'"
+            )
+        if rule.v_min is not None and (p["v_threshold"] < rule.v_min).any():
+            raise SourceError(
+                "bad-semantics",
+                "the lower clip of the membrane is above a threshold",
+                needed=f"v_min = {rule.v_min:g}",
+                limit=f"threshold {p['v_threshold'].min():g}",
+                hint="such a neuron fires for ever: v_min is a floor",
+            )
+        soft = rule.reset is Reset.SUBTRACT
+        offset = none if soft else v_reset
+        return cls(
+            v_keep=level(keep),
+            u_keep=level(u_keep),
+            threshold=squeeze(p["v_threshold"] - offset),
+            bias=squeeze(tidy(lam * (v_leak - offset))),
+            comparison=rule.threshold,
+            reset=Reset.SUBTRACT if soft else Reset.ZERO,
+            reset_timing=rule.reset_timing,
+            v_min=None if rule.v_min is None else level(rule.v_min - offset),
+            v_init=level(start - offset),
+            max_spikes=rule.multispike,
+        ), squeeze(gain)
+
+    def hard(self) -> FloatNeuron:
+        """The same with a reset to zero, which is where it starts."""
+        return replace(self, reset=Reset.ZERO, reset_timing=ResetTiming.SAME_STEP, v_init=0.0)
 
     def cells(self, shape: Shape, dtype: Any) -> Cells:
         """State of a batch at the start of a sample; `shape` is (B, ...)."""
@@ -73,7 +141,7 @@ class FloatNeuron:
 
 
 @dataclass(frozen=True)
-class IntNeuron:
+class IntNeuron(Rules):
     """The neuron in integers; arrays broadcast against the population's shape.
 
     `vth`, `bias`, `v_reset`, `v_min` and `v_init` are in membrane units (after `act_shift`).
@@ -125,11 +193,6 @@ class IntNeuron:
         """States at the start of a sample."""
         return {"u": 0, "v": self.v_init}
 
-    @property
-    def late(self) -> bool:
-        """Whether a step needs the spikes of the step before."""
-        return self.reset_timing is ResetTiming.NEXT_STEP
-
     def rule(self, fires: bool, widths: fixed.Widths) -> fixed.Rule:
         """What `step` takes of the whole population."""
         return fixed.Rule(
@@ -173,6 +236,41 @@ class IntNeuron:
                 cells = [(reduce(end, membranes), nothing) for end in (np.minimum, np.maximum)]
         return Reached(extremes.ranges, fires and not spiked, spikes)
 
+    def to_node(
+        self, shape: Shape, scale: Array, rest: Array, dt: float, one: int
+    ) -> tuple[str, dict[str, Array], dict[str, Any]]:
+        """The node of NIR that fires as it does, without its current: type, parameters, and what of its Semantics is
+        not plain.
+
+        Args:
+            scale: membrane units per real unit.
+            rest: bias in reals that no layer carries.
+            dt: seconds per step.
+            one: decay that forgets everything.
+
+        Raises:
+            ArtifactError: 'cannot-say'.
+        """
+        said: dict[str, Any] = {"threshold": self.comparison} if self.comparison is Comparison.GE else {}
+        if self.reset is Reset.SUBTRACT:
+            said |= {"reset": self.reset, "reset_timing": self.reset_timing}
+        if self.max_spikes > 1:
+            said["multispike"] = self.max_spikes
+        for name, value in self.levels.items():
+            real = np.unique(np.asarray(value, np.float64) / scale)
+            if name == "v_reset" and real.any():
+                raise _no_words("a reset to a value other than 0")
+            if real.size > 1:
+                raise _no_words(f"a {name} of its own for every neuron")
+            said |= {name: float(real[0])} if name != "v_reset" else {}
+        lam = np.broadcast_to(np.asarray(self.dv, np.float64) / one, shape)
+        spike = {"v_threshold": np.array(np.broadcast_to(self.vth / scale, shape)), "v_reset": np.zeros(shape)}
+        if not lam.any() and not rest.any():
+            return "IF", {"r": np.full(shape, 1.0 / dt), **spike}, said
+        if (lam == 0).any():
+            raise _no_words("a bias that no layer can carry, without a leak")
+        return "LIF", {"tau": dt / lam, "r": 1.0 / lam, "v_leak": rest / lam, **spike}, said
+
     @property
     def text(self) -> str:
         """For `format_network`."""
@@ -186,6 +284,29 @@ class IntNeuron:
 _RESETS = {Reset.ZERO: fixed.RESET_ZERO, Reset.SUBTRACT: fixed.RESET_SUBTRACT, Reset.V_RESET: fixed.RESET_TO}
 
 MODEL = Model("cuba_lif", FloatNeuron, IntNeuron)
+
+
+def _dynamics(p: Mapping[str, Array], rule: Any) -> tuple[Array, Array, Array, Array]:
+    """(keep, gain, lam, u_keep) of v[t] = keep v[t-1] + u[t] + lam v_leak, u[t] = u_keep u[t-1] + gain x[t]."""
+    none = np.zeros(())
+
+    def leak(tau: Array) -> tuple[Array, Array]:
+        """(1 - lam, lam) with lam = dt / tau (Euler) or 1 - exp(-dt / tau)."""
+        lam = tidy(rule.dt / tau) if rule.integrator == "euler" else 1 - np.exp(-(rule.dt / tau))
+        return decimal(1 - lam), lam
+
+    with np.errstate(over="ignore"):  # `tidy` refuses what is not finite
+        if "tau_mem" in p:
+            (keep, lam), (u_keep, lam_syn) = leak(p["tau_mem"]), leak(p["tau_syn"])
+            return keep, tidy(tidy(p["r"] * lam) * tidy(p["w_in"] * lam_syn)), lam, u_keep
+        if "tau" in p:
+            keep, lam = leak(p["tau"])
+            return keep, tidy(p["r"] * lam), lam, none
+        return np.ones(()), tidy(p["r"] * rule.dt), none, none
+
+
+def _no_words(what: str) -> ArtifactError:
+    return ArtifactError("cannot-say", f"NIR has no words for {what}", hint="export the source")
 
 
 def span(values: Any) -> str:
@@ -233,7 +354,7 @@ class Cells:
         self.debt = 0.0
         if n.reset is Reset.SUBTRACT:
             charge = s * threshold
-            if n.reset_timing is ResetTiming.NEXT_STEP:
+            if n.late:
                 self.debt = charge
             else:
                 v = v - charge

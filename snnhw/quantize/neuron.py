@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from snnhw.errors import QuantizeError
 from snnhw.machine import Machine
 from snnhw.network import Array, Comparison, FloatNeuron, IntLevel, IntNeuron, Kind, Level, Population, Reset
+from snnhw.neurons.base import WORDS
 from snnhw.quantize.formats import Formats
 from snnhw.rationale import Effect, Reason, rounded
-from snnhw.semantics import UNLIMITED
 
 NEARLY_WHOLE = 1e-9
 """A threshold this close to a whole number of grains is meant to be one."""
@@ -42,21 +43,10 @@ def refuse_unsupported(population: Population[FloatNeuron], target: Machine) -> 
     n = population.model
     if target.profile not in n.PROFILES:
         raise _unsupported(population.name, "neuron model", n.MODEL, "cuba_lif", target)
-    wishes = (
-        ("reset", str(n.reset), list(target.numeric.resets)),
-        ("reset timing", str(n.reset_timing), list(target.numeric.reset_timings)),
-    )
-    for what, needed, offered in wishes:
-        if population.kind is Kind.NEURON and needed not in offered:
-            hint = HARD_RESET if n.reset is Reset.SUBTRACT else OTHERWISE
-            raise _unsupported(population.name, what, needed, ", ".join(offered), target, hint)
-    if n.max_spikes > 1 and not target.numeric.multi_spike:
-        needed = "unlimited" if n.max_spikes >= UNLIMITED else str(n.max_spikes)
-        raise _unsupported(population.name, "spikes per step", needed, 1, target)
-    if n.v_min is not None and not target.numeric.v_min:
-        raise _unsupported(population.name, "lower clip of v", _text(n.v_min), "none", target)
-    if np.any(n.v_init) and not target.numeric.v_init:
-        raise _unsupported(population.name, "initial v", _text(n.v_init), 0, target)
+    for what, needed, offered in n.beyond(target.numeric, population.kind is Kind.NEURON):
+        hint = HARD_RESET if what.startswith("reset") and n.reset is Reset.SUBTRACT else OTHERWISE
+        have = needed if isinstance(needed, str) else _text(needed)
+        raise _unsupported(population.name, what, have, offered, target, hint)
     if population.kind in (Kind.NEURON, Kind.GATE) and np.min(n.threshold) < 0:
         raise QuantizeError(
             "bad-threshold",
@@ -73,16 +63,14 @@ def _refuse_per_neuron(population: Population[FloatNeuron], target: Machine) -> 
     """Parameters that differ inside a population, where the target has one for all of it."""
     n = population.model
     numeric = target.numeric
-    levels: tuple[tuple[bool, str, Level | None], ...] = (
+    levels: tuple[tuple[bool, str, Level], ...] = (
         (numeric.vth_per_neuron, "threshold", n.threshold),
         (numeric.decay_per_neuron, "membrane decay", n.v_keep),
         (numeric.decay_per_neuron, "current decay", n.u_keep),
-        (numeric.levels_per_neuron, "initial v", n.v_init),
-        (numeric.levels_per_neuron, "reset potential", n.v_reset if n.reset is Reset.V_RESET else None),
-        (numeric.levels_per_neuron, "lower clip of v", n.v_min),
+        *((numeric.levels_per_neuron, WORDS[name], level) for name, level in n.levels.items()),
     )
     for differing, what, level in levels:
-        if level is not None and np.ndim(level) and np.ptp(level) and not differing:
+        if np.ndim(level) and np.ptp(level) and not differing:
             raise _unsupported(population.name, what, "one per neuron", "one per population", target)
 
 
@@ -160,8 +148,8 @@ def make_neuron(
     ]
     if population.kind is Kind.ACCUMULATOR:
         vth: Array = np.asarray(formats.threshold_max, np.int64)
-        start = _levels(n, float(unit.ravel()[0]), name, reasons, formats)["v_init"]
-        neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift, v_init=start)
+        start = _levels({key: x for key, x in n.levels.items() if key == "v_init"}, unit, name, reasons, formats)
+        neuron = IntNeuron(dv=dv, vth=vth, bias=bias, du=du, act_shift=shift, **start)
         never = Reason(name, "vth", int(vth), None, Effect.EXACT, "never reached: the membrane is the result")
         return Made(neuron, (*reasons, never))
     counted = exact and formats.threshold_step == 1 and n.max_spikes == 1
@@ -175,11 +163,11 @@ def make_neuron(
         du=du,
         act_shift=shift,
         comparison=comparison,
-        reset=n.reset,
-        reset_timing=n.reset_timing,
-        max_spikes=n.max_spikes if most is None else min(most, n.max_spikes),
-        **_levels(n, float(unit.ravel()[0]), name, reasons, formats),
+        **n.spiking,
+        **_levels(n.levels, unit, name, reasons, formats),
     )
+    if most is not None and most < n.max_spikes:
+        neuron = replace(neuron, max_spikes=most)
     made = n.quantised(neuron, unit, lambda keep, what: decay(keep, what, name, one))
     reasons += [
         Reason(name, key, _text(getattr(made, key)), None, Effect.ROUNDED, f"a parameter of {made.MODEL}")
@@ -189,11 +177,13 @@ def make_neuron(
     return Made(made, tuple(reasons))
 
 
-def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason], formats: Formats) -> dict[str, Any]:
-    """v_reset, v_min and v_init in membrane units, and their reasons where they are used."""
-    real = {"v_reset": n.v_reset, "v_min": n.v_min, "v_init": n.v_init}
-    for key, value in real.items():
-        if value is not None and not (np.abs(np.asarray(value)) <= formats.v_max / unit).all():
+def _levels(
+    levels: Mapping[str, Level], units: Array, name: str, reasons: list[Reason], formats: Formats
+) -> dict[str, Any]:
+    """Levels of the membrane beside the threshold in its units; their reasons are added."""
+    found, unit = {}, float(units.ravel()[0])
+    for key, value in levels.items():
+        if not (np.abs(np.asarray(value)) <= formats.v_max / unit).all():
             raise QuantizeError(
                 "level-range",
                 f"{key} does not fit {formats.numeric.v_bits} bit beside the weights and thresholds",
@@ -202,14 +192,9 @@ def _levels(n: FloatNeuron, unit: float, name: str, reasons: list[Reason], forma
                 limit=formats.v_max,
                 hint="choose a value of the size of the threshold",
             )
-    found = {
-        key: None if value is None else one_for_all(np.rint(np.asarray(value) * unit).astype(np.int64))
-        for key, value in real.items()
-    }
-    used = {"v_reset": n.reset is Reset.V_RESET, "v_min": n.v_min is not None, "v_init": bool(np.any(n.v_init))}
-    for key in (key for key, needed in used.items() if needed):
-        kind = rounded(found[key], np.asarray(real[key]) * unit)
-        reasons.append(Reason(name, key, _text(found[key]), _text(real[key]), kind, f"{key} * scale"))
+        real = np.asarray(value) * unit
+        found[key] = one_for_all(np.rint(real).astype(np.int64))
+        reasons.append(Reason(name, key, _text(found[key]), _text(value), rounded(found[key], real), f"{key} * scale"))
     return found
 
 

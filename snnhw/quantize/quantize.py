@@ -239,7 +239,7 @@ class _Work:
 
     def _scale(self, population: Population[FloatNeuron]) -> Scale:
         n = population.model
-        tied = bool(np.any(n.v_init) or np.any(n.v_reset) or (n.v_min is not None and np.any(n.v_min)))
+        tied = any(map(np.any, n.levels.values()))
         hosted = [self.hosts[p.pre] for p in self.placed.into(population.name) if p.pre in self.hosts]
         readout = self.placed.readout
         one_unit = (population.name, "membrane") == (readout.population, readout.kind)  # its outputs are compared

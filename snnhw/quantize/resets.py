@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from snnhw.machine import Machine
-from snnhw.network import FloatNeuron, Kind, Network, Population, Reset, ResetTiming
+from snnhw.network import FloatNeuron, Kind, Network, Population, Reset
 from snnhw.quantize.neuron import said
 from snnhw.rationale import Effect, Reason
 
@@ -22,8 +22,7 @@ def without_soft_reset(network: Network[FloatNeuron], target: Machine) -> Networ
 def _hard(population: Population[FloatNeuron]) -> Population[FloatNeuron]:
     if population.kind is not Kind.NEURON or population.model.reset is not Reset.SUBTRACT:
         return population
-    neuron = replace(population.model, reset=Reset.ZERO, reset_timing=ResetTiming.SAME_STEP, v_init=0.0)
-    return replace(population, neuron=neuron)
+    return replace(population, neuron=population.model.hard())
 
 
 def reset_reasons(before: Network[FloatNeuron], after: Network[FloatNeuron]) -> list[Reason]:

@@ -131,11 +131,9 @@ def _require_neuron(name: str, n: IntNeuron, kind: Kind, target: Machine, format
         ("comparison", str(n.comparison), numeric.comparisons),
         ("act_shift", str(n.act_shift), shifts),
     )
-    if kind is Kind.NEURON:
-        rules += (("reset", str(n.reset), numeric.resets), ("reset timing", str(n.reset_timing), numeric.reset_timings))
-    for what, needed, offered in rules:
-        if needed not in offered:
-            raise _refused(f"target {target.name} has no such {what}", name, needed, ", ".join(offered))
+    lacks = [(what, needed, ", ".join(offered)) for what, needed, offered in rules if needed not in offered]
+    for what, needed, limit in (*lacks, *n.beyond(numeric, kind is Kind.NEURON)):
+        raise _refused(f"target {target.name} has no such {what}", name, str(needed), str(limit))
     if kind is Kind.NEURON and np.max(n.dv) > formats.dv_max:
         raise _refused(
             f"target {target.name} has no membrane without memory", name, f"dv {n.dv}", f"dv {formats.dv_max}"

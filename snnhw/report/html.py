@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from snnhw import files
 from snnhw.comparison.tree import Comparison
+from snnhw.judge import rmse
 from snnhw.report import plots, tables
 from snnhw.report.coremap import load_map, population_map
 from snnhw.report.numbers import percent, plain, si
@@ -53,14 +54,28 @@ def _pictures(c: Comparison) -> dict[str, str]:
 
 def _cards(c: Comparison) -> list[tuple[str, str, str]]:
     """Headline numbers: name, value, what it rests on."""
-    accuracy = percent(c.quantized.accuracy) if c.quantized.accuracy is not None else "no labels"
-    against = f"float {percent(c.float_.accuracy)}" if c.float_.accuracy is not None else "give y to get it"
     throughput = f"{c.throughput.samples_per_second:,.0f} samples/s in the pipeline"
     return [
-        ("accuracy, quantised", accuracy, against),
-        ("agreement", percent(c.agreement), f"{c.samples} samples, engine {c.engine}"),
+        *_judged(c),
         ("energy per sample", si(c.energy.total_j, "J"), f"grade: {c.energy.grade}"),
         ("latency", si(c.latency.seconds, "s"), f"{c.latency.steps} steps; grade: {c.latency.grade}; {throughput}"),
         ("synops per sample", si(c.synops, "").strip(), f"{si(c.ann_baseline.macs, '').strip()} MACs in the dense ANN"),
         ("cores", str(c.cores_used), f"{c.chips_used} chip{'s' if c.chips_used > 1 else ''} of {c.target}"),
+    ]
+
+
+def _judged(c: Comparison) -> list[tuple[str, str, str]]:
+    """How good the outputs are, by the rule that they are judged by."""
+    if c.agreement is None:
+        rows = (
+            []
+            if c.values is None
+            else [("to the float network", c.values.quantized), ("to labels", c.values.quantized_labels)]
+        )
+        return [(f"RMSE, quantised {name}", f"{rmse(found):.4g}", c.rule) for name, found in rows if found]
+    accuracy = percent(c.quantized.accuracy) if c.quantized.accuracy is not None else "no labels"
+    against = f"float {percent(c.float_.accuracy)}" if c.float_.accuracy is not None else "give y to get it"
+    return [
+        ("accuracy, quantised", accuracy, against),
+        ("agreement", percent(c.agreement), f"{c.samples} samples, engine {c.engine}"),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.errors import DataError
+from snnhw.extras import require
 from snnhw.report import frames, tables
 from snnhw.report.numbers import plain, si
 from snnhw.report.tables import Table
@@ -53,6 +54,7 @@ class ComparisonReport(Comparison):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """The report as one self-contained page; written to `path` if given."""
+        require("report", "an HTML report")
         from snnhw.report.html import html
 
         return _written(html(self), path)
@@ -72,12 +74,9 @@ class ComparisonReport(Comparison):
         Raises:
             DataError: no such table, or pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise DataError(
-                "needs-pandas", "frames are pandas tables", hint="pip install pandas; to_csv needs nothing"
-            ) from None
+        require("frames", "to_frame")
+        import pandas
+
         return pandas.DataFrame(self._rows(name))
 
     def to_csv(self, name: str = "layers", path: str | Path | None = None) -> str:
@@ -113,6 +112,7 @@ class ComparisonReport(Comparison):
         return {Path(folder) / name: content for name, content in made.items()}
 
     def _picture(self, name: str) -> Picture:
+        require("report", "a picture")
         from snnhw.report import coremap, plots
 
         made: dict[str, Callable[[Comparison], Picture]] = {

@@ -19,6 +19,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from snnhw.comparison.tree import Comparison
+from snnhw.judge import rmse
 from snnhw.report.numbers import si
 
 FLOAT, QUANTIZED, PLAIN = "#8097b1", "#d9722e", "#3f7f93"
@@ -102,7 +103,9 @@ def drawn(draw: Callable[[Axes], None], width: float, height: float) -> str:
 
 
 def accuracy(c: Comparison) -> Picture:
-    """Accuracy of both networks (with labels) and their agreement."""
+    """Accuracy of both networks (with labels) and their agreement; of outputs that are values their RMSE."""
+    if c.agreement is None:
+        return _errors(c)
     values = {"float": c.float_.accuracy, "quantised": c.quantized.accuracy, "agreement": c.agreement}
     colours = {"float": FLOAT, "quantised": QUANTIZED, "agreement": PLAIN}
     shown = [(name, 100 * value) for name, value in values.items() if value is not None]
@@ -119,6 +122,31 @@ def accuracy(c: Comparison) -> Picture:
         axes.set_xlabel("% of samples")
 
     return Picture(draw, 5.2, 0.5 + 0.42 * len(shown))
+
+
+def _errors(c: Comparison) -> Picture:
+    found = c.values
+    rows = (
+        {}
+        if found is None
+        else {
+            "quantised to float": found.quantized,
+            "float to labels": found.float_labels,
+            "quantised to labels": found.quantized_labels,
+        }
+    )
+    shown = [(name, rmse(errors)) for name, errors in rows.items() if errors]
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(shown))[::-1]
+        axes.barh(places, [value for _, value in shown], color=PLAIN, height=0.62)
+        for place, (_, value) in zip(places, shown, strict=True):
+            axes.text(value, place, f"  {value:.4g}", va="center", weight="bold")
+        axes.set_yticks(places, [name for name, _ in shown])
+        axes.set_xlim(0, 1.4 * max([value for _, value in shown], default=0.0) or 1.0)
+        axes.set_xlabel("RMSE over all outputs, in the source's units")
+
+    return Picture(draw, 5.2, 0.5 + 0.42 * max(len(shown), 1))
 
 
 def energy(c: Comparison) -> Picture:

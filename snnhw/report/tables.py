@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnhw.comparison.tree import Comparison
+from snnhw.judge import rmse
 from snnhw.report.numbers import count, interval, percent, si
 
 
@@ -26,9 +27,8 @@ def summary(c: Comparison) -> Table:
         ("engine", c.engine),
         ("target", f"{c.target} ({c.target_title})"),
         ("cores", f"{c.cores_used} on {c.chips_used} chip{'s' if c.chips_used > 1 else ''}"),
-        ("accuracy, float", _accuracy(c.float_.accuracy, c.samples)),
-        ("accuracy, quantised", _accuracy(c.quantized.accuracy, c.samples)),
-        ("agreement", percent(c.agreement)),
+        ("judged by", c.rule),
+        *_judged(c),
         ("latency", f"{si(c.latency.seconds, 's')} in {c.latency.steps} steps [{c.latency.grade}]"),
         ("throughput", f"{count(c.throughput.samples_per_second)} samples/s [{c.throughput.grade}]"),
         ("energy", f"{si(c.energy.total_j, 'J')} per sample [{c.energy.grade}]"),
@@ -40,6 +40,56 @@ def summary(c: Comparison) -> Table:
         ("saturations", saturations(c)),
     ]
     return Table("Summary", ("", "per sample"), tuple(rows), names=2)
+
+
+def _judged(c: Comparison) -> list[tuple[str, str]]:
+    if c.agreement is None:
+        return [("quantised to float", errors_told(c))]
+    return [
+        ("accuracy, float", _accuracy(c.float_.accuracy, c.samples)),
+        ("accuracy, quantised", _accuracy(c.quantized.accuracy, c.samples)),
+        ("agreement", percent(c.agreement)),
+    ]
+
+
+def errors_told(c: Comparison) -> str:
+    """How far the integers' values are from the float network's, over all outputs."""
+    rows = () if c.values is None else c.values.quantized
+    if not rows:
+        return "not known: the float run gives no values"
+    worst = [row.correlation for row in rows if row.correlation is not None]
+    least = f", correlation {min(worst):.4f}{' or more' if len(rows) > 1 else ''}" if worst else ""
+    return f"RMSE {rmse(rows):.4g}, largest difference {max(row.max_error for row in rows):.4g}{least}"
+
+
+SHOWN = 64
+"""Outputs in a table at most; the JSON has all."""
+
+
+def outputs(c: Comparison) -> Table:
+    """Outputs judged as values, each against the float network and the labels."""
+    columns = ("output", "against", "RMSE", "largest difference", "correlation", "R²")
+    if c.values is None:
+        return Table("Outputs", columns, (), note=f"judged as {c.rule}")
+    pairs = (
+        ("quantised to float", c.values.quantized),
+        ("float to labels", c.values.float_labels),
+        ("quantised to labels", c.values.quantized_labels),
+    )
+    rows = [
+        (str(row.output), name, f"{row.rmse:.4g}", f"{row.max_error:.4g}", _share(row.correlation), _share(row.r2))
+        for name, found in pairs
+        for row in found[:SHOWN]
+    ]
+    more = max(len(c.values.quantized), len(c.values.quantized_labels)) - SHOWN
+    note = f"one unit of an integer output is {c.values.scale:.6g}" + (
+        f"; {more} more outputs in --json" if more > 0 else ""
+    )
+    return Table("Outputs", columns, tuple(rows), names=2, note=note)
+
+
+def _share(value: float | None) -> str:
+    return "constant" if value is None else f"{value:.4f}"
 
 
 def saturations(c: Comparison) -> str:
@@ -112,7 +162,11 @@ def convention(c: Comparison) -> Table:
 
 def first_layer(c: Comparison) -> Table:
     """What is a multiply-accumulate in the first layer, on chip or on the host."""
-    rows = (("graded input on the chip", count(c.first_layer_macs)), ("computed by the host", count(c.host_macs)))
+    rows = (
+        ("graded input on the chip", count(c.first_layer_macs)),
+        ("computed by the host", count(c.host_macs)),
+        ("additions of the host for the readout", count(c.host_readout)),
+    )
     note = "those on the chip are synops too and priced as such"
     return Table("First layer", ("multiply-accumulates", "per sample"), rows, note=note)
 
@@ -142,7 +196,17 @@ SHORT = 4
 
 def by_name(c: Comparison) -> dict[str, Table]:
     """All tables, the most asked for first."""
-    makers = (summary, layers, energy, first_layer, convention, projections, cores, constants)
+    makers = (
+        summary,
+        *((outputs,) if c.agreement is None else ()),
+        layers,
+        energy,
+        first_layer,
+        convention,
+        projections,
+        cores,
+        constants,
+    )
     return {make.__name__: make(c) for make in makers}
 
 

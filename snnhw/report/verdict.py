@@ -6,6 +6,7 @@ from statistics import fmean
 
 from snnhw.comparison.tree import Comparison
 from snnhw.report.numbers import percent, si
+from snnhw.report.tables import errors_told
 
 
 def verdict(c: Comparison) -> list[str]:
@@ -14,6 +15,8 @@ def verdict(c: Comparison) -> list[str]:
 
 
 def _kept(c: Comparison) -> str:
+    if c.agreement is None:
+        return f"The integers give the float network's values {errors_told(c)}."
     said = f"The integers decide as the float network on {percent(c.agreement)} of {c.samples} samples"
     if c.float_.accuracy is None or c.quantized.accuracy is None:
         return f"{said}."

@@ -11,7 +11,8 @@ from torch import nn
 
 from snnhw import files
 from snnhw.errors import SnnhwError
-from snnhw.limits import fault, require_small, require_whole
+from snnhw.limits import fault
+from snnhw.torch_file import read_torch
 from snnhw.zoo.datasets import Split
 from snnhw.zoo.recipe import Recipe
 from snnhw.zoo.registry import build
@@ -78,9 +79,7 @@ def read(path: str | Path) -> dict[str, Any]:
 def read_plain(path: str | Path) -> dict[str, Any]:
     """A dictionary of tensors and plain containers; nothing in the file is executed."""
     try:
-        require_small(path)
-        require_whole(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_torch(path)
     except FileNotFoundError as error:
         raise _refuse(path, "no such file", "a checkpoint written by snnhw train") from error
     except SnnhwError:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnhw.errors import SnnhwError
+from snnhw.extras import require
 
 XOR_STEPS = 32
 XOR_LATE = 6
@@ -67,14 +67,7 @@ def _parts(x: NDArray[np.uint8], y: NDArray[Any], train: NDArray[Any], test: NDA
 
 
 def _load(function: str, name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    try:
-        datasets: Any = importlib.import_module("sklearn.datasets")
-    except ImportError as error:
-        raise SnnhwError(
-            "needs-sklearn",
-            "scikit-learn, which has this data set, is not installed",
-            where=f"dataset {name}",
-            hint="pip install 'snnhw[lava]', or pass data= to train",
-        ) from error
+    require("train", f"the data set {name!r}")
+    datasets: Any = importlib.import_module("sklearn.datasets")
     x, y = getattr(datasets, function)(return_X_y=True)
     return x, y

@@ -61,7 +61,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "bad-labels: labels do not fit the samples\n"
         "  where: d.npz: y\n  needed: (3,) integers\n  limit: got (2,) int64",
     ),
-    ({"x": np.zeros((3, 2)), "y": np.zeros(3)}, "bad-labels: labels do not fit the samples\n"),
+    ({"x": np.zeros((3, 2)), "y": np.zeros(2)}, "bad-labels: labels do not fit the samples\n"),
     ({"x": np.zeros((3, 2)), "y": np.zeros((3, 10), int)}, "bad-labels: labels do not fit the samples\n"),
     ({"x": np.array([[None, 1]])}, "bad-data: not a readable .npz file: ValueError: Object arrays cannot be loaded"),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from snnhw import doctor
+from snnhw.extras import EXTRAS
 from snnhw.version import __version__
 
 
@@ -28,6 +29,9 @@ def test_what_is_wrong_has_a_command_and_what_is_right_has_none() -> None:
 def test_requirements_are_those_of_the_project(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert {*doctor.REQUIREMENTS.values(), doctor.TORCH} == set(project["dependencies"])
+    extras = project["optional-dependencies"]
+    assert all(set(packages.values()) == set(extras[name]) for name, packages in EXTRAS.items())
+    assert set(EXTRAS) < set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
     assert __version__ == project["version"]
 
 
@@ -37,6 +41,15 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding.failed
     assert finding.detail.startswith("cannot be imported:")
     assert finding.fix == f"{sys.executable} -m pip install 'nir>=1.0.8,<2'"
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    finding = found("onnx")
+    assert not finding.ok
+    assert not finding.failed
+    assert finding.detail.endswith("(extra 'onnx')")
+    assert finding.fix == f"{sys.executable} -m pip install 'onnx>=1.16,<2'"
 
 
 def test_missing_torch(monkeypatch: pytest.MonkeyPatch) -> None:

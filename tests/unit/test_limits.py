@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from snnhw import limits
 from snnhw.data import load_recording
-from snnhw.errors import SnnhwError
+from snnhw.errors import DataError, SnnhwError
+from snnhw.limits import is_number
 from snnhw.machine import load_target
 
 
@@ -49,7 +51,7 @@ def test_a_zip_that_unpacks_to_far_more_than_its_size(tmp_path: Path, monkeypatc
     assert refusal(caught) == (
         "too-big: the file unpacks to too much\n  where: d.npz\n  needed: 8000128 bytes\n"
         f"  limit: 300 times the file's {stored} bytes\n"
-        "  hint: if it is what it says, save it without compression (numpy.savez)"
+        "  hint: if it is what it says, write it without compression"
     )
     np.savez(tmp_path / "plain.npz", x=np.zeros((1000, 1000)))
     limits.require_small(tmp_path / "plain.npz")
@@ -92,3 +94,22 @@ def test_windows_that_no_memory_holds() -> None:
     for kernel, padding, made in (((3, 3), (10**6, 10**6), (5, 5)), ((9, 9), (0, 0), (10**4, 10**4))):
         with pytest.raises(SnnhwError, match="too-big: the windows of a convolution or pool hold too many values"):
             limits.require_windows((1, 8, 8), kernel, padding, made, "fc")
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, 10**308, -(1 << 1000), 1.7e308])
+def test_numbers(value: object) -> None:
+    assert is_number(value)
+
+
+@pytest.mark.parametrize("value", [True, None, "1", [1], math.nan, math.inf, -math.inf, 10**400, -(10**4000)])
+def test_what_no_float_can_be(value: object) -> None:
+    """Whole numbers of JSON and TOML have any length."""
+    assert not is_number(value)
+
+
+def test_a_recording_of_other_things(tmp_path: Path) -> None:
+    for name, content in (("text", np.array(["a"])), ("records", np.zeros(2, [("a", "i4")]))):
+        np.savez(tmp_path / f"{name}.npz", **{"u/n": content})
+        with pytest.raises(DataError, match="bad-data: a part of the file is no array of numbers") as caught:
+            load_recording(tmp_path / f"{name}.npz")
+        assert caught.value.where == f"{name}.npz: u/n"

@@ -11,14 +11,11 @@ from snnhw import fixed
 from snnhw.errors import EngineError
 from snnhw.network import (
     Array,
-    Comparison,
     IntNeuron,
     Kind,
     Network,
     Population,
     Projection,
-    Reset,
-    ResetTiming,
 )
 
 VTH_BITS, VTH_SHIFT = 17, 6
@@ -89,26 +86,19 @@ def _check_lif(population: Population[IntNeuron]) -> None:
                 limit="one value",
                 hint="compile for a target with programmable neurons",
             )
-    wrong = {
-        "comparison": n.comparison is not Comparison.GT,
-        "reset": n.reset is not Reset.ZERO,
-        "reset_timing": n.reset_timing is not ResetTiming.SAME_STEP,
-        "v_init": bool(np.any(n.v_init)),
-        "v_min": n.v_min is not None,
-        "max_spikes": n.max_spikes != 1,
-        "act_shift": n.act_shift != VTH_SHIFT,
-        "du": not 0 <= n.du <= 4096,  # 0 is the register value -1, which Lava's own tests use for no leak
-        "dv": not 0 <= n.dv <= 4095,
-    }
-    for name, is_wrong in wrong.items():
-        if is_wrong:
-            raise EngineError(
-                "lava-unsupported",
-                f"Lava's LIF has no such {name}",
-                where=population.name,
-                needed=getattr(n, name),
-                hint="compile for a target with programmable neurons",
-            )
+    registers = (
+        ("act_shift", n.act_shift, range(VTH_SHIFT, VTH_SHIFT + 1)),
+        ("du", n.du, range(4097)),  # 0 is the register value -1, which Lava's own tests use for no leak
+        ("dv", n.dv, range(4096)),
+    )
+    for name, needed, _ in (*n.beyond_lif(), *(row for row in registers if row[1] not in row[2])):
+        raise EngineError(
+            "lava-unsupported",
+            f"Lava's LIF has no such {name}",
+            where=population.name,
+            needed=needed,
+            hint="compile for a target with programmable neurons",
+        )
     vth_register(population)
     bias_register(n, population.name)
 

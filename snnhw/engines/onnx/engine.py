@@ -99,14 +99,8 @@ class OnnxSession(Session):
 
 
 def _session(model: Any) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError(
-            "onnxruntime-missing",
-            f"the onnx engine needs onnxruntime: {error}",
-            hint="pip install 'onnxruntime>=1.20,<2', or use --engine fast",
-        ) from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
     threads = os.environ.get("OMP_NUM_THREADS", "")

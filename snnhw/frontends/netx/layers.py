@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from snnhw.errors import SourceError
+from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends.hdf5 import require_plain
 from snnhw.frontends.netx.fields import HINT, Fields, bad, listed, unsupported
 from snnhw.limits import fault
@@ -97,7 +97,7 @@ def read_net(path: Path) -> NetFile:
                 raise bad("layers are not numbered from 0 without a gap", groups.where, listed(odd[:3]) or "none")
             layers = tuple(_layer(groups.inside(str(i)), i) for i in range(count))
             return NetFile(layers, _steps(file, path.name))
-    except SourceError:
+    except SnnhwError:
         raise
     except Exception as error:  # h5py raises many kinds; all mean the same to the user
         raise fault(error, str(path)) or SourceError(

@@ -15,7 +15,7 @@ import h5py
 import nir
 import numpy as np
 
-from snnhw.errors import SourceError
+from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends import own
 from snnhw.frontends.graph import unknown_node
 from snnhw.frontends.hdf5 import require_plain
@@ -61,7 +61,7 @@ def read_graph(path: str | Path, most: int = MAX_BYTES) -> nir.NIRGraph:
                     "bad-nir", f"the file holds a single {kind} node, not a graph", where=path.name, hint=HINT
                 )
             return _graph(node, path.name, 0)
-    except SourceError:
+    except SnnhwError:
         raise
     except Exception as error:  # h5py raises many kinds; all mean the same to the user
         raise fault(error, str(path)) or SourceError(

@@ -64,7 +64,7 @@ class StepReplay:
                 "bad-onnx",
                 f"the ONNX step cannot be run: {type(error).__name__}: {error}",
                 where=self.data,
-                hint="export it again; pip install 'onnxruntime>=1.20,<2' if it is missing",
+                hint="export it again",
             ) from error
         return {name: np.concatenate([part[name] for part in parts])[: len(x)] for name in self.shown}
 

@@ -26,6 +26,7 @@ from snnhw.network import (
     Reset,
     ResetTiming,
 )
+from snnhw.neurons.base import WORDS
 
 PLAIN = IntNeuron(0, np.array(640), np.array(0))
 
@@ -105,7 +106,7 @@ def test_stock_conv_has_no_exponent() -> None:
 def test_fields_that_lif_lacks(field: str, value: Any) -> None:
     error = refusal(network(replace(PLAIN, **{field: value})))
     assert (error.code, error.where, error.needed) == ("lava-unsupported", "n", value)
-    assert error.message == f"Lava's LIF has no such {field}"
+    assert error.message == f"Lava's LIF has no such {WORDS.get(field, field)}"
     make_plan(Job(network(replace(PLAIN, **{field: value})), "programmable", "sparse", 1, 1))
 
 

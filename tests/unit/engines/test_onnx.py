@@ -15,12 +15,13 @@ import pytest
 
 from snnhw import limits
 from snnhw.engines.base import Needs, Record
+from snnhw.engines.choose import integer_engine
 from snnhw.engines.onnx import step
 from snnhw.engines.onnx.engine import OnnxEngine
 from snnhw.engines.onnx.step import step_model
 from snnhw.engines.onnx.synapses import exact_type, magnitude
 from snnhw.engines.reference import ReferenceEngine
-from snnhw.errors import EngineError
+from snnhw.errors import EngineError, SnnhwError
 from snnhw.network import (
     Array,
     Comparison,
@@ -239,10 +240,9 @@ def test_weights_beyond_protobuf_are_refused(most: int, monkeypatch: pytest.Monk
 
 def test_without_onnxruntime_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EngineError) as caught:
-        equal(random_case(0, PROGRAMMABLE))
-    assert str(caught.value).startswith("onnxruntime-missing: the onnx engine needs onnxruntime: ")
-    assert "hint: pip install 'onnxruntime>=1.20,<2', or use --engine fast" in str(caught.value)
+    with pytest.raises(SnnhwError, match="needs-extra: the engine 'onnx' needs packages of the extra 'onnx'") as caught:
+        integer_engine("onnx")
+    assert caught.value.hint == "pip install 'onnxruntime>=1.20,<2'"
 
 
 def test_what_onnxruntime_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def changed(artifact: Artifact, name: str, **changes: Any) -> Artifact:
     ("changes", "what"),
     [
         ({"v_reset": 5, "reset": "v_reset"}, "a reset to a value other than 0"),
-        ({"v_init": np.arange(12) * 64}, "a value of its own for every neuron"),
+        ({"v_init": np.arange(12) * 64}, "a v_init of its own for every neuron"),
         ({"du": np.arange(12) * 100}, "a bias that no layer can carry, without a leak"),
         (
             {"du": np.arange(12) * 100, "bias": np.zeros(12, np.int64)},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from snnhw.frontends.nir.file import load_nir, write_nir
 from snnhw.network import Array, Comparison, Kind, Reset, ResetTiming
 from snnhw.neurons.alif import ALIF, FloatAlif, IntAlif
 from snnhw.quantize.bounds import bound
+from snnhw.semantics import PLAIN, Semantics
 
 
 class Net(nn.Module):
@@ -83,7 +83,8 @@ def test_engines_are_equal_bit_for_bit(compiled: Artifact, engine: str) -> None:
 def test_float_side_is_the_module() -> None:
     for module in (ALIF(decay=0.9, beta=8.0), ALIF(reset="zero", comparison="gt", rho=0.9, beta=2.0)):
         _, said, (comparison, reset) = module.snnhw_neuron()
-        model = FloatAlif.of_node({key: np.full(7, x) for key, x in said.items()}, rule(comparison, reset))
+        model, gain = FloatAlif.of_node({key: np.full(7, x) for key, x in said.items()}, rule(comparison, reset))
+        assert gain == 1
         x = torch.rand(40, 50, 7, dtype=torch.float64) * 0.7
         want = module(x).numpy().swapaxes(0, 1)
         np.testing.assert_array_equal(fire(model, x.numpy().swapaxes(0, 1)), want)
@@ -91,8 +92,7 @@ def test_float_side_is_the_module() -> None:
 
 
 def rule(comparison: str = "ge", reset: Reset = Reset.SUBTRACT, **more: Any) -> Any:
-    plain = {"reset_timing": ResetTiming.SAME_STEP, "multispike": 1, "v_min": None}
-    return SimpleNamespace(threshold=Comparison(comparison), reset=reset, **plain | more)
+    return Semantics(**{**PLAIN, "dt": 1.0, "threshold": comparison, "reset": reset, **more})
 
 
 def test_the_threshold_rises_by_what_is_written(compiled: Artifact) -> None:

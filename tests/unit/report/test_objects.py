@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import io
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from snnhw.comparison import compare
 from snnhw.comparison.tree import CoreRow, Drift
 from snnhw.engines.reference import ReferenceEngine
-from snnhw.errors import DataError
+from snnhw.errors import DataError, SnnhwError
 from snnhw.report.frames import FRAMES, to_csv
 from snnhw.report.latex import escape
 from snnhw.report.numbers import interval
@@ -81,18 +81,25 @@ def test_unknown_table(report: ComparisonReport) -> None:
         report.to_latex("steps")
 
 
-def test_without_pandas(report: ComparisonReport, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *rest: Any) -> Any:
-        if name == "pandas":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(DataError, match="frames are pandas tables") as caught:
-        report.to_frame()
-    assert caught.value.code == "needs-pandas"
+@pytest.mark.parametrize(
+    ("package", "show", "message"),
+    [
+        ("pandas", lambda r: r.to_frame(), "to_frame needs packages of the extra 'frames'"),
+        ("matplotlib", lambda r: r.to_html(), "an HTML report needs packages of the extra 'report'"),
+        ("matplotlib", lambda r: r.plot_rates(), "a picture needs packages of the extra 'report'"),
+    ],
+)
+def test_without_an_extra(
+    report: ComparisonReport,
+    package: str,
+    show: Callable[[ComparisonReport], object],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SnnhwError, match=message) as caught:
+        show(report)
+    assert caught.value.code == "needs-extra"
 
 
 def test_latex_is_printed_as_it_stands(report: ComparisonReport) -> None:

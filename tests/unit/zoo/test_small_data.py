@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import sys
 
 import pytest
 import torch
@@ -54,18 +53,11 @@ def test_digits_use_all_of_the_bytes() -> None:
 
 
 def test_missing_scikit_learn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.import_module
-
-    def absent(name: str, package: str | None = None) -> Any:
-        if name.startswith("sklearn"):
-            raise ModuleNotFoundError(name)
-        return real(name, package)
-
-    monkeypatch.setattr(importlib, "import_module", absent)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     for name in ("iris", "digits"):
         with pytest.raises(SnnhwError) as caught:
             dataset_of(name)
         assert str(caught.value) == (
-            "needs-sklearn: scikit-learn, which has this data set, is not installed\n"
-            f"  where: dataset {name}\n  hint: pip install 'snnhw[lava]', or pass data= to train"
+            f"needs-extra: the data set {name!r} needs packages of the extra 'train'\n"
+            "  needed: scikit-learn>=1.5,<2\n  hint: pip install 'scikit-learn>=1.5,<2'"
         )

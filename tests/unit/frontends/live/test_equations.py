@@ -10,7 +10,7 @@ import pytest
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live.equations import Membrane, silent, spiking
-from snnhw.frontends.simulate import neuron_model, readout_model
+from snnhw.frontends.simulate import neuron_model
 from snnhw.network import Comparison, Reset, ResetTiming
 from snnhw.semantics import CurrentOrder, Semantics
 
@@ -81,7 +81,7 @@ def test_no_leak_is_an_if_and_its_current_a_filter() -> None:
 def test_a_membrane_that_never_fires(equation: Membrane, kind: type) -> None:
     node = silent(equation, DT, "net.1")
     assert isinstance(node, kind)
-    neuron, gain = readout_model(node, RULE)
+    neuron, gain = neuron_model(node, RULE)
     assert np.allclose(neuron.v_keep, equation.keep, rtol=0, atol=1e-15)
     assert np.allclose(gain, equation.gain * (1 if equation.current_gain is None else equation.current_gain))
     assert np.allclose(neuron.bias, equation.rest)

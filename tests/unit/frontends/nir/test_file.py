@@ -187,7 +187,7 @@ def test_files_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.Monke
     file = written(tmp_path)
     monkeypatch.setattr(nir_file, "MAX_BYTES", 64)
     text = refusal(file)
-    assert text.startswith("too-big: the file's arrays are too large\n  where: net.nir\n  needed: ")
+    assert text.startswith("too-big: the file unpacks to too much\n  where: net.nir\n  needed: ")
     assert text.endswith(" bytes\n  limit: 64 bytes")
 
 

@@ -253,7 +253,7 @@ def test_an_absurd_shape_is_refused_before_anything_is_read(tmp_path: Path) -> N
         file[FC].create_dataset("weight", (1 << 20, 1 << 20), "f8", chunks=(1024, 1024), compression="gzip")
 
     text = refusal(written(tmp_path, change))
-    assert text.startswith("too-big: the file's arrays are too large\n  where: net.nir\n  needed: 87960930")
+    assert text.startswith("too-big: the file unpacks to too much\n  where: net.nir\n  needed: 87960930")
 
 
 def test_what_was_read_can_be_written_for_nir_read(tmp_path: Path) -> None:
@@ -311,15 +311,15 @@ def scale_of(count: int) -> Change:
 def test_small_numbers_count_as_what_they_become(tmp_path: Path) -> None:
     """2 GiB of int8 are 16 GiB of float64."""
     text = refusal(written(tmp_path, scale_of(1 << 31)))
-    assert text.startswith("too-big: the file's arrays are too large\n  where: net.nir\n  needed: 1717986")
+    assert text.startswith("too-big: the file unpacks to too much\n  where: net.nir\n  needed: 1717986")
     assert text.endswith(" bytes\n  limit: 4294967296 bytes")
 
 
 def test_arrays_of_far_more_than_the_file_holds(tmp_path: Path) -> None:
     path = written(tmp_path, scale_of(1 << 26))
     text = refusal(path)
-    assert text.startswith("too-big: the file's arrays are too large\n  where: net.nir\n  needed: 536871")
+    assert text.startswith("too-big: the file unpacks to too much\n  where: net.nir\n  needed: 536871")
     assert text.endswith(
         f" bytes\n  limit: 300 times the file's {path.stat().st_size} bytes\n"
-        "  hint: if they are what they say, write them without compression"
+        "  hint: if it is what it says, write it without compression"
     )

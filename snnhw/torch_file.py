@@ -1,0 +1,84 @@
+"""Reading a torch file without executing anything in it, and without taking much more memory than it has bytes."""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from snnhw.limits import require_bytes, require_small
+
+OLDER_PICKLES = 5
+"""Pickles at the head of a file that is no zip: mark, version, system, content, keys of the storages."""
+
+
+def read_torch(path: str | Path, classes: tuple[type, ...] = ()) -> Any:
+    """What a file holds, zip or the older format; tensors come to the CPU whatever made them.
+
+    Args:
+        classes: what it may hold besides tensors and plain containers.
+
+    Raises:
+        SnnhwError: 'too-big'; for everything else whatever zipfile, pickle and torch raise.
+    """
+    path = Path(path)
+    require_small(path)
+    with path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            _require_whole(file)
+        else:
+            file.seek(0)
+            for _ in range(OLDER_PICKLES):
+                _require_modest(file)
+    with warnings.catch_warnings(), torch.serialization.safe_globals(list(classes)):
+        warnings.simplefilter("ignore")  # other pickle protocols: what cannot be read raises
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    require_bytes(_bytes_of(content), path.stat().st_size, path.name)
+    return content
+
+
+def _require_whole(file: IO[bytes]) -> None:
+    """Raises what zipfile raises where entries do not have the checksums that the zip says (torch does not look).
+
+    An entry without one (0, as torch writes them with `compute_crc32=False`) is taken as it is.
+    """
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            if not entry.CRC:
+                del entry.CRC  # zipfile's own way to look at none
+            with archive.open(entry) as content:
+                if entry.filename.endswith("/data.pkl"):
+                    _require_modest(io.BytesIO(content.read()))
+                while content.read(1 << 20):
+                    pass
+
+
+def _require_modest(file: IO[bytes]) -> None:
+    """Raises ValueError where a pickle calls what makes memory by a number; torch.save writes none of these.
+
+    torch's restricted reader allows bytearray(2147483647) and FloatTensor(2147483647).
+    """
+    for code, said, _ in pickletools.genops(file):
+        if code.name == "GLOBAL":
+            name = str(said).rpartition(" ")[2]
+            if name == "bytearray" or (name != "Tensor" and name.endswith("Tensor")):
+                raise ValueError(f"it asks for {said}, which no file of weights needs")
+
+
+def _bytes_of(content: Any) -> int:
+    """Of all its tensors, as large as they say they are: one value can be seen as many."""
+    total, seen, rest = 0, set(), [content]
+    while rest:
+        held = rest.pop()
+        if isinstance(held, torch.Tensor):
+            total += held.numel() * held.element_size()
+        elif isinstance(held, (Mapping, list, tuple, set)) and id(held) not in seen:
+            seen.add(id(held))
+            rest += held.values() if isinstance(held, Mapping) else held
+    return total
