@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import logging
 import os
+import shlex
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from snnhw import files
 from snnhw.errors import DataError, nearest, shown
 from snnhw.shipped import examples, resolved
+from snnhw.version import version
 
 if TYPE_CHECKING:
     from snnhw.cautions import Caution
@@ -181,6 +186,26 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
             )
         taken.add(place)
     click.get_current_context().with_resource(files.claim([path for path in outputs if path is not None]))
+
+
+def provenance(**paths: Path) -> dict[str, str]:
+    """What a report was made with and from: version, date (SOURCE_DATE_EPOCH if set), command, files and their hashes.
+
+    It stands in reports only: the same input gives the same artifact.
+    """
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    when = datetime.fromtimestamp(int(seconds) if seconds.isdecimal() else time.time(), UTC)
+    said = {
+        "snnhw": version(),
+        "date": when.strftime("%Y-%m-%d %H:%M UTC"),
+        "command": shlex.join(["snnhw", *sys.argv[1:]]),
+    }
+    for name, path in paths.items():
+        said[name] = path.name
+        if path.is_file():
+            with path.open("rb") as file:
+                said[name] += f" sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return said
 
 
 LOG = logging.getLogger("snnhw")

@@ -17,6 +17,7 @@ from snnhw.commands.common import (
     input_options,
     json_option,
     kernels_told,
+    provenance,
     require_outputs,
     samples_of,
 )
@@ -91,6 +92,7 @@ def command(
         result = api.compare(
             source, compiled, given.x, given.y, engine=engine, options=said, progress=progress, judge=judge
         )
+    result = replace(result, provenance=provenance(source=source, artifact=artifact, data=data))
     made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
     made |= {} if html is None else {html: result.to_html()}
     made |= {} if markdown is None else {markdown: result.to_markdown()}

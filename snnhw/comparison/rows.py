@@ -20,10 +20,13 @@ from snnhw.comparison.tree import (
     SCHEMA,
     AnnBaseline,
     Arithmetic,
+    Cell,
     Comparison,
     ConstantRow,
     Convention45nm,
     CoreRow,
+    Decisions,
+    Disagreement,
     Drift,
     Latency,
     Layer,
@@ -134,6 +137,7 @@ def comparison(m: Measured) -> Comparison:
         warnings=(*m.judge.warnings, *warnings(art, n, m.float_events, m.counts.events)),
         rule=_rule(m),
         values=_values(m),
+        decisions=_decisions(m),
         host_readout=host_operations(art.network.readout, m.outputs, art.network.steps),
     )
 
@@ -148,6 +152,28 @@ def _side(m: Measured, events: Mapping[str, Array], predictions: Array) -> Side:
     labels = None if m.values is not None else m.judge.labels
     accuracy = None if labels is None else float(np.mean(predictions == labels))
     return Side(accuracy, tuple(layers))
+
+
+def _decisions(m: Measured) -> Decisions | None:
+    if m.values is not None:
+        return None
+    labels, floats, integers = m.judge.labels, m.float_predictions, m.predictions
+    apart = np.flatnonzero(floats != integers)
+    return Decisions(
+        float_=_confusion(labels, floats),
+        quantized=_confusion(labels, integers),
+        disagreements=tuple(
+            Disagreement(int(i), int(floats[i]), int(integers[i]), None if labels is None else int(labels[i]))
+            for i in apart
+        ),
+    )
+
+
+def _confusion(labels: Array | None, predictions: Array) -> tuple[Cell, ...]:
+    if labels is None:
+        return ()
+    pairs, counts = np.unique(np.stack([labels, predictions], axis=1), axis=0, return_counts=True)
+    return tuple(Cell(int(a), int(b), int(n)) for (a, b), n in zip(pairs, counts, strict=True))
 
 
 def _rule(m: Measured) -> str:

@@ -59,6 +59,34 @@ class Values:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """How many samples of one label got one prediction; pairs that never occur are left out."""
+
+    label: int
+    prediction: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A sample on which both networks decide differently; `label` is null without labels."""
+
+    sample: int
+    float_: int
+    quantized: int
+    label: int | None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Outputs judged as classes: confusion matrices (empty without labels), and all samples decided differently."""
+
+    float_: tuple[Cell, ...]
+    quantized: tuple[Cell, ...]
+    disagreements: tuple[Disagreement, ...]
+
+
+@dataclass(frozen=True)
 class Latency:
     """One isolated sample: start of the last population plus T chip steps, by the analytic model; mean, least, most."""
 
@@ -197,6 +225,8 @@ class Comparison:
         agreement: share of samples with the same prediction; null where outputs are no classes.
         rule: by which outputs were judged, in words.
         values: how far the outputs are from each other and from real labels, where they are judged as values.
+        decisions: predictions against labels and against each other; null where outputs are no classes.
+        provenance: versions, files and their hashes, date, command; null where nobody said.
         host_readout: additions and comparisons of the host for one sample: what it makes of the output.
         synops: stored synapses reached by events, one per event; `synops_nonzero` leaves out zero weights,
             `payload_synops` weighs every event by its magnitude.
@@ -253,6 +283,8 @@ class Comparison:
     rule: str = ""
     values: Values | None = None
     host_readout: int = 0
+    decisions: Decisions | None = None
+    provenance: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, ready for JSON."""

@@ -45,6 +45,18 @@ def _convention(c: Comparison) -> Rows:
     return [{"network": name, **asdict(side)} for name, side in (("float_snn", block.float_snn), ("ann", block.ann))]
 
 
+def _confusion(c: Comparison) -> Rows:
+    if c.decisions is None:
+        return []
+    sides = (("float", c.decisions.float_), ("quantized", c.decisions.quantized))
+    return [{"network": name, **asdict(cell)} for name, cells in sides for cell in cells]
+
+
+def _disagreements(c: Comparison) -> Rows:
+    found = () if c.decisions is None else c.decisions.disagreements
+    return [{"sample": d.sample, "float": d.float_, "quantized": d.quantized, "label": d.label} for d in found]
+
+
 FRAMES: dict[str, Callable[[Comparison], Rows]] = {
     "layers": _layers,
     "energy": _energy,
@@ -52,6 +64,8 @@ FRAMES: dict[str, Callable[[Comparison], Rows]] = {
     "cores": _cores,
     "overflow": lambda c: [asdict(row) for row in c.overflow],
     "convention_45nm": _convention,
+    "confusion": _confusion,
+    "disagreements": _disagreements,
     "constants": lambda c: [asdict(row) for row in c.constants],
 }
 """Tables of a comparison by name, in the units of `comparison/tree.py`: counts per sample, joules, seconds."""

@@ -49,6 +49,8 @@ def _pictures(c: Comparison) -> dict[str, str]:
         "load": load_map(c),
         "population": population_map(c),
     }
+    if c.decisions is not None and c.decisions.quantized:
+        made["confusion"] = plots.confusion(c)
     return {name: picture.svg(name) for name, picture in made.items()}
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from snnhw.report.plots import Picture
 
-PICTURES = ("accuracy", "energy", "rates", "raster", "load", "population")
+PICTURES = ("accuracy", "energy", "rates", "raster", "confusion", "load", "population")
 """Names of the pictures, as `figures` writes them."""
 
 
@@ -69,7 +69,7 @@ class ComparisonReport(Comparison):
         """One table as numbers (counts per sample, joules, seconds), which re-add to the JSON.
 
         Args:
-            name: layers, energy, projections, cores, overflow, convention_45nm or constants.
+            name: layers, energy, projections, cores, overflow, convention_45nm, confusion, disagreements or constants.
 
         Raises:
             DataError: no such table, or pandas is not installed.
@@ -136,6 +136,10 @@ class ComparisonReport(Comparison):
     def plot_raster(self, ax: Axes | None = None) -> Axes:
         """Spikes of the first sample, some neurons of every population."""
         return self._picture("raster").on(ax)
+
+    def plot_confusion(self, ax: Axes | None = None) -> Axes:
+        """Predictions of the quantised network by label."""
+        return self._picture("confusion").on(ax)
 
     def plot_load(self, ax: Axes | None = None) -> Axes:
         """The floor plan, cores coloured by their load."""

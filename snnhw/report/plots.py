@@ -210,6 +210,38 @@ def raster(c: Comparison) -> Picture:
     return Picture(draw, 8.4, min(14.0, 0.8 + 0.0075 * sum(heights) + 0.08 * len(heights)))
 
 
+CLASSES = 60
+"""Classes of a confusion matrix that is drawn."""
+
+
+def confusion(c: Comparison) -> Picture:
+    """Predictions of the quantised network by label, as shares of each label's samples; empty without labels."""
+    cells = () if c.decisions is None else c.decisions.quantized
+    size = 1 + max((max(cell.label, cell.prediction) for cell in cells), default=0)
+
+    def draw(axes: Axes) -> None:
+        if not cells or size > CLASSES:
+            axes.text(0.5, 0.5, "no labels" if not cells else f"{size} classes: see the tables", ha="center")
+            axes.axis("off")
+            return
+        counts = np.zeros((size, size))
+        for cell in cells:
+            counts[cell.label, cell.prediction] = cell.samples
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.pcolormesh(np.arange(size + 1) - 0.5, np.arange(size + 1) - 0.5, shares, cmap="Blues", vmin=0, vmax=1)
+        for cell in cells if size <= 20 else ():
+            ink = "white" if shares[cell.label, cell.prediction] > 0.5 else INK
+            axes.text(cell.prediction, cell.label, str(cell.samples), ha="center", va="center", fontsize=7, color=ink)
+        axes.set(xlabel="prediction", ylabel="label")
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=20))
+
+    side = min(7.0, 1.6 + 0.32 * size) if cells and size <= CLASSES else 1.2
+    return Picture(draw, side + 0.4, side)
+
+
 def _boxes(corners: Sequence[tuple[float, float]], colour: str) -> PathPatch:
     """Spikes of one population, 0.92 steps wide and one neuron high, as a single path: vectors, and few of them."""
     found = np.asarray(corners, dtype=float).reshape(-1, 1, 2) + np.array(

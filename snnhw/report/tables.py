@@ -62,6 +62,40 @@ def errors_told(c: Comparison) -> str:
     return f"RMSE {rmse(rows):.4g}, largest difference {max(row.max_error for row in rows):.4g}{least}"
 
 
+LISTED = 20
+"""Samples decided differently in a table at most; the JSON has all."""
+
+
+def classes(c: Comparison) -> Table:
+    """Samples and accuracy of each class, float beside quantised, and what it is most often taken for."""
+    columns = ("class", "samples", "accuracy, float", "accuracy, quantised", "most often taken for")
+    rows = []
+    found = () if c.decisions is None else c.decisions.quantized
+    for label in sorted({cell.label for cell in found}):
+        row = [cell for cell in found if cell.label == label]
+        number = sum(cell.samples for cell in row)
+        right = [
+            sum(cell.samples for cell in side if cell.label == cell.prediction == label)
+            for side in (c.decisions.float_, found)  # type: ignore[union-attr]
+        ]
+        wrong = max((cell for cell in row if cell.prediction != label), key=lambda cell: cell.samples, default=None)
+        mistaken = "" if wrong is None else f"{wrong.prediction} ({wrong.samples})"
+        rows.append((str(label), str(number), *(percent(n / number) for n in right), mistaken))
+    note = "" if rows else "no labels, or outputs that are no classes"
+    return Table("Classes", columns, tuple(rows[:SHOWN]), note=note)
+
+
+def disagreements(c: Comparison) -> Table:
+    """The first samples on which both networks decide differently."""
+    found = () if c.decisions is None else c.decisions.disagreements
+    rows = tuple(
+        (str(d.sample), str(d.float_), str(d.quantized), "" if d.label is None else str(d.label))
+        for d in found[:LISTED]
+    )
+    note = f"{len(found)} samples in all" if found else "both networks decide alike on every sample"
+    return Table("Decided differently", ("sample", "float", "quantised", "label"), rows, note=note)
+
+
 SHOWN = 64
 """Outputs in a table at most; the JSON has all."""
 
@@ -190,6 +224,12 @@ def constants(c: Comparison) -> Table:
     return Table(f"Constants of {c.target}", ("constant", "value", "grade", "source"), rows, names=4)
 
 
+def provenance(c: Comparison) -> Table:
+    """What made the comparison: versions, files and their hashes, date, command."""
+    rows = tuple((key, str(value)) for key, value in (c.provenance or {}).items())
+    return Table("Provenance", ("", "value"), rows, names=2)
+
+
 SHORT = 4
 """Tables after the summary that a short report shows."""
 
@@ -203,9 +243,11 @@ def by_name(c: Comparison) -> dict[str, Table]:
         energy,
         first_layer,
         convention,
+        *((classes, disagreements) if c.decisions is not None else ()),
         projections,
         cores,
         constants,
+        *((provenance,) if c.provenance is not None else ()),
     )
     return {make.__name__: make(c) for make in makers}
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from snnhw.commands.common import provenance
 from snnhw.comparison import compare
 from snnhw.comparison.tree import CoreRow, Drift
 from snnhw.engines.reference import ReferenceEngine
@@ -22,6 +23,7 @@ from snnhw.report.frames import FRAMES, to_csv
 from snnhw.report.latex import escape
 from snnhw.report.numbers import interval
 from snnhw.report.objects import PICTURES, ComparisonReport
+from snnhw.report.tables import by_name
 from snnhw.report.verdict import verdict
 from tests.unit.chip.nets import residual, residual_input
 from tests.unit.comparison.sides import Twin
@@ -161,6 +163,40 @@ def test_verdict(report: ComparisonReport) -> None:
     assert said[3].endswith("costs more than its dense twin: 2 µJ against 1 µJ.")
     even = replace(report, cores=cores[1:], drift=(), convention_45nm=replace(dear, ann=dear.float_snn))
     assert verdict(even)[1].endswith("the load is even.")
+
+
+def test_decisions(report: ComparisonReport) -> None:
+    """Of four samples of label 0 the toy networks decide one differently."""
+    found = report.decisions
+    assert found is not None
+    assert sum(cell.samples for cell in found.float_) == sum(cell.samples for cell in found.quantized) == 4
+    (apart,) = found.disagreements
+    assert (apart.sample, apart.label) == (1, 0)
+    assert apart.float_ != apart.quantized
+    right = sum(cell.samples for cell in found.quantized if cell.label == cell.prediction)
+    assert right / 4 == report.quantized.accuracy
+    shown = by_name(report)
+    assert shown["classes"].rows[0][:2] == ("0", "4")
+    assert shown["disagreements"].rows == (("1", str(apart.float_), str(apart.quantized), "0"),)
+    assert 'id="confusion"' in report.to_html()
+    bare = replace(report, decisions=replace(found, float_=(), quantized=(), disagreements=()))
+    assert by_name(bare)["classes"].note == "no labels, or outputs that are no classes"
+    assert 'id="confusion"' not in bare.to_html()
+    assert "classes" not in by_name(replace(report, decisions=None))
+
+
+def test_provenance_follows_the_epoch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    (tmp_path / "x.npz").write_bytes(b"abc")
+    said = provenance(data=tmp_path / "x.npz", more=tmp_path)
+    assert said["date"] == "1970-01-01 00:00 UTC"
+    assert said["data"] == "x.npz sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert said["more"] == tmp_path.name
+
+
+def test_provenance_stands_in_the_page(report: ComparisonReport) -> None:
+    page = replace(report, provenance={"snnhw": "0.1.0", "command": "snnhw compare <x>"}).to_html()
+    assert "snnhw compare &lt;x&gt;" in page
 
 
 def test_interval_is_wilsons() -> None:
