@@ -17,6 +17,7 @@ from snnhw.errors import DataError
 from snnhw.limits import CHUNK, samples_at_once
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.readout import real_scale, require_fitting
+from snnhw.rows import Rows
 
 if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends, the compiler and reports
     from torch import Tensor, nn
@@ -121,12 +122,18 @@ def _with_steps(artifact: Artifact, steps: int) -> Artifact:
     )
 
 
+def batch_of(artifact: Artifact, memory: int | None = None) -> int:
+    """Samples that are run at once."""
+    return samples_at_once(artifact.steps * max(p.size for p in artifact.network.populations), CHUNK, memory)
+
+
 def run(
     artifact: Artifact | str | Path,
-    x: Array,
+    x: Array | Rows,
     engine: str = "fast",
     *,
     record: str | None = None,
+    memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Array]:
     """Run an artifact.
@@ -135,6 +142,7 @@ def run(
         x: samples (B, ...) as the user has them.
         engine: 'fast', 'reference', 'lava' or 'onnx'.
         record: None, 'spikes', or 'state' (spikes, u and v).
+        memory: bytes that the process may hold: samples are run in batches that fit.
 
     Returns:
         `output` (samples, T, outputs...), `counts` (its sum over T), `scores` (samples, classes: by the readout),
@@ -144,13 +152,15 @@ def run(
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
-    integer_engine(engine).run(compiled.network, compiled.target, _chunks(compiled, x, progress), [recorder])
+    integer_engine(engine).run(compiled.network, compiled.target, _chunks(compiled, x, memory, progress), [recorder])
     found = recorder.arrays()
     return found | read_out(compiled.network, found["output"])
 
 
-def _chunks(artifact: Artifact, x: Array, progress: Callable[[int, int], None] | None) -> Iterator[Mapping[str, Array]]:
-    size = samples_at_once(artifact.steps * max(p.size for p in artifact.network.populations), CHUNK)
+def _chunks(
+    artifact: Artifact, x: Array | Rows, memory: int | None, progress: Callable[[int, int], None] | None
+) -> Iterator[Mapping[str, Array]]:
+    size = batch_of(artifact, memory)
     for first in range(0, len(x), size):
         yield encode(x[first : first + size], artifact.inputs, artifact.steps)
         if progress is not None:
@@ -159,7 +169,7 @@ def _chunks(artifact: Artifact, x: Array, progress: Callable[[int, int], None] |
 
 def run_float(
     source: Source | IntegerSource | str | Path | nn.Module,
-    x: Array,
+    x: Array | Rows,
     example_input: Tensor | Array | None = None,
     *,
     record: bool = False,
@@ -192,11 +202,12 @@ def run_float(
 def compare(
     source: Source | IntegerSource | str | Path,
     artifact: Artifact | str | Path,
-    x: Array,
+    x: Array | Rows,
     y: Array | None = None,
     *,
     engine: str = "fast",
     options: SourceOptions | None = None,
+    memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     judge: str | None = None,
 ) -> ComparisonReport:
@@ -206,6 +217,7 @@ def compare(
         y: classes, integers (B,); or what the outputs should be, floats (B, outputs...) (one output: (B,)).
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
+        memory: as of `run`.
 
     Raises:
         DataError: the artifact was compiled from another network than the source.
@@ -232,7 +244,7 @@ def compare(
             hint="compile the source again",
         )
     floats = FloatEngine(network, deployment, "float32")
-    chunk = samples_at_once(compiled.steps * max(p.size for p in compiled.network.populations), CHUNK)
+    chunk = batch_of(compiled, memory)
     counted = compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress, rule=judge)
     return ComparisonReport.of(counted)
 

@@ -1,7 +1,8 @@
-"""DATA.npz: samples `x`, labels `y` if there are any. Read with limits, refused by name."""
+"""Samples `x`, labels `y` if there are any: an .npz file, a folder of shards or images, HDF5, zarr. Refused by name."""
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from snnhw import files
+from snnhw import files, limits
 from snnhw.errors import DataError, SnnhwError
+from snnhw.images import of_folder
 from snnhw.limits import fault, is_file, require_small
 from snnhw.network import Array
+from snnhw.rows import Rows, joined, of_array, of_npy, of_npz, require_finite
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,11 @@ class Samples:
     """Samples (B, ...) as the user gives them; labels (B,), real values (B, ...), or None.
 
     Args:
+        x: in memory, or read slice by slice (`rows.Rows`).
         unread: other arrays of the file.
     """
 
-    x: Array
+    x: Array | Rows
     y: Array | None
     unread: tuple[str, ...] = ()
 
@@ -31,18 +35,48 @@ class Samples:
         """The first `count` samples, or all."""
         if count is None:
             return self
-        return replace(self, x=self.x[:count], y=None if self.y is None else self.y[:count])
+        return self.part(0, count)
+
+    def part(self, first: int, last: int) -> Samples:
+        """Samples [first, last); nothing is read that is not in memory."""
+        x = self.x.cut(first, last) if isinstance(self.x, Rows) else self.x[first:last]
+        return replace(self, x=x, y=None if self.y is None else self.y[first:last])
+
+    @property
+    def held(self) -> Array:
+        """All samples in memory; see `Rows.whole`."""
+        return self.x.whole() if isinstance(self.x, Rows) else self.x
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of shape, type, labels, and the first and last sample: tells data sets apart, not single samples."""
+        found = hashlib.sha256(repr((tuple(self.x.shape), str(self.x.dtype))).encode())
+        for part in (self.y, self.x[:1], self.x[len(self.x) - 1 :]):
+            found.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()
 
 
-def load_samples(path: str | Path) -> Samples:
-    """Read `x` and, if present, `y`; raises DataError for anything that is not such a file.
+def load_samples(path: str | Path, *, preprocess: str | None = None, held: int | None = None) -> Samples:
+    """Samples and, if there are any, labels; raises DataError for anything that holds none.
 
-    `x/NAME` of several inputs are joined in the order of their names.
+    An .npz (`x`, `y`; `x/NAME` of several inputs are joined in the order of their names), HDF5 (.h5, .hdf5) or zarr
+    (.zarr) with `x` and `y`, one .npy of samples, a folder of .npz shards or of x*.npy and y*.npy, in the order of
+    their names, or a folder of images (`images.of_folder`).
+
+    Args:
+        preprocess: what is done to images.
+        held: an .npz of more bytes is read slice by slice, as all others are; MAX_BYTES if None.
     """
-    path = Path(path)
+    path, held = Path(path), limits.MAX_BYTES if held is None else held
+    if preprocess is not None and not path.is_dir():
+        raise DataError("bad-preprocess", "only images of a folder are preprocessed", where=str(path))
+    if path.is_dir() or path.suffix in (".npy", ".h5", ".hdf5"):
+        return _in_slices(path, preprocess, held)
     if not is_file(path):
         raise DataError("no-such-file", "there is no such file", where=str(path))
     try:
+        if zipfile.is_zipfile(path) and _unpacked(path) > held:
+            return _in_slices(path, None, held)
         with _opened(path) as content:
             names = list(content)
             found = {name: content[name] for name in names if name in ("x", "y") or name.startswith("x/")}
@@ -67,28 +101,99 @@ def _opened(path: Path) -> Any:
         return np.load(path, allow_pickle=False)
 
 
-def _checked(found: dict[str, Array], names: list[str], where: str) -> Samples:
-    odd = [name for name, array in found.items() if not isinstance(array, np.ndarray)]
+def _unpacked(path: Path) -> int:
+    """Bytes that a zip says it holds."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def _in_slices(path: Path, preprocess: str | None, held: int) -> Samples:
+    """Samples that stay where they are until they are asked for."""
+    try:
+        x, y, unread = _rows(path, preprocess, held)
+    except SnnhwError:
+        raise
+    except Exception as error:  # readers raise many kinds
+        raise fault(error, str(path)) or DataError(
+            "bad-data", f"not readable samples: {type(error).__name__}: {error}", where=path.name
+        ) from error
+    return _checked({"x": x, **({} if y is None else {"y": y})}, [*unread, "x", "y"], path.name)
+
+
+def _rows(path: Path, preprocess: str | None, held: int) -> tuple[Rows, Array | None, tuple[str, ...]]:
+    """Samples, labels, and the names of what is not read."""
+    if path.suffix in (".h5", ".hdf5"):
+        import h5py
+
+        return _named(h5py.File(path, "r"), path)
+    if path.suffix == ".zarr":
+        try:
+            import zarr
+        except ImportError:
+            raise DataError(
+                "needs-zarr", "zarr is not installed", where=path.name, hint="pip install snnhw[zarr]"
+            ) from None
+        return _named(zarr.open_group(path, mode="r"), path)
+    if path.suffix == ".npy":
+        return of_npy(path), None, ()
+    if path.is_file():
+        return _shard(path, held)
+    shards = sorted(part for part in path.iterdir() if part.suffix in (".npy", ".npz"))
+    if not shards:
+        return *of_folder(path, preprocess), ()
+    if {part.suffix for part in shards} == {".npz"}:
+        found = [_shard(part, held) for part in shards]
+        labels = [y for _, y, _ in found if y is not None]
+        x, y, unread = joined([x for x, _, _ in found], path.name), labels, found[0][2]
+    else:
+        labels = [np.load(part, allow_pickle=False) for part in shards if part.name.startswith("y")]
+        found_x = [of_npy(part) for part in shards if part.suffix == ".npy" and not part.name.startswith("y")]
+        x, y, unread = joined(found_x, path.name), labels, tuple(p.name for p in shards if p.suffix == ".npz")
+    return x, np.concatenate(y) if y else None, unread
+
+
+def _named(group: Any, path: Path) -> tuple[Rows, Array | None, tuple[str, ...]]:
+    """`x` and `y` of a file of named arrays."""
+    if "x" not in group:
+        raise _without_x(list(group), path.name)
+    y = np.asarray(group["y"][:]) if "y" in group else None
+    return of_array(group["x"], path.name), y, tuple(name for name in group if name not in ("x", "y"))
+
+
+def _shard(path: Path, held: int) -> tuple[Rows, Array | None, tuple[str, ...]]:
+    if _compressed(path):
+        require_small(path, held)
+    with np.load(path, allow_pickle=False) as content:
+        names, y = list(content), content["y"] if "y" in content.files else None
+    if "x" not in names:
+        raise _without_x(names, path.name)
+    return of_npz(path, "x"), y, tuple(name for name in names if name not in ("x", "y"))
+
+
+def _compressed(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+
+
+def _without_x(names: list[str], where: str) -> DataError:
+    limit = f"has {', '.join(names) or 'nothing'}"
+    return DataError("bad-data", "the file holds no array named x", where=where, needed="x", limit=limit)
+
+
+def _checked(found: dict[str, Any], names: list[str], where: str) -> Samples:
+    odd = [name for name, array in found.items() if not isinstance(array, (np.ndarray, Rows))]
     if odd:
         raise DataError("bad-data", "a part of the file is no array", where=f"{where}: {odd[0]}")
     unread = tuple(name for name in names if name not in found)
     if "x" not in found and len(found) > ("y" in found):
         found["x"] = _joined({name: x for name, x in sorted(found.items()) if name != "y"}, where)
     if "x" not in found:
-        raise DataError(
-            "bad-data",
-            "the file holds no array named x",
-            where=where,
-            needed="x",
-            limit=f"has {', '.join(names) or 'nothing'}",
-        )
+        raise _without_x(names, where)
     x, y = found["x"], found.get("y")
     if x.dtype.kind not in "fiub":
         raise DataError("bad-data", f"samples of type {x.dtype} are not numbers", where=f"{where}: x")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise DataError(
-            "bad-data", "samples hold values that are not finite", where=f"{where}: x", hint="remove NaN and infinity"
-        )
+    if isinstance(x, np.ndarray):
+        require_finite(x, f"{where}: x")
     if x.ndim < 2 or x.shape[0] == 0:
         raise DataError(
             "bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}"

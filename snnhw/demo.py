@@ -54,7 +54,7 @@ def demonstrate(name: str, target: str, folder: Path, lava_samples: int, stage: 
     """
     data, source = load_samples(example(DATA)), example(f"{name}.pt")
     stage(f"{name}: compile for {target}")
-    artifact = api.compile(source, target=target, calibrate=load_samples(example(CALIBRATION)).x)
+    artifact = api.compile(source, target=target, calibrate=load_samples(example(CALIBRATION)).held)
     save(artifact, folder / f"{name}.{target}.snnhw")
     stage(f"{name}: compare on {len(data.x)} test images")
     comparison = api.compare(source, artifact, data.x, data.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -31,9 +32,39 @@ CHUNK = 32
 """Samples of a batch, where memory allows them."""
 
 
-def samples_at_once(values: int, most: int) -> int:
-    """How many samples of so many values each are run as one batch: at least one, at most `most`."""
-    return max(1, min(most, MAX_VALUES // max(values, 1)))
+BYTES_PER_VALUE = 24
+"""Memory that a run takes for each value of a batch: int8 spikes, float32 products and what they are made from."""
+
+
+def held() -> int:
+    """Bytes that this process has held at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def samples_at_once(values: int, most: int, memory: int | None = None) -> int:
+    """How many samples are run as one batch: at least one, at most `most`.
+
+    Args:
+        values: T x neurons of the largest population.
+        memory: bytes that the process may hold, what it holds already included.
+
+    Raises:
+        OutOfMemoryError: not one sample fits.
+    """
+    fitting = MAX_VALUES // max(values, 1)
+    if memory is not None:
+        fitting = min(fitting, (memory - held()) // (BYTES_PER_VALUE * max(values, 1)))
+        if fitting < 1:
+            raise OutOfMemoryError(
+                "out-of-memory",
+                "one sample does not fit into the memory that is allowed",
+                where="--memory",
+                needed=f"{held() + BYTES_PER_VALUE * values} bytes, {held()} of them held already",
+                limit=f"{memory} bytes",
+                hint="allow more memory, or run fewer steps (--steps)",
+            )
+    return max(1, min(most, fitting))
 
 
 def is_file(path: str | Path) -> bool:
@@ -108,14 +139,14 @@ def require_windows(
         )
 
 
-def require_small(path: str | Path) -> None:
-    """Raises SnnhwError 'too-big' where a file, or what a zip says it unpacks to, is beyond MAX_BYTES."""
+def require_small(path: str | Path, most: int | None = None) -> None:
+    """Raises SnnhwError 'too-big' where a file, or what a zip says it unpacks to, has over `most` bytes (MAX_BYTES)."""
     path = Path(path)
     size = stored = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = max(size, sum(info.file_size for info in archive.infolist()))
-    require_bytes(size, stored, path.name)
+    require_bytes(size, stored, path.name, most)
 
 
 def require_bytes(size: int, stored: int, where: str, most: int | None = None) -> None:
@@ -130,7 +161,7 @@ def require_bytes(size: int, stored: int, where: str, most: int | None = None) -
             where=where,
             needed=f"{size} bytes",
             limit=f"{BOMB_RATIO} times the file's {stored} bytes" if bomb else f"{most} bytes",
-            hint="if it is what it says, write it without compression" if bomb else None,
+            hint="if it is what it says, write it without compression" if bomb or most < MAX_BYTES else None,
         )
 
 

@@ -48,6 +48,8 @@ SHARED = {
     "shipped",
     "summary",
     "data",
+    "rows",
+    "images",
     "limits",
     "files",
     "torch_file",

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 import time
@@ -89,7 +90,7 @@ GIVEN = Given()
 
 _SECTIONS = {
     "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "settings"),
-    "What is run": ("data", "input", "samples", "engine", "encode", "steps", "seed"),
+    "What is run": ("data", "input", "samples", "preprocess", "memory", "engine", "encode", "steps", "seed"),
     "What is written": (
         "output",
         "record",
@@ -312,11 +313,55 @@ def refuse_making(making: Mapping[str, Any]) -> None:
         raise click.UsageError(f"{flags}: for a source, not for an artifact")
 
 
-def samples_of(path: Path) -> Samples:
-    """The samples in a file; arrays of it that are not read are named on stderr."""
+def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """ "4GiB" as bytes."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", value, re.IGNORECASE)
+    if not found:
+        raise click.BadParameter(f"{value!r} is no number of bytes, as 4GiB or 500MB", ctx, param)
+    unit = (found[2] or "").upper()
+    return int(float(found[1]) * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " "))
+
+
+def data_options(*names: str) -> Callable[[F], F]:
+    """Which samples: --data under its names, --samples, --preprocess, --memory."""
+
+    def decorate(function: F) -> F:
+        for option in (
+            click.option(
+                "--memory",
+                callback=_bytes,
+                default=None,
+                help="Most memory to hold, as 4GiB: batches that fit, data in slices.",
+            ),
+            click.option(
+                "--preprocess", default=None, metavar="STEPS", help="Of a folder of images, as resize=256,crop=224."
+            ),
+            click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples."),
+            click.option(
+                *names,
+                "data",
+                type=GIVEN,
+                required=True,
+                help="Samples x, and y if known: .npz, .npy, .h5, .zarr, a folder of such shards or of images.",
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def samples_of(path: Path, preprocess: str | None = None, memory: int | None = None) -> Samples:
+    """The samples at a path; arrays of it that are not read are named on stderr.
+
+    Args:
+        memory: an .npz that would take more than a quarter of it is read in slices.
+    """
     from snnhw.data import load_samples
 
-    found = load_samples(path)
+    found = load_samples(path, preprocess=preprocess, held=None if memory is None else memory // 4)
     if found.unread:
         names = shown(", ".join(found.unread))
         click.echo(f"note: arrays of {shown(path.name)} that are not read: {names} (x: samples, y: labels)", err=True)
@@ -329,5 +374,5 @@ def pipeline_of(
     """The stages that every command reads its networks from."""
     from snnhw.pipeline import Options, Pipeline
 
-    samples = None if making["calibrate"] is None else samples_of(making["calibrate"]).x
+    samples = None if making["calibrate"] is None else samples_of(making["calibrate"]).held
     return Pipeline(source, target, Options(**{**making, "calibrate": samples}, source=options), stage)

@@ -13,6 +13,7 @@ from snnhw.commands.common import (
     Choice,
     Sections,
     bar,
+    data_options,
     emit,
     input_options,
     json_option,
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 @click.command("compare", cls=Sections)
 @click.argument("source", type=GIVEN)
 @click.argument("artifact", type=GIVEN)
-@click.option("--data", type=GIVEN, required=True, help="Samples: .npz with x, and y if known.")
+@data_options("--data")
 @click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
-@click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
 @click.option(
     "--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file."
 )
@@ -60,6 +60,8 @@ def command(
     data: Path,
     engine: str,
     samples: int | None,
+    preprocess: str | None,
+    memory: int | None,
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
@@ -86,11 +88,19 @@ def command(
     if figures is not None:
         click.get_current_context().with_resource(files.claim([figures / "summary.tex"], folders=True))
     compiled = api.with_input(load(artifact), encode, steps, seed)
-    given = samples_of(data).first(samples)
+    given = samples_of(data, preprocess, memory).first(samples)
     said = replace(options, steps=steps)
     with kernels_told(), bar("compare") as progress:
         result = api.compare(
-            source, compiled, given.x, given.y, engine=engine, options=said, progress=progress, judge=judge
+            source,
+            compiled,
+            given.x,
+            given.y,
+            engine=engine,
+            options=said,
+            memory=memory,
+            progress=progress,
+            judge=judge,
         )
     result = replace(result, provenance=provenance(source=source, artifact=artifact, data=data))
     made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}

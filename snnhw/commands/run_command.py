@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from snnhw.commands.common import (
     GIVEN,
     Choice,
     Sections,
     bar,
+    data_options,
     emit,
     input_options,
     json_option,
@@ -28,15 +28,14 @@ from snnhw.engines.choose import ENGINES
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
+    from snnhw.network import Array
+    from snnhw.rows import Rows
 
 
 @click.command("run", cls=Sections)
 @click.argument("model", type=GIVEN)
-@click.option(
-    "--input", "data", type=click.Path(path_type=Path), required=True, help="Samples: .npz with x, and y if known."
-)
+@data_options("--input", "--data")
 @click.option("--engine", type=Choice([*ENGINES, "float"]), default="fast", show_default=True)
-@click.option("--samples", type=click.IntRange(min=1), default=None, help="Only the first N samples.")
 @click.option("--record", type=Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
 @input_options
@@ -47,6 +46,8 @@ def command(
     data: Path,
     engine: str,
     samples: int | None,
+    preprocess: str | None,
+    memory: int | None,
     record: str | None,
     output: Path | None,
     encode: str | None,
@@ -71,10 +72,10 @@ def command(
     if engine == "float" and record == "state":
         raise click.UsageError("--record state is for integer engines")
     require_outputs((output,), (model, data))
-    given = samples_of(data).first(samples)
+    given = samples_of(data, preprocess, memory).first(samples)
     if compiled:
         refuse_for_artifact(options)
-        arrays = _integers(model, given.x, engine, record, encode, steps, seed)
+        arrays = _integers(model, given.x, engine, record, encode, steps, seed, memory)
     else:
         arrays = _floats(model, given.x, record, replace(options, encoding=encode, steps=steps), seed)
     judged = judged_by(given.y, len(given.x), arrays["values"].shape[1])
@@ -107,23 +108,24 @@ def command(
 
 def _integers(
     model: Path,
-    x: np.ndarray[Any, Any],
+    x: Array | Rows,
     engine: str,
     record: str | None,
     encode: str | None,
     steps: int | None,
     seed: int | None,
+    memory: int | None,
 ) -> dict[str, Any]:
     from snnhw import api
     from snnhw.artifact import load
 
     artifact = api.with_input(load(model), encode, steps, seed)
     with kernels_told() if engine == "fast" else nullcontext(), bar(f"run ({engine})") as progress:
-        return api.run(artifact, x, engine, record=record, progress=progress)
+        return api.run(artifact, x, engine, record=record, memory=memory, progress=progress)
 
 
 def _floats(
-    model: Path, x: np.ndarray[Any, Any], record: str | None, options: SourceOptions, seed: int | None
+    model: Path, x: Array | Rows, record: str | None, options: SourceOptions, seed: int | None
 ) -> dict[str, Any]:
     from snnhw import api
     from snnhw.pipeline import Options, Pipeline

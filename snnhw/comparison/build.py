@@ -18,6 +18,7 @@ from snnhw.errors import DataError
 from snnhw.judge import VALUES, judge
 from snnhw.network import Array
 from snnhw.readout import values
+from snnhw.rows import Rows
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
@@ -26,7 +27,7 @@ Progress = Callable[[int, int], None]
 def compare(
     float_run: FloatRun,
     artifact: Artifact,
-    x: Array,
+    x: Array | Rows,
     y: Array | None,
     engine: Engine,
     *,
@@ -80,7 +81,7 @@ def compare(
 def _chunks(
     float_run: FloatRun,
     artifact: Artifact,
-    x: Array,
+    x: Array | Rows,
     size: int,
     floats: FloatCounts,
     static: dict[str, bool],

@@ -1,0 +1,157 @@
+"""Samples that are read slice by slice: of .npy and .npz files, folders of them, HDF5, zarr, folders of images.
+
+Nothing is kept that was read: memory holds the samples of one batch, however large the data are.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from snnhw.errors import DataError, SnnhwError
+from snnhw.limits import MAX_BYTES
+from snnhw.network import Array, Shape
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An array (samples, ...) whose slices `rows[a:b]` are read when they are asked for.
+
+    Args:
+        read: (first, last) -> samples [first, last).
+        where: what an error names.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    read: Callable[[int, int], Array]
+    where: str
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> Array:
+        """Samples of a slice without a step, in memory; raises DataError where they are not finite numbers."""
+        first, last, _ = part.indices(len(self))
+        found = np.asarray(self.read(first, max(first, last)))
+        require_finite(found, self.where)
+        return found
+
+    def whole(self) -> Array:
+        """All samples; raises SnnhwError 'too-big' where they are not for a memory."""
+        size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        if size > MAX_BYTES:
+            raise SnnhwError(
+                "too-big",
+                "the samples are too many to be held at once",
+                where=self.where,
+                needed=f"{size} bytes",
+                limit=f"{MAX_BYTES} bytes",
+                hint="give a part of them",
+            )
+        return self[:]
+
+    def cut(self, first: int, last: int) -> Rows:
+        """Some of the samples; nothing is read."""
+        first, last, _ = slice(first, last).indices(len(self))
+        shape = (max(last - first, 0), *self.shape[1:])
+        return Rows(shape, self.dtype, lambda a, b: self.read(first + a, first + b), self.where)
+
+
+def require_finite(x: Array, where: str) -> None:
+    """Raises DataError 'bad-data' for NaN and infinity."""
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise DataError(
+            "bad-data", "samples hold values that are not finite", where=where, hint="remove NaN and infinity"
+        )
+
+
+def of_npy(path: Path, offset: int = 0, size: int | None = None) -> Rows:
+    """An .npy file, or one that lies uncompressed inside another at `offset`, `size` bytes long."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        shape, fortran, dtype = _header(file)
+        start = file.tell()
+        held = (path.stat().st_size if size is None else offset + size) - start
+    if dtype.hasobject or (fortran and len(shape) > 1):
+        how = "objects" if dtype.hasobject else "columns (Fortran order)"
+        hint = "save it with numpy.save(path, numpy.ascontiguousarray(x))"
+        raise DataError("bad-data", f"an array of {how} is not read in slices", where=path.name, hint=hint)
+    each = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    if not shape or held < shape[0] * each:
+        raise DataError(
+            "bad-data", "the file ends before its array does", where=path.name, needed=shape, limit=f"{held} bytes"
+        )
+
+    def read(first: int, last: int) -> Array:
+        with path.open("rb") as file:
+            file.seek(start + first * each)
+            flat = np.fromfile(file, dtype, (last - first) * each // dtype.itemsize)
+        return flat.reshape(last - first, *shape[1:])
+
+    return Rows(shape, dtype, read, path.name)
+
+
+def _header(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return reader(file)
+
+
+def of_npz(path: Path, name: str) -> Rows:
+    """One array of an .npz, read by slices where it is not compressed; where it is, the last that was read is kept."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"{name}.npy")
+        if entry.compress_type == zipfile.ZIP_STORED:
+            with path.open("rb") as file:  # the name and the extra field are as long as the entry's own header says
+                file.seek(entry.header_offset + 26)
+                extra = int.from_bytes(file.read(2), "little") + int.from_bytes(file.read(2), "little")
+            return of_npy(path, entry.header_offset + 30 + extra, entry.file_size)
+        with archive.open(entry) as content:
+            shape, _, dtype = _header(content)
+
+    return Rows(shape, dtype, lambda first, last: _unpacked(path, name)[first:last], path.name)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(path: Path, name: str) -> Array:
+    with np.load(path, allow_pickle=False) as content:
+        return np.asarray(content[name])
+
+
+def of_array(array: Any, where: str) -> Rows:
+    """Anything with `shape`, `dtype` and slices: a dataset of HDF5, an array of zarr."""
+    return Rows(tuple(array.shape), np.dtype(array.dtype), lambda first, last: np.asarray(array[first:last]), where)
+
+
+def joined(parts: Sequence[Rows], where: str) -> Rows:
+    """One behind the other; raises DataError where their samples differ in shape or type."""
+    first = parts[0]
+    for part in parts:
+        if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
+            raise DataError(
+                "bad-shape",
+                "the parts of the data do not fit together",
+                where=f"{where}: {part.where}",
+                needed=f"samples {first.shape[1:]} {first.dtype}",
+                limit=f"got {part.shape[1:]} {part.dtype}",
+            )
+    ends = np.cumsum([0, *map(len, parts)])
+
+    def read(a: int, b: int) -> Array:
+        met = range(int(np.searchsorted(ends, a, "right")) - 1, int(np.searchsorted(ends, b)))
+        found = [parts[i].read(max(a - ends[i], 0), min(b - ends[i], len(parts[i]))) for i in met]
+        return np.concatenate(found) if found else np.zeros((0, *first.shape[1:]), first.dtype)
+
+    return Rows((int(ends[-1]), *first.shape[1:]), first.dtype, read, where)
