@@ -32,8 +32,9 @@ CHUNK = 32
 """Samples of a batch, where memory allows them."""
 
 
-BYTES_PER_VALUE = 24
-"""Memory that a run takes for each value of a batch: int8 spikes, float32 products and what they are made from."""
+BYTES_PER_VALUE = 64
+"""Memory for each value of the largest population in a batch: spikes, products, what they are made from, both sides of a
+comparison (measured: 24 in `run`, up to 60 in `compare`)."""
 
 
 def held() -> int:
