@@ -33,8 +33,8 @@ CHUNK = 32
 
 
 BYTES_PER_VALUE = 64
-"""Memory for each value of the largest population in a batch: spikes, products, what they are made from, both sides of a
-comparison (measured: 24 in `run`, up to 60 in `compare`)."""
+"""Memory for each value of the largest population in a batch: spikes, products and what they are made from, on both
+sides of a comparison (measured: 24 in `run`, up to 60 in `compare`)."""
 
 
 def held() -> int:
