@@ -12,6 +12,7 @@ import numpy as np
 
 from snnhw import files, limits
 from snnhw.errors import DataError, SnnhwError
+from snnhw.extras import require
 from snnhw.images import of_folder
 from snnhw.limits import fault, is_file, require_small
 from snnhw.network import Array
@@ -127,12 +128,9 @@ def _rows(path: Path, preprocess: str | None, held: int) -> tuple[Rows, Array | 
 
         return _named(h5py.File(path, "r"), path)
     if path.suffix == ".zarr":
-        try:
-            import zarr
-        except ImportError:
-            raise DataError(
-                "needs-zarr", "zarr is not installed", where=path.name, hint="pip install snnhw[zarr]"
-            ) from None
+        require("zarr", "reading .zarr folders")
+        import zarr
+
         return _named(zarr.open_group(path, mode="r"), path)
     if path.suffix == ".npy":
         return of_npy(path), None, ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnhw.errors import DataError
+from snnhw.extras import require
 from snnhw.network import Array
 from snnhw.rows import Rows
 
@@ -39,6 +40,7 @@ def of_folder(folder: Path, preprocess: str | None) -> tuple[Rows, Array | None]
     paths = [path for group in groups for path in group]
     if not paths:
         raise DataError("no-samples", "the folder holds no samples", where=str(folder), limit=", ".join(ENDINGS))
+    require("images", "reading images")
     steps = [_step(word.strip(), preprocess or "") for word in (preprocess or "rgb").split(",")]
     like = _read(paths[0], steps)
 

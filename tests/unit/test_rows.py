@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from snnhw import api, limits, rows
 from snnhw.data import load_samples
-from snnhw.errors import DataError, OutOfMemoryError, SnnhwError
+from snnhw.errors import OutOfMemoryError, SnnhwError
 from snnhw.rows import Rows
 
 X = np.random.default_rng(0).integers(0, 256, (11, 2, 3)).astype(np.uint8)
@@ -172,11 +173,14 @@ def test_too_many_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         _ = load_samples(npz(tmp_path), held=0).held
 
 
-def test_zarr_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_are_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.zarr").mkdir()
-    monkeypatch.setitem(__import__("sys").modules, "zarr", None)
-    with pytest.raises(DataError, match="needs-zarr: zarr is not installed"):
-        load_samples(tmp_path / "d.zarr")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    for name in ("zarr", "PIL"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert "needs-extra: reading .zarr folders needs packages of the extra 'zarr'" in refusal(tmp_path / "d.zarr")
+    assert "needs-extra: reading images needs packages of the extra 'images'" in refusal(tmp_path / "images")
 
 
 def test_memory_bounds_batches() -> None:
