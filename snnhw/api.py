@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends
     from snnhw.frontends.options import SourceOptions
     from snnhw.frontends.source import IntegerSource, Source
     from snnhw.machine import Machine
+    from snnhw.mapping.load import Rates
     from snnhw.pipeline import Stage
     from snnhw.quantize.widths import WeightBits
     from snnhw.report.objects import ComparisonReport
@@ -44,6 +45,8 @@ def compile(
     semantics: Semantics | None = None,
     sums: str = "cheapest",
     hard_reset: bool = False,
+    map: str = "balanced",
+    rates: Rates = None,
     options: SourceOptions | None = None,
     stage: Stage = lambda name: None,
 ) -> Artifact:
@@ -64,6 +67,9 @@ def compile(
         deployment: for a live module: T, encoding and readout; told from the example input if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
         sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'; same integers.
+        map: aim of the placement: 'balanced' (a short period for little more energy), 'fewest-cores' or 'fastest'.
+        rates: events of a neuron in a step that it is placed for: a number, or by population: 'conv1=0.2,*=0.05' or a
+            mapping; what calibration samples show if None.
 
     Raises:
         SnnhwError: with code, place, need, limit and hint.
@@ -81,6 +87,8 @@ def compile(
         deployment=deployment,
         semantics=semantics,
         settings=set or {},
+        aim=map,
+        rates=rates,
     )
     return Pipeline(source, target, asked, stage).mapped
 

@@ -32,7 +32,7 @@ GRADES = ("definition", "published", "measured-fit", "simulated", "scaled", "inh
 """How well a number is known, from the most to the least certain; `published` is a vendor's or paper's statement,
 `definition` a rule of the format."""
 
-RESERVED = ("chip.link_buffer", "time.hop_ew", "time.hop_ns", "time.link_occupancy")
+RESERVED = ("chip.link_buffer", "time.hop_ew", "time.hop_ns", "time.border", "time.link_occupancy")
 """Keys for the time of single events: validated, and read by nothing yet."""
 
 UNLIMITED = "unlimited"
@@ -47,12 +47,18 @@ MOST = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class Constant:
-    """One number of a target file with where it comes from."""
+    """One number of a target file with where it comes from.
+
+    Args:
+        alternatives: other values that somebody says, each {value, grade, source}; `--set` with one of them takes its
+            grade.
+    """
 
     value: Any
     unit: str
     grade: str
     source: str
+    alternatives: tuple[Mapping[str, Any], ...] = ()
 
     def si(self) -> Fraction:
         """A time, energy or power in s, J or W, exactly as written in the file."""
@@ -90,13 +96,19 @@ class In:
 
     def value(self, entry: Any) -> Any:
         """Value of a well-formed number."""
-        if not isinstance(entry, dict) or set(entry) != {"value", "unit", "grade", "source"}:
+        if not isinstance(entry, dict) or set(entry) - {"alternatives"} != {"value", "unit", "grade", "source"}:
             raise _broken("every number is {value, unit, grade, source}", entry)
         if _text(entry["unit"], "the unit") not in self.units:
             raise _broken(f"the unit should be {' or '.join(self.units)}", entry["unit"])
-        if _text(entry["grade"], "the grade") not in GRADES:
-            raise _broken(f"the grade should be one of: {', '.join(GRADES)}", entry["grade"])
-        _text(entry["source"], "the source")
+        others = entry.get("alternatives", [])
+        if not isinstance(others, list) or any(
+            not isinstance(other, dict) or set(other) != {"value", "grade", "source"} for other in others
+        ):
+            raise _broken("alternatives should be a list of {value, grade, source}", others)
+        for said in (entry, *others):
+            if _text(said["grade"], "the grade") not in GRADES:
+                raise _broken(f"the grade should be one of: {', '.join(GRADES)}", said["grade"])
+            _text(said["source"], "the source")
         return self.held(entry)
 
     def held(self, entry: Mapping[str, Any]) -> Any:
@@ -148,6 +160,8 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Natural = Annotated[int, Field(ge=0, le=MOST)]
 Bits = Annotated[int, Field(ge=1, le=31), In("bit")]
+Width = Annotated[int, Field(ge=1, le=65536)]
+Stored = Annotated[int, Field(ge=0, le=65536), In("bit")]
 Shift = Annotated[int, Field(ge=0, le=24), In("bit")]
 Exponent = Annotated[int, Field(ge=-24, le=24), In("power of 2")]
 Weight = Annotated[int, Field(ge=-(1 << 24), le=1 << 24), In("weight")]
@@ -176,6 +190,7 @@ class Chip(Section):
     mesh: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]], In("tiles")]
     cores_per_tile: Annotated[Annotated[int, Field(ge=1, le=4096)], In("cores")]
     link_buffer: Annotated[Count, In("messages")]
+    flit_bits: Annotated[Count | None, In("bit")] = None
 
 
 class Core(Section):
@@ -187,14 +202,23 @@ class Core(Section):
     axon_sources: Annotated[Count, In("sources")]
     shared_axon_slots: Annotated[Count, In("axon slots")]
     syn_words: Annotated[Count | None, Limit("words")]
-    syn_word_bits: Annotated[Annotated[int, Field(ge=1, le=65536)], In("bit")]
+    syn_word_bits: Annotated[Width, In("bit")]
+    list_align_bits: Annotated[Width | None, In("bit")] = None
     words_per_axon: Annotated[Count | None, Limit("words")] = None
     entry_synapses: Annotated[Count, In("synapses")]
-    entry_prefix_bits: Annotated[Annotated[int, Field(ge=0, le=65536)], In("bit")]
-    list_end_bits: Annotated[Annotated[int, Field(ge=0, le=65536)], In("bit")]
+    entry_prefix_bits: Stored
+    list_end_bits: Stored
     conv_shared: Flag
+    message_per_axon: Flag = False
     delay_slots: Annotated[Count | None, Limit("slots")] = None
     delay_slots_default: Annotated[Count, In("slots per neuron")] = 1
+    memory_words: Annotated[Count | None, Limit("words")] = None
+    state_bits: Stored = 0
+    parameter_bits: Stored = 0
+    program_bits: Stored = 0
+    in_axon_bits: Stored = 0
+    out_axon_bits: Stored = 0
+    delay_slot_bits: Stored = 0
 
 
 class Numeric(Section):
@@ -260,6 +284,7 @@ class Times(Section):
     hop_ew: Time
     hop_ns: Time
     link_occupancy: Annotated[int, Physical("ns per message")]
+    border: Time = 0
     synop: SynopTimes
     sync: dict[Tiles, Time]
     sync_chips: dict[Chips, Time] = Field(default_factory=dict)
@@ -283,6 +308,7 @@ class Energies(Section):
     message_in: Energy
     hop_ew: Energy
     hop_ns: Energy
+    border: Energy = 0.0
     synop: SynopEnergies
     static_core: Power
     static_chip: Power
@@ -346,11 +372,12 @@ class Machine(Section):
                 table = table.setdefault(part, {})
             old = self.constants.get(key)
             was = "says nothing" if old is None else f"says {old.value} ({old.grade}: {old.source})"
+            known = next((other for other in old.alternatives if other["value"] == value), None) if old else None
             table[last] = {
                 "value": list(value) if isinstance(value, tuple) else value,
                 "unit": unit if old is None else old.unit,
-                "grade": "assumed",
-                "source": f"set by the user; {self.name}.toml {was}",
+                "grade": "assumed" if known is None else known["grade"],
+                "source": f"set by the user; {'' if known is None else known['source'] + '; '}{self.name}.toml {was}",
             }
         data["title"] += ", " + ", ".join(f"{key} = {value}" for key, value in values.items())
         return _made(self.name, data, None)
@@ -541,6 +568,12 @@ def _rules(m: Machine) -> Iterator[tuple[str, bool, str]]:
         fits = core.delay_slots_default <= core.delay_slots
         yield "core.delay_slots_default", fits, f"should be at most core.delay_slots, {core.delay_slots}"
     yield "core.list_end_bits", core.list_end_bits < core.syn_word_bits, "should be less than core.syn_word_bits"
+    if core.list_align_bits is not None:
+        whole = core.syn_word_bits % core.list_align_bits == 0
+        yield "core.list_align_bits", whole, f"should divide core.syn_word_bits, {core.syn_word_bits}"
+    if core.memory_words is not None and core.syn_words is not None:
+        fits = core.syn_words <= core.memory_words
+        yield "core.memory_words", fits, f"should be at least core.syn_words, {core.syn_words}"
     room = core.syn_word_bits
     yield "numeric.weight_bits", n.weight_bits <= room, f"should be at most core.syn_word_bits, {room}"
     yield "numeric.weight_min", n.weight_min <= -n.weight_step, f"should be at most -weight_step, {-n.weight_step}"

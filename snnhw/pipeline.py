@@ -22,7 +22,7 @@ from snnhw.cautions import SILENT, Caution, silent_output
 from snnhw.encoding import data_hash, encode, real_steps
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
-from snnhw.engines.observe import Predictions
+from snnhw.engines.observe import Busy, Predictions
 from snnhw.engines.replayed import check_replay
 from snnhw.errors import SourceError, TargetError
 from snnhw.frontends import load_model
@@ -38,6 +38,8 @@ from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower_for
 from snnhw.lowering.sums import Sums
 from snnhw.machine import Machine, load_target
+from snnhw.mapping.choose import Aim
+from snnhw.mapping.load import Load, Rates, stated
 from snnhw.mapping.place import place, utilization
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.network_text import format_network
@@ -78,6 +80,9 @@ class Options:
         deployment: of a live module: T, encoding and readout.
         semantics: of a live module of snnhw's own neurons.
         settings: other values of some numbers of the target, {"core.neurons": 512}.
+        aim: of the placement: 'balanced', 'fewest-cores' or 'fastest'.
+        rates: events of a neuron in a step, for the placement: a number, or by population: 'conv1=0.2,*=0.05' or a
+            mapping; where None, what calibration samples show, else a stated rate.
     """
 
     calibrate: Array | None = None
@@ -90,6 +95,8 @@ class Options:
     deployment: Deployment | None = None
     semantics: Semantics | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    aim: str = Aim.BALANCED
+    rates: Rates = None
 
 
 class Pipeline:
@@ -237,15 +244,31 @@ class Pipeline:
         return found
 
     @cached_property
+    def _measured(self) -> tuple[Check, bool, Load] | None:
+        """What calibration samples show of the integer network; None without any."""
+        quantised = self.quantised
+        if self.samples is None:
+            return None
+        self.progress("check")
+        return _integer_check(quantised, self.chip, self.imported.deployment, self.samples)
+
+    @cached_property
+    def load(self) -> Load:
+        """How busy the network is, for its placement. Raises MappingError: rates of no population, or that are none."""
+        if self.options.rates is not None:
+            return stated(self.quantised.network, self.options.rates)
+        return stated(self.quantised.network) if self._measured is None else self._measured[2]
+
+    @cached_property
     def mapped(self) -> Artifact:
         """Last stage: the placed network. Raises MappingError: it does not fit."""
         source, quantised, samples = self.imported, self.quantised, self.samples
+        load = self.load
         self.progress("map")
-        mapping = place(quantised.network, self.chip)
+        mapping = place(quantised.network, self.chip, load, self.options.aim)
         checks = list(self.checks)
-        if samples is not None:
-            self.progress("check")
-            found, heard = _integer_check(quantised, self.chip, source.deployment, samples)
+        if self._measured is not None:
+            found, heard, _ = self._measured
             checks.append(found)
             readout = quantised.network.readout
             if not heard and readout.kind in ("rate", "first") and not any(w.code == SILENT for w in self.warnings):
@@ -362,10 +385,12 @@ def _noted(check: Check, note: str) -> Check:
     return replace(check, detail="; ".join(part for part in (check.detail, note) if part)) if check.samples else check
 
 
-def _integer_check(quantized: Quantized, chip: Machine, deployment: Deployment, samples: Array) -> tuple[Check, bool]:
+def _integer_check(
+    quantized: Quantized, chip: Machine, deployment: Deployment, samples: Array
+) -> tuple[Check, bool, Load]:
     """Prediction agreement of the integer network with the float one on calibration samples; never a refusal.
 
-    Beside it whether the output showed anything at all.
+    Beside it whether the output showed anything at all, and how busy the network was.
     """
     network = quantized.network
     values = network.steps * sum(p.size for p in network.computed)
@@ -374,8 +399,13 @@ def _integer_check(quantized: Quantized, chip: Machine, deployment: Deployment, 
     at_once = samples_at_once(network.steps * max(p.size for p in network.populations), len(part))
     chunks = [part[first : first + at_once] for first in range(0, len(part), at_once)]
     integers = (encode(chunk, quantized.inputs, network.steps) for chunk in chunks)
-    integer_engine("fast").run(network, chip, integers, [said])
+    busy = Busy(network)
+    integer_engine("fast").run(network, chip, integers, [said, busy])
     expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
     agree = int((expected == said.predictions).sum())
     detail = f"{agree} of {len(part)} calibration predictions agree"
-    return Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True), said.heard
+    return (
+        Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True),
+        said.heard,
+        busy.load,
+    )

@@ -29,6 +29,7 @@ def summary(artifact: Any, path: str) -> dict[str, Any]:
         "pipeline_fill": network.depth,
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
+        **_placed(artifact.mapping.choice),
         "range_proof": "unproven for " + ", ".join(unproven) if unproven else f"{bits} bit proven for every input",
         "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
         "approximate": approximations(artifact),
@@ -39,6 +40,18 @@ def summary(artifact: Any, path: str) -> dict[str, Any]:
         "assumed": _assumptions(artifact),
         "calibration": None if artifact.calibration is None else _calibrated(artifact.calibration),
     }
+
+
+def _placed(choice: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the placement aims at, for which load, and what each aim comes to there."""
+    if choice is None:
+        return {}
+    ends = (
+        f"{name}: {end['cores']} cores, a step {end['busiest_core_s'] * 1e6:.3g} us on the busiest,"
+        f" {end['energy_j'] * 1e6:.3g} uJ without static parts"
+        for name, end in choice["ends"].items()
+    )
+    return {"map": choice["map"], "map_ends": list(ends), "load": choice["load"]}
 
 
 def _calibrated(calibration: Mapping[str, Any]) -> str:

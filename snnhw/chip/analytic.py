@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import numpy as np
@@ -107,28 +108,51 @@ def tiles_in_use(cores: Array, target: Machine) -> int:
     return len(set(zip(*(axis.tolist() for axis in tile(cores, target)), strict=True)))
 
 
-def sync_keys(target: Machine, tiles: int, chips: int) -> list[str]:
-    """Keys of the barrier's time: the largest published size that is not above what is in use, of tiles and of chips.
+@dataclass(frozen=True)
+class Barrier:
+    """The barrier at the end of every chip step.
 
-    A target without a figure for so few chips is charged the barrier of the tiles alone.
+    Args:
+        keys: constants it was made from.
+        interpolated: between the tiles' barrier and that of more chips than are in use, which nobody published.
     """
-    found = [f"time.sync.{key}" for key in _largest(target.time.sync, tiles)]
-    return found + [f"time.sync_chips.{key}" for key in (_largest(target.time.sync_chips, chips) if chips > 1 else [])]
+
+    picoseconds: int
+    keys: tuple[str, ...]
+    interpolated: bool
 
 
-def _largest(table: Mapping[str, int], used: int) -> list[str]:
-    """The key of the largest size up to `used`, where there is one."""
-    sizes = {int(key.rpartition("_")[2]): key for key in table}
-    return [sizes[max(fitting)]] if (fitting := [size for size in sizes if size <= used]) else []
+def barrier(target: Machine, tiles: int, chips: int) -> Barrier:
+    """The longer one of tiles and chips: of the largest published size that is not above what is in use.
+
+    Of fewer chips than the least published size: linear in the logarithm of the chips, as in a tree of them.
+    """
+    key, least = _largest(target.time.sync, tiles)
+    keys, time = [f"time.sync.{key}"], least
+    interpolated = False
+    if chips > 1 and target.time.sync_chips:
+        table = {_size(name): name for name in target.time.sync_chips}
+        interpolated = chips < min(table)
+        name = table[max(size for size in table if size <= max(chips, min(table)))]
+        keys.append(f"time.sync_chips.{name}")
+        whole = max(least, target.time.sync_chips[name])
+        part = log(chips) / log(min(table)) if interpolated else 1.0
+        time = least + round((whole - least) * part)
+    return Barrier(time, tuple(keys), interpolated)
 
 
-def sync_time(target: Machine, tiles: int, chips: int) -> int:
-    """Barrier at the end of every chip step, picoseconds: the longer one of tiles and chips."""
-    return max(round(target.constant(key).si() * 10**12) for key in sync_keys(target, tiles, chips))
+def _largest(table: Mapping[str, int], used: int) -> tuple[str, int]:
+    """Key and time of the largest size up to `used`."""
+    key = max((key for key in table if _size(key) <= used), key=_size)
+    return key, table[key]
+
+
+def _size(key: str) -> int:
+    return int(key.rpartition("_")[2])
 
 
 def time_keys(target: Machine, formats: set[str], tiles: int, chips: int) -> list[str]:
     """Keys of the constants a time was made from."""
     plain = ("access", "update", "spike_out", "message_out", "message_in")
     synops = [f"time.synop.{f}" for f in sorted(formats)]
-    return [f"time.{key}" for key in plain] + synops + sync_keys(target, tiles, chips)
+    return [f"time.{key}" for key in plain] + synops + list(barrier(target, tiles, chips).keys)

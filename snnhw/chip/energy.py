@@ -1,6 +1,6 @@
 """Energy on the chip: counts times constants, each part with its grade and source (docs/energy.md).
 
-x86 cores, host, input/output links and the loading of the network are no part of it.
+x86 cores, host and the loading of the network are no part of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from snnhw.chip.analytic import Times
 from snnhw.chip.tally import Tally
 from snnhw.machine import Machine, worst
 
-EXCLUDED = "embedded x86 cores, host, off-chip links and loading of the network are excluded"
+EXCLUDED = "embedded x86 cores, host and loading of the network are excluded"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def energy(artifact: Artifact, total: Tally, times: Times, time_grade: str = "de
     modelled time, so it is no more certain than `time_grade`.
     """
     target, samples = artifact.target, total.samples
-    counted = operations(total).items()
-    parts = {name: _part(target, key, count / samples) for name, (key, count) in counted}
+    counted = {name: row for name, row in operations(total).items() if row[0] in target.constants}
+    parts = {name: _part(target, key, count / samples) for name, (key, count) in counted.items()}
     seconds = times.period / samples / 1e12
     for name, units in (("static_core", artifact.mapping.cores_used), ("static_chip", artifact.mapping.chips)):
         part = _part(target, f"energy.{name}", units * seconds)
@@ -69,10 +69,11 @@ def operations(total: Tally) -> dict[str, tuple[str, int]]:
         "neuron_access": ("energy.access", total.accesses),
         "neuron_update": ("energy.update", total.active),
         "spike_out": ("energy.spike_out", total.spikes),
-        "message_out": ("energy.message_out", total.core_messages),
+        "message_out": ("energy.message_out", total.core_flits),
         "message_in": ("energy.message_in", total.messages),
         "hops_ew": ("energy.hop_ew", total.hops_ew),
         "hops_ns": ("energy.hop_ns", total.hops_ns),
+        "border": ("energy.border", total.chip_crossings),
     }
 
 

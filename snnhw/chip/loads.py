@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from snnhw.artifact import Artifact
-from snnhw.chip.analytic import Work, no_times, sample_times, sync_time, tiles_in_use
+from snnhw.chip.analytic import Work, barrier, no_times, sample_times, tiles_in_use
 from snnhw.chip.wiring import Wiring
 from snnhw.machine import Machine
 from snnhw.network import Array
@@ -55,7 +55,7 @@ class Loads:
                 np.int64
             )
         self.idle = neurons * target.time.access
-        self.sync = sync_time(target, tiles_in_use(wiring.cores, target), artifact.mapping.chips)
+        self.sync = barrier(target, tiles_in_use(wiring.cores, target), artifact.mapping.chips).picoseconds
         self.times = no_times(cores)
         self._work: Work = {}
 
@@ -79,7 +79,7 @@ def cost_of(population: str, wiring: Wiring, target: Machine) -> Cost:
         if link.format is not None:
             receive = receive + link.by_core * getattr(target.time.synop, link.format)
     on_chip = np.flatnonzero(fan.home >= 0)  # inputs are sent by the host, which is not the chip's time
-    each = target.time.spike_out + np.diff(fan.touched.indptr) * target.time.message_out
+    each = target.time.spike_out + fan.messages * fan.flits * target.time.message_out
     ends = fan.home[on_chip], on_chip
     send = sparse.csr_matrix((each[on_chip], ends), shape=receive.shape[::-1], dtype=np.int64)
     at, slot = np.unique(fan.home[on_chip], return_inverse=True)

@@ -56,7 +56,10 @@ class ProjectionTally:
 
 @dataclass(frozen=True)
 class Tally:
-    """All totals; `traffic[a, b]` is the number of messages from core index a to core index b, CSR int64."""
+    """All totals; `traffic[a, b]` is the number of messages from core index a to core index b, CSR int64.
+
+    Hops, borders crossed and `core_flits` count flits: a message that carries a payload has several.
+    """
 
     samples: int
     populations: tuple[PopulationTally, ...]
@@ -64,6 +67,7 @@ class Tally:
     accesses: int
     traffic: Any
     host_messages: Array
+    core_flits: int
     hops_ew: int
     hops_ns: int
     chip_crossings: int
@@ -107,7 +111,7 @@ def tally(artifact: Artifact, wiring: Wiring, counts: Counts) -> Tally:
     """Totals from per-neuron counts."""
     network = artifact.network
     traffic, host = messages(wiring, counts)
-    pairs = traffic.tocoo()
+    pairs = messages(wiring, counts, flits=True)[0].tocoo()
     ew, ns, borders = hops_between(wiring.cores[pairs.row], wiring.cores[pairs.col], artifact.target)
     return Tally(
         samples=counts.samples,
@@ -116,18 +120,20 @@ def tally(artifact: Artifact, wiring: Wiring, counts: Counts) -> Tally:
         accesses=counts.samples * network.steps * sum(p.size for p in network.computed),
         traffic=traffic,
         host_messages=host,
+        core_flits=int(pairs.data.sum()),
         hops_ew=int(pairs.data @ ew),
         hops_ns=int(pairs.data @ ns),
         chip_crossings=int(pairs.data @ borders),
     )
 
 
-def messages(wiring: Wiring, counts: Counts) -> tuple[Any, Array]:
-    """Messages core to core, CSR (C, C), and host to core (C,): one per event and distinct destination core."""
+def messages(wiring: Wiring, counts: Counts, *, flits: bool = False) -> tuple[Any, Array]:
+    """Messages (or their flits) core to core, CSR (C, C), and host to core (C,)."""
     cores, parts = len(wiring.cores), []
     for name, fan in wiring.fans.items():
         pairs = fan.touched.tocoo()
-        parts.append((fan.home[pairs.row] + 1, pairs.col, fan.total(counts.events[name])[pairs.row]))
+        sent = fan.total(counts.events[name])[pairs.row] * pairs.data * (fan.flits if flits else 1)
+        parts.append((fan.home[pairs.row] + 1, pairs.col, sent))
     row, column, number = (np.concatenate(part) for part in zip(*parts, strict=True))
     total = sparse.csr_matrix((number, (row, column)), shape=(cores + 1, cores), dtype=np.int64)
     return total[1:], total[0].toarray().ravel()  # the first row is the host: home is -1

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from snnhw.artifact import Artifact
+from snnhw.mapping.load import flits
 from snnhw.mapping.types import Slice
 from snnhw.network import Array, Network, Population, Projection
 
@@ -24,12 +25,14 @@ class Link:
     Args:
         format: 'dense', 'conv' or 'sparse' (one-to-one counts as sparse); None for injected values.
         by_core: CSR int64 (classes of the pre population, cores): stored synapses that one spike reaches; border aware.
+        axons: CSR int64, the same of the slices that it reaches.
         nonzero: those of each pre neuron that are not of weight zero, int64 (N,); None where none is.
     """
 
     projection: Projection
     format: str | None
     by_core: Any
+    axons: Any
     nonzero: Array | None
 
     @property
@@ -45,12 +48,20 @@ class Fan:
     Args:
         labels: class of every neuron, int32 (N,).
         home: core index of each class, int64 (classes,); -1 for inputs (they live on the host).
-        touched: CSR int64 (classes, cores) of 0/1: destination cores of one spike, over all projections.
+        touched: CSR int64 (classes, cores): messages of one spike to each core, over all projections; one for each axon
+            where the target sends so, else one for a core.
+        flits: flits of one message.
     """
 
     labels: Array
     home: Array
     touched: Any
+    flits: int
+
+    @property
+    def messages(self) -> Array:
+        """Messages of one spike of each class, int64 (classes,)."""
+        return np.asarray(self.touched.sum(axis=1), np.int64).ravel()
 
     def total(self, each: Array) -> Array:
         """Sums over the neurons of each class of whole numbers (N,), int64 (classes,)."""
@@ -84,40 +95,42 @@ def wire(artifact: Artifact) -> Wiring:
     cores = np.unique([part.core for part in artifact.mapping.slices])
     links, fans = dict[Projection, Link](), {}
     for p in network.populations:
-        fans[p.name], found = _fan(p, network, slices, cores)
+        fans[p.name], found = _fan(p, artifact, slices, cores)
         links |= {link.projection: link for link in found}
     return Wiring(cores, tuple(links[q] for q in network.projections), fans)
 
 
 def _fan(
-    p: Population[Any], network: Network[Any], slices: dict[str, list[Slice]], cores: Array
+    p: Population[Any], artifact: Artifact, slices: dict[str, list[Slice]], cores: Array
 ) -> tuple[Fan, list[Link]]:
     """A population's classes, and the links that start there."""
+    network, target = artifact.network, artifact.target
     home = np.full(p.shape, -1, np.int64)
     for part in slices.get(p.name, ()):
         home[part.where] = np.searchsorted(cores, part.core)
     labels, first = _numbered(home.ravel() + 1)
     found = [(q, *_spread(q, network, slices[q.post], cores)) for q in network.out_of(p.name)]
-    for _, kind, counts in found:
+    for _, kind, counts, _ in found:
         labels, first = _numbered(labels.astype(np.int64) * counts.shape[0] + kind)
     links = [
-        Link(q, q.op.format, sparse.csr_matrix(counts[kind[first]]), _nonzero(q, network)) for q, kind, counts in found
+        Link(q, q.op.format, sparse.csr_matrix(counts[kind[first]]), axons[kind[first]], _nonzero(q, network))
+        for q, kind, counts, axons in found
     ]
-    touched = sparse.csr_matrix(
-        sum((link.by_core for link in links), sparse.csr_matrix((len(first), len(cores)), dtype=np.int64)) != 0
-    )
-    return Fan(labels, home.ravel()[first], touched.astype(np.int64)), links
+    touched = sum((link.axons for link in links), sparse.csr_matrix((len(first), len(cores)), dtype=np.int64))
+    touched = sparse.csr_matrix(touched if target.core.message_per_axon else touched.sign(), dtype=np.int64)
+    return Fan(labels, home.ravel()[first], touched, flits(target, p.payload)), links
 
 
-def _spread(q: Projection, network: Network[Any], slices: list[Slice], cores: Array) -> tuple[Array, Any]:
-    """The kind of every pre neuron of a projection, and how many synapses one of each kind has into each core."""
+def _spread(q: Projection, network: Network[Any], slices: list[Slice], cores: Array) -> tuple[Array, Any, Any]:
+    """The kind of every pre neuron, and how many synapses and slices of each core one of each kind reaches."""
     pre, post = network[q.pre], network[q.post]
     if q.op.injects:
-        return np.zeros(pre.size, np.int64), sparse.csr_matrix((1, len(cores)), dtype=np.int64)
+        none = sparse.csr_matrix((1, len(cores)), dtype=np.int64)
+        return np.zeros(pre.size, np.int64), none, none
     kind, counts = q.op.spread(network.weights, pre.shape, post.shape, np.array([s.box for s in slices], np.int64))
     at = np.searchsorted(cores, [s.core for s in slices])
     gather = sparse.csr_matrix((np.ones(len(at), np.int64), (np.arange(len(at)), at)), shape=(len(at), len(cores)))
-    return kind, sparse.csr_matrix(counts @ gather)
+    return kind, sparse.csr_matrix(counts @ gather), sparse.csr_matrix(sparse.csr_matrix(counts).sign() @ gather)
 
 
 def _nonzero(q: Projection, network: Network[Any]) -> Array | None:

@@ -43,17 +43,21 @@ if TYPE_CHECKING:
 @source_options()
 @json_option
 def command(source: Path, target: str | None, making: dict[str, Any], options: SourceOptions, machine: bool) -> None:
-    """Does SOURCE (.pt, .nir, or a compiled .snnhw) fit? Each resource of each population: needed, limit, slices.
+    """Does SOURCE (.pt, .nir, or a compiled .snnhw) fit? Each resource of each population: needed, limit, margin.
 
-    Runs every stage of compile up to the placement and refuses what compile refuses. Exits 1 when it does not fit.
+    Runs every stage of compile up to the placement and refuses what compile refuses. Says what a sample takes at the
+    load that was placed for, and, with --json, what each core holds. Exits 1 when it does not fit.
 
     \b
     Example:
       snnhw check example:sew_resnet --target loihi1
     """
     from snnhw.artifact import load
+    from snnhw.chip.expected import expected
     from snnhw.machine import load_target
-    from snnhw.mapping.place import check_fit, place
+    from snnhw.mapping.fit import check_fit, guessed_limits, needed
+    from snnhw.mapping.load import stated
+    from snnhw.mapping.place import place, utilization
 
     with stages() as stage:
         if source.suffix == ".snnhw":
@@ -62,45 +66,51 @@ def command(source: Path, target: str | None, making: dict[str, Any], options: S
             artifact = load(source)
             chip = (artifact.target if target is None else load_target(target)).changed(making["settings"])
             network, cautions = artifact.network, artifact.warnings
+            rates = artifact.mapping.choice and artifact.mapping.choice["rates"]
+            busy = stated(network, rates if making["rates"] is None else making["rates"])
         else:
             if target is None:
                 raise click.UsageError("--target is needed for a source")
             pipeline = pipeline_of(source, target, making, options, stage)
-            chip, network = pipeline.chip, pipeline.quantised.network
+            chip, network, busy = pipeline.chip, pipeline.quantised.network, pipeline.load
             cautions = (*pipeline.imported.warnings, *pipeline.warnings)
-        rows = check_fit(network, chip)
-    fits = all(row["fits"] for row in rows)
-    refusal = None
-    if not fits:
+        refusal = None
+        found: dict[str, Any] = {"target": chip.name, "fits": True, "map": making["aim"], "load": busy.origin}
         try:
-            place(network, chip)
+            mapping = place(network, chip, busy, making["aim"])
         except MappingError as error:
             refusal = error
-    if machine:
-        said = [asdict(caution) for caution in cautions]
-        emit(
-            {
-                "target": chip.name,
-                "fits": fits,
-                "rows": rows,
-                "refusal": refusal and refusal.to_dict(),
-                "warnings": said,
+            found |= {"fits": False, "rows": check_fit(network, chip), "refusal": error.to_dict()}
+        else:
+            found |= {"rows": needed(mapping.slices, network, chip), "refusal": None}
+            found |= {
+                "cores": utilization(mapping, chip),
+                "expected": mapping.choice and expected(mapping, mapping.choice, network, chip),
             }
-        )
+        found["guessed_limits"] = guessed_limits(network, chip)
+    if machine:
+        emit(found | {"warnings": [asdict(caution) for caution in cautions]})
     else:
         warn(cautions)
-        _show(rows, fits, chip.name)
+        _show(found)
         if refusal is not None:
             click.echo(f"compile says: {refusal}", err=True)
-    sys.exit(0 if fits else 1)
+    sys.exit(0 if found["fits"] else 1)
 
 
-def _show(rows: list[dict[str, object]], fits: bool, target: str) -> None:
-    table = Table("population", "resource", "needed", "limit", "slices", "fits")
-    for row in rows:
-        table.add_row(
-            *(Text(str(row[key])) for key in ("population", "resource", "needed", "limit", "slices")),
-            "yes" if row["fits"] else "NO",
-        )
+def _show(found: dict[str, Any]) -> None:
+    columns = ("population", "resource", "needed", "limit", "margin", "grade", "slices")
+    table = Table(*columns, "fits")
+    for row in found["rows"]:
+        table.add_row(*(Text(str(row[key])) for key in columns), "yes" if row["fits"] else "NO")
     Console().print(table)
-    click.echo(f"{'fits' if fits else 'does not fit'} {target}")
+    for row in found["guessed_limits"]:
+        half, twice = ("does not fit" if n is None else f"{n} cores" for n in (row["half"], row["twice"]))
+        click.echo(
+            f"{' and '.join(row['keys'])} assumed: at half {half}, at twice {twice}, of the fewest {row['cores']}"
+        )
+    if found["fits"]:
+        from snnhw.summary import words
+
+        click.echo(f"map {found['map']}, load {found['load']}: a sample takes {words(found['expected'])}")
+    click.echo(f"{'fits' if found['fits'] else 'does not fit'} {found['target']}")

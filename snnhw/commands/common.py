@@ -263,7 +263,7 @@ def stages() -> Iterator[Callable[[str], None]]:
         yield said
 
 
-_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset", "settings")
+_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset", "settings", "aim", "rates")
 
 
 def making_options(function: F) -> F:
@@ -275,6 +275,20 @@ def making_options(function: F) -> F:
 
     wrapped: Any = called
     for option in (
+        click.option(
+            "--rates",
+            metavar="RATE|NAME=RATE,...",
+            default=None,
+            help="Events of a neuron in a step, to place for (the first name that matches counts) [as calibrated].",
+        ),
+        click.option(
+            "--map",
+            "aim",
+            type=click.Choice(["fewest-cores", "balanced", "fastest"]),
+            default="balanced",
+            show_default=True,
+            help="Placement: fewest cores, the shortest period of their chips, or one for at most 5 % more energy.",
+        ),
         click.option(
             "--hard-reset",
             is_flag=True,
@@ -307,7 +321,8 @@ def making_options(function: F) -> F:
 
 def refuse_making(making: Mapping[str, Any]) -> None:
     """The integers of an artifact are made: wrong use. Limits of a chip may still be other ones (--set)."""
-    said = [name for name in _MAKING if name != "settings" and making[name] not in (None, False, "cheapest")]
+    placing = ("settings", "aim", "rates")
+    said = [name for name in _MAKING if name not in placing and making[name] not in (None, False, "cheapest")]
     if said:
         flags = ", ".join("--" + name.replace("_", "-") for name in said)
         raise click.UsageError(f"{flags}: for a source, not for an artifact")

@@ -40,7 +40,8 @@ def command(name: str | None, settings: dict[str, Any], machine: bool) -> None:
         said: dict[str, Any] = {"name": target.name, "title": target.title, "profile": target.profile}
         for key, constant in target.constants.items():
             section, _, rest = key.partition(".")
-            said.setdefault(section, {})[rest] = asdict(constant)
+            entry = {name: value for name, value in asdict(constant).items() if name != "alternatives" or value}
+            said.setdefault(section, {})[rest] = entry
         emit({**said, "reserved": list(RESERVED)})
         return
     click.echo(f"{target.name}: {target.title} (profile {target.profile})")

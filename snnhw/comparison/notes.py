@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from snnhw.artifact import Artifact
 from snnhw.cautions import SILENT, Caution, silent_output
-from snnhw.chip.analytic import sync_keys
+from snnhw.chip.analytic import barrier
 from snnhw.chip.tally import Tally
 from snnhw.network import Array
 
@@ -30,9 +30,14 @@ def notes(artifact: Artifact, total: Tally) -> tuple[str, ...]:
         )
     if any(q.from_host and q.graded and q.synops for q in total.projections):
         said.append("The input is graded: its synops are priced on the chip and listed as first_layer_macs too.")
-    if artifact.mapping.chips > 1 and len(sync_keys(artifact.target, 10**9, artifact.mapping.chips)) == 1:
-        chips = artifact.mapping.chips
-        said.append(f"No barrier time is public for {chips} chips: the barrier of the tiles in use is charged alone.")
+    chips = artifact.mapping.chips
+    if chips > 1 and not artifact.target.time.sync_chips:
+        said.append(f"No barrier time is known for {chips} chips: the barrier of the tiles in use is charged alone.")
+    if barrier(artifact.target, 1, chips).interpolated:
+        said.append(
+            f"No barrier time is public for {chips} chips: it is interpolated (assumed) between that of the tiles in"
+            " use and the published one of more chips."
+        )
     said.append("Times are a model's, energies are counts times constants: neither was measured on a chip here.")
     return tuple(said)
 

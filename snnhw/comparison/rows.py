@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnhw.artifact import Artifact
-from snnhw.chip.analytic import Times, tiles_in_use, time_keys
+from snnhw.chip.analytic import Times, barrier, tiles_in_use, time_keys
 from snnhw.chip.convention import ann_macs, convention, float_operations, host_macs
 from snnhw.chip.counts import Counts
 from snnhw.chip.energy import Energy, energy
@@ -85,7 +85,9 @@ class Measured:
     @property
     def time_grade(self) -> str:
         """How certain times are."""
-        return worst(self.artifact.target.constant(key).grade for key in self.time_keys)
+        target, chips = self.artifact.target, self.artifact.mapping.chips
+        between = ["assumed"] if barrier(target, 1, chips).interpolated else []
+        return worst([*between, *(target.constant(key).grade for key in self.time_keys)])
 
 
 def comparison(m: Measured) -> Comparison:

@@ -8,6 +8,7 @@ import numpy as np
 
 from snnhw.engines.base import Needs, Record, states
 from snnhw.errors import EngineError
+from snnhw.mapping.load import Load
 from snnhw.network import Array, IntNeuron, Network, Readout
 from snnhw.readout import judged, scores, values
 
@@ -78,6 +79,34 @@ class Predictions:
     def predictions(self) -> Array:
         """int64 (samples,), in the order of the samples."""
         return judged(self.network.readout, self.scores)
+
+
+class Busy:
+    """How busy every neuron is: what a placement is chosen for."""
+
+    def __init__(self, network: Network[IntNeuron]) -> None:
+        self.network, self._steps, self._samples = network, network.steps, 0
+        self.needs = Needs(
+            frozenset(p.name for p in network.populations),
+            active={p.name: np.zeros(p.size, np.int32) for p in network.computed},
+        )
+        self._events = {p.name: np.zeros(p.shape) for p in network.populations}
+        self._active = dict.fromkeys((p.name for p in network.computed), 0)
+
+    def observe(self, first_sample: int, population: str, record: Record) -> None:
+        """Add up one population of one chunk."""
+        spikes = record.get("spikes", population)
+        self._events[population] += np.count_nonzero(spikes, axis=(0, 1))
+        if population in self._active:
+            self._active[population] += int(record.get("active", population).sum())
+        if population == self.network.populations[0].name:
+            self._samples += len(spikes)
+
+    @property
+    def load(self) -> Load:
+        """Everything seen so far."""
+        origin = f"calibration: spikes of {self._samples} samples"
+        return Load(origin, self._samples * self._steps, self._events, self._active)
 
 
 class Recorder:

@@ -21,6 +21,7 @@ WORDS = {
     "syn_words": "words of synaptic memory",
     "words_per_axon": "words of synaptic memory for one axon",
     "delay_slots": "delay slots",
+    "memory_words": "words of the core's memory",
     "cores": "cores",
 }
 
@@ -31,30 +32,62 @@ def cores_available(target: Machine) -> int:
 
 
 def check_fit(network: Network[IntNeuron], target: Machine) -> list[dict[str, Any]]:
-    """What every population needs, without raising.
+    """What every population needs on the fewest cores, without raising.
 
     Returns:
-        One row for each population and limited resource: population, resource, needed (most of any slice), limit,
-        slices, fits; the last row, '(network)', is about cores. A population that fits no core is listed as it was
-        cut last, and the cores with it.
+        Rows as of `needed`. A population that fits no core is listed as it was cut last, and the cores with it.
     """
     cut = partition(network, target)
-    packed, allowed = pack(cut), limits(target)
-    found: list[dict[str, Any]] = []
-    for population in cut.network.computed:
-        needs = cut.needs[population.name]
-        for resource, limit in allowed.items():
-            needed = int(needs[resource].max())
-            found.append(_row(population.name, resource, needed, limit, len(cut.boxes[population.name])))
-    cores = packed[-1].core + 1
-    found.append(_row("(network)", "cores", cores, cores_available(cut.target), len(packed)))
+    return needed(pack(cut), network, target)
+
+
+def needed(slices: Sequence[Slice], network: Network[IntNeuron], target: Machine) -> list[dict[str, Any]]:
+    """What slices on cores take of every limited resource.
+
+    Returns:
+        One row for each population and resource: population, resource, needed (most of any slice), limit, margin
+        (what is left), grade of the limit, slices, fits; the last row, '(network)', is about cores.
+    """
+    found = []
+    for population in network.computed:
+        mine = [part for part in slices if part.population == population.name]
+        for resource, limit in limits(target).items():
+            most = max(part.use[resource] for part in mine)
+            grade = target.constant(f"core.{resource}").grade
+            found.append(_row(population.name, resource, most, limit, grade, len(mine)))
+    cores, grade = len({part.core for part in slices}), target.constant("chip.cores_usable").grade
+    return [*found, _row("(network)", "cores", cores, cores_available(target), grade, len(slices))]
+
+
+def _row(population: str, resource: str, most: int, limit: int, grade: str, slices: int) -> dict[str, Any]:
+    row = {"population": population, "resource": resource, "needed": most, "limit": limit, "margin": limit - most}
+    return row | {"grade": grade, "slices": slices, "fits": most <= limit}
+
+
+def guessed_limits(network: Network[IntNeuron], target: Machine) -> list[dict[str, Any]]:
+    """What the count of cores hangs on: each limit that is `assumed`, and all of them, at half and at twice its value.
+
+    Returns:
+        Rows: keys, cores as they are, at half and at twice (None: it does not fit then), without those that change
+        nothing.
+    """
+    keys = [f"core.{name}" for name in limits(target) if target.constant(f"core.{name}").grade == "assumed"]
+    groups = [[key] for key in keys] + ([keys] if len(keys) > 1 else [])
+    now = _fewest(network, target)
+    found = []
+    for group in groups:
+        other = [
+            _fewest(network, target.changed({key: max(1, int(target.constant(key).value * factor)) for key in group}))
+            for factor in (0.5, 2)
+        ]
+        if other != [now, now]:
+            found.append({"keys": group, "cores": now, "half": other[0], "twice": other[1]})
     return found
 
 
-def _row(population: str, resource: str, needed: int, limit: int, slices: int) -> dict[str, Any]:
-    fits = needed <= limit
-    row = {"population": population, "resource": resource, "needed": needed, "limit": limit}
-    return row | {"slices": slices, "fits": fits}
+def _fewest(network: Network[IntNeuron], target: Machine) -> int | None:
+    rows = check_fit(network, target)
+    return int(rows[-1]["needed"]) if all(row["fits"] for row in rows) else None
 
 
 def require(cut: Partition, packed: Sequence[Slice]) -> None:
@@ -94,7 +127,7 @@ def _change(cut: Partition, failure: Failure) -> str:
     into = network.into(name)
     share = failure.limit / failure.needed
     match failure.resource:
-        case "in_axons" | "syn_words":
+        case "in_axons" | "syn_words" | "memory_words":
             fan_in = sum(_fan_in(network, projection.name) for projection in into)
             return f"reduce the fan-in of {name} from {fan_in} to {max(1, int(fan_in * share))}"
         case "out_axons":

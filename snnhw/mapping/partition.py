@@ -1,15 +1,19 @@
-"""Cut populations into boxes so that every box fits one core. Deterministic, and only ever cuts finer."""
+"""Cut populations into boxes so that every box fits one core, and works no longer than it may.
+
+Deterministic, and only ever cuts finer.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from snnhw.machine import Machine
+from snnhw.mapping.load import Work
 from snnhw.mapping.resources import limits, uses
-from snnhw.network import IntNeuron, Network, Population, Shape
+from snnhw.network import Array, IntNeuron, Network, Population, Shape
 from snnhw.operators.base import Ints
 
 SPATIAL = (1, 0, 2)
@@ -17,6 +21,9 @@ SPATIAL = (1, 0, 2)
 
 WORTH = 0.5
 """A cut along an axis is taken at once when it brings at least this part of the relief it could bring."""
+
+LEAST = 0.1
+"""A cut that brings less than this part of the relief of work it could bring is no help."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,17 @@ class Failure:
 
 @dataclass
 class Partition:
-    """Boxes of every population, cut finer until they fit."""
+    """Boxes of every population, cut finer until they fit.
+
+    Args:
+        work: what slices work; None where nobody asks.
+        cap: most picoseconds that a slice may generate or receive over the load's steps; None for any.
+    """
 
     network: Network[IntNeuron]
     target: Machine
+    work: Work | None = None
+    cap: float | None = None
     parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     boxes: dict[str, Ints] = field(default_factory=dict)
     needs: dict[str, dict[str, Ints]] = field(default_factory=dict)
@@ -42,14 +56,30 @@ class Partition:
 
     def __post_init__(self) -> None:
         for population in self.network.populations:
-            self.parts[population.name] = tuple(1 for _ in population.shape)
-            self.boxes[population.name] = whole(population.shape)
+            self.parts.setdefault(population.name, tuple(1 for _ in population.shape))
+            self.boxes.setdefault(population.name, whole(population.shape))
+
+    def finer(self, cap: float) -> Partition:
+        """This cut, cut finer until no slice works longer than `cap` or nothing helps."""
+        copies = {key: dict(getattr(self, key)) for key in ("parts", "boxes", "needs", "failures")}
+        return _settled(replace(self, cap=cap, **copies))  # type: ignore[arg-type]
+
+    def work_of(self, population: str) -> tuple[Array, Array]:
+        """(generation, reception) of the slices of a population; zeros where nobody asks."""
+        if self.work is None:
+            none = np.zeros(len(self.boxes[population]))
+            return none, none
+        return self.work.of(population, self.boxes)
 
     def set(self, population: Population[Any], parts: tuple[int, ...]) -> dict[str, Ints]:
         """Cut a population and return what its slices need."""
+        self.cut(population, parts)
+        return uses(population.name, self.network, self.target, self.boxes)
+
+    def cut(self, population: Population[Any], parts: tuple[int, ...]) -> None:
+        """Cut a population."""
         self.parts[population.name] = parts
         self.boxes[population.name] = grid(population.shape, parts, axes(population.shape))
-        return uses(population.name, self.network, self.target, self.boxes)
 
 
 def whole(shape: Shape) -> Ints:
@@ -73,23 +103,65 @@ def axes(shape: Shape) -> tuple[int, ...]:
     return SPATIAL if len(shape) == 3 else tuple(range(len(shape)))
 
 
-def partition(network: Network[IntNeuron], target: Machine) -> Partition:
+def partition(network: Network[IntNeuron], target: Machine, work: Work | None = None) -> Partition:
+    """The coarsest cut that fits.
+
+    Populations that fit no core are listed in `failures` and stay as they were cut last.
+    """
+    return _settled(Partition(network, target, work))
+
+
+def _settled(result: Partition) -> Partition:
     """Cut consumers before producers (out-axons follow from the consumers' slices), until nothing changes.
 
     A feed-forward network settles in the first round unless cutting producers breaks shared in-axons; recurrent
-    networks take more. Every round only cuts finer, so the rounds end. Populations that fit no core are listed in
-    `failures` and stay as they were cut last.
+    networks take more. Every round only cuts finer, so the rounds end.
     """
-    result = Partition(network, target)
     changed = True
     while changed:
         before = dict(result.parts)
-        for population in reversed(network.computed):
+        for population in reversed(result.network.computed):
             _fit(population, result)
+            _relieve(population, result)
         changed = before != result.parts
-    for population in network.computed:
-        result.needs[population.name] = uses(population.name, network, target, result.boxes)
+    for population in result.network.computed:
+        result.needs[population.name] = uses(population.name, result.network, result.target, result.boxes)
     return result
+
+
+def _relieve(population: Population[IntNeuron], result: Partition) -> None:
+    """Cut one population until its slices work no longer than they may, by the axis that adds least to messages."""
+    name, work, cap = population.name, result.work, result.cap
+    if work is None or cap is None:
+        return
+    while (worst := _worst(name, result)) > cap:
+        start = result.parts[name]
+        choices: list[tuple[float, tuple[int, ...]]] = []
+        messages = _arriving(name, result)
+        for axis in axes(population.shape):
+            size = -(-population.shape[axis] // start[axis])
+            if size == 1:
+                continue
+            smaller = min(size - 1, max(-(-size // 2), int(size * cap / worst), 1))
+            parts = (*start[:axis], -(-population.shape[axis] // smaller), *start[axis + 1 :])
+            result.cut(population, parts)
+            relief = np.log(worst / max(_worst(name, result), 1.0))
+            if relief > LEAST * np.log(parts[axis] / start[axis]):
+                choices.append(((_arriving(name, result) - messages) / relief, parts))
+        result.cut(population, min(choices)[1] if choices else start)
+        if not choices:
+            return
+
+
+def _worst(name: str, result: Partition) -> float:
+    return float(max(side.max() for side in result.work_of(name)))
+
+
+def _arriving(name: str, result: Partition) -> float:
+    """Messages into a population over the load's steps."""
+    assert result.work is not None
+    sent = (q for q in result.network.into(name) if not q.op.injects)
+    return float(sum(result.work.traffic(q, result.boxes[name])[0].sum() for q in sent))
 
 
 def _fit(population: Population[IntNeuron], result: Partition) -> None:

@@ -8,42 +8,72 @@ from typing import Any
 import numpy as np
 
 from snnhw.machine import Machine
+from snnhw.mapping.choose import Aim, Point, ends, point
 from snnhw.mapping.fit import check_fit, require
-from snnhw.mapping.pack import combined, pack
+from snnhw.mapping.load import Load, Work, stated
+from snnhw.mapping.mesh import chip_of_core, on_mesh
+from snnhw.mapping.pack import combined
 from snnhw.mapping.partition import partition
 from snnhw.mapping.resources import limits
-from snnhw.mapping.route import snake
-from snnhw.mapping.types import Mapping
+from snnhw.mapping.types import Choice, End, Mapping
 from snnhw.mapping.verify import verify_mapping
-from snnhw.network import IntNeuron, Network
+from snnhw.network import Array, IntNeuron, Network
 
 __all__ = ["check_fit", "place", "utilization"]
 
 
-def place(network: Network[IntNeuron], target: Machine) -> Mapping:
+def place(network: Network[IntNeuron], target: Machine, load: Load | None = None, aim: str = Aim.FEWEST) -> Mapping:
     """Put every computed population on cores (inputs live on the host).
 
-    Populations are taken in topological order, their slices row by row; a slice joins the last core when it still
-    fits there, else it opens the next one. Cores follow each other along a snake over the mesh, chip after chip.
+    Args:
+        load: how busy the network is; without it the fewest cores are taken and nothing is weighed.
+        aim: of `Aim`.
 
     Raises:
         MappingError: 'does-not-fit', with the population, the resource, needed, limit and the nearest legal change;
             'invalid-mapping', where a mistake of the mapper itself breaks a rule of placements.
     """
-    cut = partition(network, target)
-    packed = pack(cut)
-    require(cut, packed)
-    order, per_chip = snake(target), target.chip.cores
-    numbers = np.array([part.core for part in packed])
-    cores = numbers // len(order) * per_chip + order[numbers % len(order)]
-    slices = tuple(replace(part, core=int(core)) for part, core in zip(packed, cores, strict=True))
-    mapping = Mapping(slices, chips=int(numbers.max()) // len(order) + 1)
+    work = Work(network, target, stated(network) if load is None else load)
+    fewest = point(partition(network, target, work))
+    require(fewest.cut, fewest.slices)
+    found = {Aim.FEWEST: fewest} if load is None else ends(fewest)
+    chosen = found[Aim(aim)]
+    traffic = core_traffic(chosen)
+    chips = chip_of_core(traffic, target)
+    cores = on_mesh(traffic, chips, target)
+    slices = tuple(replace(part, core=int(cores[part.core])) for part in chosen.slices)
+    choice = None if load is None else _choice(Aim(aim), load, found)
+    mapping = Mapping(slices, int(chips.max()) + 1, choice)
     verify_mapping(mapping, target, network)
     return mapping
 
 
+def _choice(aim: Aim, load: Load, found: dict[Aim, Point]) -> Choice:
+    ends = {
+        str(name): End(cores=end.cores, busiest_core_s=end.busy / load.steps / 1e12, energy_j=end.joules / load.steps)
+        for name, end in found.items()
+    }
+    return Choice(map=str(aim), load=load.origin, rates=load.rates(), ends=ends)
+
+
+def core_traffic(chosen: Point) -> Array:
+    """Messages between cores over the load's steps, float64 (cores, cores)."""
+    cut, total = chosen.cut, np.zeros((chosen.cores, chosen.cores))
+    at: dict[str, list[int]] = {}
+    for part in chosen.slices:
+        at.setdefault(part.population, []).append(part.core)
+    assert cut.work is not None
+    for projection in cut.network.projections:
+        if projection.pre in at and not projection.op.injects:
+            boxes = cut.boxes[projection.pre], cut.boxes[projection.post]
+            events = cut.work.load.events[projection.pre]
+            flow = projection.op.flows(*cut.network.between(projection), *boxes, events)
+            np.add.at(total, np.ix_(at[projection.pre], at[projection.post]), flow)
+    return total
+
+
 def utilization(mapping: Mapping, target: Machine) -> list[dict[str, Any]]:
-    """One row a core in use: chip, core, populations, and of each resource what is used of what limit.
+    """One row a core in use: chip, core, populations, and of each resource what is used of what limit, and the rest.
 
     A resource without limit in the target file has the limit None.
     """
@@ -58,7 +88,14 @@ def utilization(mapping: Mapping, target: Machine) -> list[dict[str, Any]]:
             "chip": core // target.chip.cores,
             "core": core,
             "populations": names[core],
-            "resources": {key: {"used": used, "limit": allowed.get(key)} for key, used in held[core].items()},
+            "resources": {
+                key: {
+                    "used": used,
+                    "limit": allowed.get(key),
+                    "margin": allowed[key] - used if key in allowed else None,
+                }
+                for key, used in held[core].items()
+            },
         }
-        for core in held
+        for core in sorted(held)
     ]

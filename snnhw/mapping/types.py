@@ -9,8 +9,26 @@ from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from snnhw.network import Shape
+
+
+class End(TypedDict):
+    """What a mean step comes to: the busiest core's time, and energy without static parts and hops."""
+
+    cores: int
+    busiest_core_s: float
+    energy_j: float
+
+
+class Choice(TypedDict):
+    """What `--map` asked for, at which load (mean events of a neuron in a step), and what each aim comes to there."""
+
+    map: str
+    load: str
+    rates: dict[str, float]
+    ends: dict[str, End]
 
 
 @dataclass(frozen=True)
@@ -46,10 +64,12 @@ class Mapping:
     Args:
         slices: in topological order of their populations.
         chips: number of chips used.
+        choice: what it was chosen for; None where nothing was weighed.
     """
 
     slices: tuple[Slice, ...]
     chips: int
+    choice: Choice | None = None
 
     @cached_property
     def cores_used(self) -> int:

@@ -32,7 +32,7 @@ Array = NDArray[Any]
 Ints = NDArray[np.int64]
 Weights = Mapping[str, Array]
 Words = Callable[[Ints], Ints]
-"""Lengths of synapse lists -> what each takes of memory."""
+"""Lengths of synapse lists -> bits of memory that each takes."""
 Entries = Callable[[Ints], tuple[Ints, Ints]]
 """Sources that one axon may join -> (in-axons, slots of out-axons) of so many."""
 Some = Callable[[Array, int], Array]
@@ -271,7 +271,7 @@ class Operator:
     def lists(
         self, weights: Weights, pre: Shape, post: Shape, boxes: Ints, words: Words, shared: bool
     ) -> tuple[Ints, Ints]:
-        """(words of the longest synapse list, words of all lists) of each box of the post population.
+        """(memory of the longest synapse list, memory of all lists) of each box of the post population.
 
         Args:
             shared: kernels are stored once, where the operator has any. Else each source neuron has a list of its
@@ -299,6 +299,34 @@ class Operator:
         source = labels(pre, sources)[pairs // len(destinations)]
         received = np.bincount(pairs % len(destinations), minlength=len(destinations))
         return received.astype(np.int64), np.bincount(source, minlength=len(sources)).astype(np.int64)
+
+    def received(self, weights: Weights, pre: Shape, post: Shape, rates: Array) -> Array:
+        """Synapses that events reach in each post neuron, float64 of shape `post`, of events of each pre neuron."""
+        places = self.places(weights, pre, post)
+        return np.asarray(_csr(np.ones(places.nnz), places) @ rates.ravel()).reshape(post)
+
+    def traffic(self, weights: Weights, pre: Shape, post: Shape, boxes: Ints, rates: Array) -> tuple[Array, Ints]:
+        """(events that reach each box of a grid of post, float64; boxes that each pre neuron reaches, of shape `pre`).
+
+        Args:
+            rates: events of each pre neuron.
+        """
+        places = self.places(weights, pre, post).tocoo()
+        pairs = np.unique(places.col.astype(np.int64) * len(boxes) + labels(post, boxes)[places.row])
+        source, place = np.divmod(pairs, len(boxes))
+        arrived = np.bincount(place, weights=rates.ravel()[source], minlength=len(boxes))
+        return arrived, np.bincount(source, minlength=prod(pre)).astype(np.int64).reshape(pre)
+
+    def flows(
+        self, weights: Weights, pre: Shape, post: Shape, sources: Ints, destinations: Ints, rates: Array
+    ) -> Array:
+        """Events of each source box that reach each destination box, float64 (sources, destinations)."""
+        places = self.places(weights, pre, post).tocoo()
+        pairs = np.unique(places.col.astype(np.int64) * len(destinations) + labels(post, destinations)[places.row])
+        neuron, place = np.divmod(pairs, len(destinations))
+        at = labels(pre, sources)[neuron] * len(destinations) + place
+        found = np.bincount(at, weights=rates.ravel()[neuron], minlength=len(sources) * len(destinations))
+        return found.reshape(len(sources), -1)
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -360,6 +388,20 @@ def sizes(boxes: Ints) -> Ints:
     """Neurons of each box: arrays (n, axes, 2) of (start, stop), a grid that partitions a population."""
     found: Ints = np.prod(boxes[:, :, 1] - boxes[:, :, 0], axis=1)
     return found
+
+
+def box_sums(values: Array, boxes: Ints) -> Array:
+    """Sums of values over boxes (n, axes, 2), float64."""
+    running = np.asarray(values, np.float64)
+    for axis in range(values.ndim):
+        running = np.cumsum(running, axis=axis)
+    running = np.pad(running, [(1, 0)] * values.ndim)
+    total = np.zeros(len(boxes))
+    for corner in range(1 << values.ndim):
+        ends = [(corner >> axis) & 1 for axis in range(values.ndim)]
+        sign = prod(1 if end else -1 for end in ends)
+        total += sign * running[tuple(boxes[:, axis, end] for axis, end in enumerate(ends))]
+    return total
 
 
 def labels(shape: Shape, boxes: Ints) -> Ints:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnhw.operators.base import Array, Entries, Ints, Operator, Shape, Some, Weights, Words, csr, sizes, wide
+from snnhw.operators.base import Array, Entries, Ints, Operator, Shape, Some, Weights, Words, box_sums, csr, sizes, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,3 +86,14 @@ class Dense(Operator):
     ) -> tuple[Ints, Ints]:
         entered, left = entries(sizes(sources))
         return np.full(len(destinations), entered.sum()), left * len(destinations)
+
+    def received(self, weights: Weights, pre: Shape, post: Shape, rates: Array) -> Array:
+        return np.full(post, rates.sum())
+
+    def traffic(self, weights: Weights, pre: Shape, post: Shape, boxes: Ints, rates: Array) -> tuple[Array, Ints]:
+        return np.full(len(boxes), rates.sum()), np.full(pre, len(boxes), np.int64)
+
+    def flows(
+        self, weights: Weights, pre: Shape, post: Shape, sources: Ints, destinations: Ints, rates: Array
+    ) -> Array:
+        return np.repeat(box_sums(rates, sources)[:, None], len(destinations), axis=1)

@@ -24,6 +24,7 @@ from snnhw.operators.base import (
     Shape,
     Weights,
     Words,
+    box_sums,
     csr,
     intervals,
     shared_gain,
@@ -190,22 +191,58 @@ class Windows(Operator, abstract=True):
         """Pixels that reach a box times the entries of a pixel's channels; boxes form grids: sums factor into axes."""
         received, sent = np.ones(len(destinations), np.int64), np.ones(len(sources), np.int64)
         relations = self.relations(weights, pre, post)
-        for axis, extent in enumerate(pre):
+        for axis in range(len(pre)):
             (source, source_at), (destination, destination_at) = (intervals(x, axis) for x in (sources, destinations))
-            if axis:
-                reaches = relations[axis - 1].into(destination) > 0
-            else:
-                groups = self.channels(pre)
-                inputs, outputs = extent // groups, post[0] // groups
-                group = np.arange(extent) // inputs
-                first, last = destination[:, 0] // outputs, (destination[:, 1] - 1) // outputs
-                reaches = (group >= first[:, None]) & (group <= last[:, None])
+            reaches = relations[axis - 1].into(destination) > 0 if axis else self._channels_into(destination, pre, post)
             running = np.concatenate([np.zeros((len(reaches), 1), np.int64), np.cumsum(reaches, 1, np.int64)], axis=1)
             between = (running[:, source[:, 1]] - running[:, source[:, 0]]).T  # (sources, destinations)
             entered, left = entries(between) if axis == 0 else (between, between)
             received *= entered.sum(axis=0)[destination_at]
             sent *= left.sum(axis=1)[source_at]
         return received, sent
+
+    def _channels_into(self, parts: Ints, pre: Shape, post: Shape) -> Array:
+        """Whether each pre channel reaches intervals (n, 2) of post channels, (n, pre channels)."""
+        groups = self.channels(pre)
+        group, outputs = np.arange(pre[0]) // (pre[0] // groups), post[0] // groups
+        first, last = parts[:, 0] // outputs, (parts[:, 1] - 1) // outputs
+        return np.asarray((group >= first[:, None]) & (group <= last[:, None]))
+
+    def received(self, weights: Weights, pre: Shape, post: Shape, rates: Array) -> Array:
+        """All post channels of a group receive alike."""
+        groups = self.channels(pre)
+        found = rates.reshape(groups, -1, *pre[1:]).sum(axis=1)
+        for axis, r in enumerate(self.relations(weights, pre, post), start=1):
+            moved = np.moveaxis(found, axis, 0)
+            joined = np.asarray(r.counts @ moved.reshape(len(moved), -1)).reshape(-1, *moved.shape[1:])
+            found = np.moveaxis(joined, 0, axis)
+        return np.repeat(found, post[0] // groups, axis=0)
+
+    def traffic(self, weights: Weights, pre: Shape, post: Shape, boxes: Ints, rates: Array) -> tuple[Array, Ints]:
+        """What reaches a box is a product of what reaches its interval along each axis."""
+        arrived, copies, at = rates, np.ones((), np.int64), []
+        relations = self.relations(weights, pre, post)
+        for axis in range(len(pre)):
+            parts, index = intervals(boxes, axis)
+            into = relations[axis - 1].into(parts) > 0 if axis else self._channels_into(parts, pre, post)
+            arrived = np.tensordot(arrived, into.astype(np.float64), ((0,), (1,)))  # axes turn: the next one is first
+            copies = np.multiply.outer(copies, into.sum(axis=0))
+            at.append(index)
+        return np.asarray(arrived[tuple(at)]), copies
+
+    def flows(
+        self, weights: Weights, pre: Shape, post: Shape, sources: Ints, destinations: Ints, rates: Array
+    ) -> Array:
+        """As if the neurons of a source box fired alike: what of it reaches a box is a part of its extents."""
+        found = np.repeat(box_sums(rates, sources)[:, None], len(destinations), axis=1)
+        relations = self.relations(weights, pre, post)
+        for axis in range(len(pre)):
+            (source, source_at), (parts, at) = intervals(sources, axis), intervals(destinations, axis)
+            into = relations[axis - 1].into(parts) > 0 if axis else self._channels_into(parts, pre, post)
+            running = np.pad(np.cumsum(into, axis=1), ((0, 0), (1, 0)))
+            share = (running[:, source[:, 1]] - running[:, source[:, 0]]) / (source[:, 1] - source[:, 0])
+            found = found * share.T[np.ix_(source_at, at)]
+        return found
 
 
 class Kernels(Windows, abstract=True):

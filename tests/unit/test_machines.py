@@ -13,7 +13,7 @@ from torch import nn
 
 import snnhw
 from snnhw.artifact import Artifact, load, save, to_bytes
-from snnhw.chip.analytic import sync_keys
+from snnhw.chip.analytic import barrier
 from snnhw.errors import ArtifactError, EngineError, QuantizeError, TargetError
 from snnhw.export.netx import write_net
 from snnhw.fixed import SATURATE
@@ -236,6 +236,9 @@ class Heard:
         self.heard.add(key)
         return self.inner[key]
 
+    def __contains__(self, key: str) -> bool:
+        return key in self.inner
+
 
 def test_every_key_is_read_but_the_reserved(tmp_path: Path) -> None:
     """By a compilation, a comparison, a network that is integers already, and the barrier of many chips."""
@@ -248,7 +251,7 @@ def test_every_key_is_read_but_the_reserved(tmp_path: Path) -> None:
     quantize(floored := layer(np.ones((2, 3)), neuron(v_init=0.1, v_min=-1.0)), machine, deployment(floored), None)
     snnhw.compare(path, artifact, np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8))
     snnhw.compile(NET, target=machine)
-    assert sync_keys(machine, 1, 300) == ["time.sync.tiles_1", "time.sync_chips.chips_256"]
+    assert barrier(machine, 1, 300).keys == ("time.sync.tiles_1", "time.sync_chips.chips_256")
     tables = {"time.sync.tiles_1": "time.sync", "time.sync_chips.chips_1": "time.sync_chips"}
     assert {tables.get(key, key) for key in KEYS} - heard == set(RESERVED)
 

@@ -225,6 +225,8 @@ def test_closed_forms_are_what_follows_from_the_synapses(
         "full": (table, pre, post),
         "lists": (table, pre, post, grid(post), lambda n: np.where(n > 0, n * 8 + 20, 0), False),
         "axons": (table, pre, post, grid(pre), grid(post), lambda n: (n, n)),
+        "received": (table, pre, post, np.abs(x[0]).astype(np.float64)),
+        "traffic": (table, pre, post, grid(post), np.abs(x[0]).astype(np.float64)),
     }
     for name, given in arguments.items():
         have, want = getattr(op, name)(*given), getattr(Operator, name)(op, *given)
@@ -236,6 +238,8 @@ def test_closed_forms_are_what_follows_from_the_synapses(
             Operator.spread(op, table, pre, post, boxes),
         )
         np.testing.assert_array_equal(counts.toarray()[kind], wanted.toarray()[each])
+    alike = (table, pre, post, grid(pre), grid(post), np.full(pre, 3.0))
+    np.testing.assert_allclose(op.flows(*alike), Operator.flows(op, *alike), rtol=1e-12)
     np.testing.assert_array_equal(
         np.broadcast_to(op.row_largest(table, pre, post), post).reshape(op.rows(post)[0], -1).max(axis=1),
         Operator.row_largest(op, table, pre, post).reshape(op.rows(post)[0], -1).max(axis=1),

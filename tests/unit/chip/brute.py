@@ -62,6 +62,14 @@ def cores_of(artifact: Artifact, population: str) -> list[int]:
     return [int(core) for core in artifact.mapping.core_map(population, p.shape).ravel()]
 
 
+def slices_of(artifact: Artifact, population: str) -> list[int]:
+    """Number of the slice that holds every neuron, flattened."""
+    found = np.zeros(artifact.network[population].shape, np.int64)
+    for number, part in enumerate(artifact.mapping.of(population)):
+        found[part.where] = number
+    return [int(number) for number in found.ravel()]
+
+
 def place(core: int) -> tuple[int, int]:
     """Mesh coordinates on the toy target: chips of 2 x 2 tiles of 2 cores, numbered column by column."""
     chip, tile = core // 8, core % 8 // 2
@@ -83,9 +91,10 @@ class Brute:
         self.samples = next(iter(records.values())).spikes.shape[0]
         self.counts: Counter[str] = Counter()
         self.traffic: Counter[tuple[int, int]] = Counter()
+        self.flits: Counter[tuple[int, int]] = Counter()
         self.generation: dict[tuple[int, str, int], Counter[int]] = defaultdict(Counter)
         self.reception: dict[tuple[int, str, int], Counter[int]] = defaultdict(Counter)
-        self.fan: dict[str, dict[int, list[tuple[str, str, int, int]]]] = {}
+        self.fan: dict[str, dict[int, list[tuple[str, str, int, int, int]]]] = {}
         for p in self.network.populations:
             self.fan[p.name] = self._fan(p.name)
         for p in self.network.populations:
@@ -93,14 +102,15 @@ class Brute:
                 for t in range(self.network.steps):
                     self._step(p.name, b, t)
 
-    def _fan(self, name: str) -> dict[int, list[tuple[str, str, int, int]]]:
-        """pre neuron -> (projection, format, weight, destination core) of each of its synapses."""
+    def _fan(self, name: str) -> dict[int, list[tuple[str, str, int, int, int]]]:
+        """pre neuron -> (projection, format, weight, slice, destination core) of each of its synapses."""
         formats = {"Dense": "dense", "Conv": "conv"}
-        found: dict[int, list[tuple[str, str, int, int]]] = defaultdict(list)
+        found: dict[int, list[tuple[str, str, int, int, int]]] = defaultdict(list)
         for q in self.network.out_of(name):
-            home = cores_of(self.artifact, q.post)
+            home, slices = cores_of(self.artifact, q.post), slices_of(self.artifact, q.post)
             for pre, post, weight in synapses(q, self.network):
-                found[pre].append((q.name, formats.get(type(q.op).__name__, "sparse"), weight, home[post]))
+                kind = formats.get(type(q.op).__name__, "sparse")
+                found[pre].append((q.name, kind, weight, slices[post], home[post]))
         return found
 
     def _step(self, name: str, b: int, t: int) -> None:
@@ -127,22 +137,33 @@ class Brute:
     def _event(self, name: str, b: int, t: int, n: int, core: int, value: int) -> None:
         self.counts[f"events {name}"] += 1
         reached = self.fan[name][n]
-        for projection, fmt, weight, destination in reached:
+        for projection, fmt, weight, _, destination in reached:
             self.counts[f"synops {projection}"] += 1
             self.counts[f"payload {projection}"] += abs(value)
             self.counts[f"nonzero {projection}"] += weight != 0
             self.reception[b, name, t][destination] += ps(f"synop.{fmt}")
-        destinations = {destination for *_, destination in reached}
+        axons = {(projection, piece, destination) for projection, _, _, piece, destination in reached}
+        if not self.artifact.target.core.message_per_axon:
+            axons = {("", 0, destination) for *_, destination in axons}
+        flits = self._flits(name)
         if core >= 0:
-            self.generation[b, name, t][core] += ps("spike_out") + len(destinations) * ps("message_out")
-        for destination in destinations:
+            self.generation[b, name, t][core] += ps("spike_out") + len(axons) * flits * ps("message_out")
+        for *_, destination in axons:
             self.traffic[core, destination] += 1
+            self.flits[core, destination] += flits
             self.reception[b, name, t][destination] += ps("message_in")
+
+    def _flits(self, name: str) -> int:
+        """One, and as many more as a payload that is no plain spike needs."""
+        low, high = self.network[name].payload
+        bits = len(bin(max(abs(low), abs(high)))) - 2 + (low < 0)
+        room = self.artifact.target.chip.flit_bits
+        return 1 if room is None or bits <= 1 else 1 + (bits + room - 1) // room
 
     def hops(self) -> tuple[int, int, int]:
         """East-west, north-south, chip borders."""
         ew = ns = borders = 0
-        for (a, z), number in self.traffic.items():
+        for (a, z), number in self.flits.items():
             if a >= 0:
                 (xa, ya), (xz, yz) = place(a), place(z)
                 ew, ns = ew + number * abs(xa - xz), ns + number * abs(ya - yz)

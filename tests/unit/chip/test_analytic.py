@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnhw.chip.analytic import Times, no_times, sync_keys, sync_time, tiles_in_use, time_keys
+from snnhw.chip.analytic import Barrier, Times, barrier, no_times, tiles_in_use, time_keys
 from snnhw.chip.counts import ChipObserver
 from snnhw.engines.base import Record
 from snnhw.engines.reference import ReferenceEngine
+from snnhw.machine import load_target
 from tests.unit.chip.brute import Brute, Kept
 from tests.unit.chip.nets import CHAIN_INPUT, chain, residual, residual_input, toy
 
@@ -38,7 +39,7 @@ def test_chain_by_hand() -> None:
 def test_a_time_names_every_constant_it_was_made_from() -> None:
     plain = [f"time.{key}" for key in ("access", "update", "spike_out", "message_out", "message_in")]
     keys = time_keys(toy(), {"dense", "conv"}, 2, 1)
-    assert keys == [*plain, "time.synop.conv", "time.synop.dense", *sync_keys(toy(), 2, 1)]
+    assert keys == [*plain, "time.synop.conv", "time.synop.dense", *barrier(toy(), 2, 1).keys]
     assert not [key for key in keys if "chips" in key], "one chip waits for no other"
 
 
@@ -58,8 +59,9 @@ def test_equal_to_loops_over_chip_steps() -> None:
     observer, kept = ChipObserver(artifact), Kept(artifact.network)
     ReferenceEngine().run(artifact.network, artifact.target, [{"x": x}], [observer, kept])
     brute = Brute(artifact, kept.records)
-    latency = [brute.latency(b, SYNC) for b in range(3)]
-    period = [brute.period(b, SYNC) for b in range(3)]
+    sync = barrier(artifact.target, tiles_in_use(observer.wiring.cores, artifact.target), artifact.mapping.chips)
+    latency = [brute.latency(b, sync.picoseconds) for b in range(3)]
+    period = [brute.period(b, sync.picoseconds) for b in range(3)]
     times = observer.times
     assert (times.latency, times.latency_min, times.latency_max) == (sum(latency), min(latency), max(latency))
     assert (times.period, times.period_min, times.period_max) == (sum(period), min(period), max(period))
@@ -84,7 +86,17 @@ def test_more_spikes_are_never_faster() -> None:
 def test_tiles_and_barrier() -> None:
     target = toy()
     assert tiles_in_use(np.array([0, 1, 2, 8, 9]), target) == 3
-    assert sync_keys(target, 1, 1) == ["time.sync.tiles_1"]
-    assert sync_keys(target, 7, 2) == ["time.sync.tiles_2"]
-    assert sync_keys(target, 7, 4) == ["time.sync.tiles_2", "time.sync_chips.chips_3"]
-    assert sync_time(target, 7, 4) == 14_300_000
+    assert barrier(target, 1, 1) == Barrier(600_000, ("time.sync.tiles_1",), False)
+    assert barrier(target, 7, 1) == Barrier(1_000_000, ("time.sync.tiles_2",), False)
+    assert barrier(target, 7, 4) == Barrier(14_300_000, ("time.sync.tiles_2", "time.sync_chips.chips_3"), False)
+
+
+def test_a_barrier_of_fewer_chips_than_published_lies_between() -> None:
+    """Of 2 chips log 2 / log 3 of the way from the tiles' 1 us to the 14.3 us of 3."""
+    found = barrier(toy(), 7, 2)
+    assert found.interpolated
+    assert found.picoseconds == 1_000_000 + round(13_300_000 * np.log(2) / np.log(3))
+    times = [barrier(load_target("loihi2"), 32, chips).picoseconds for chips in range(1, 800)]
+    assert times == sorted(times)
+    assert (times[0], times[255], times[767]) == (200_000, 14_300_000, 16_200_000)
+    assert barrier(load_target("generic"), 1, 3).picoseconds == barrier(load_target("generic"), 1, 1).picoseconds

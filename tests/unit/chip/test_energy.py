@@ -44,6 +44,7 @@ def test_chain_by_hand() -> None:
         "message_in": 10 * 1.5e-12,
         "hops_ew": 0.0,
         "hops_ns": 2 * 4.2e-12,
+        "border": 0.0,
         "static_core": 2 * 0.815e-3 * seconds,
         "static_chip": 2e-3 * seconds,
     }

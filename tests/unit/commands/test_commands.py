@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from snnhw.frontends.checkpoint import import_module
 from snnhw.frontends.nir.file import write_nir
 from snnhw.machine import Machine
 from snnhw.mapping import place
+from snnhw.mapping.types import Mapping
 from snnhw.network import IntNeuron, Network
 from snnhw.network_text import format_network
 from snnhw.semantics import Deployment
@@ -197,7 +199,34 @@ def test_check(sew: Room, name: str) -> None:
     done = snnhw("check", sew / name, "--target", "loihi2", "--json")
     assert done.code == 0
     assert done.json["fits"] is True
-    assert {"population", "resource", "needed", "limit", "slices", "fits"} <= set(done.json["rows"][0])
+    row = {"population", "resource", "needed", "limit", "margin", "grade", "slices", "fits"}
+    assert all(row <= set(each) and each["margin"] == each["limit"] - each["needed"] for each in done.json["rows"])
+    held = [each for core in done.json["cores"] for each in core["resources"].values()]
+    assert all(each["margin"] == each["limit"] - each["used"] >= 0 for each in held)
+    assert done.json["map"] == "balanced"
+    assert done.json["expected"]["period_s"] > 0 < done.json["expected"]["energy_j"]
+    assert "at half" in snnhw("check", sew / name, "--target", "loihi2", "--set", "core.in_axons=60").out
+
+
+def test_map_and_rates(sew: Room, tmp_path: Path) -> None:
+    """More cores for a shorter step; the load that was placed for is said, and an artifact is placed anew with it."""
+    found = {}
+    for aim in ("fewest-cores", "balanced", "fastest"):
+        words = ("--target", "loihi2", "--map", aim, "--rates", "0.3", "-o", tmp_path / f"{aim}.snnhw")
+        found[aim] = snnhw("compile", sew / "net.pt", *words, "--json").json
+        assert found[aim]["map"] == aim
+        assert found[aim]["load"] == "stated: 0.3 events of a neuron in a step; every neuron is updated"
+        again = snnhw("check", tmp_path / f"{aim}.snnhw", "--map", aim, "--json").json
+        assert len(again["cores"]) == found[aim]["cores_used"]
+    assert found["fewest-cores"]["cores_used"] < found["fastest"]["cores_used"]
+    assert [end.partition(":")[0] for end in found["fastest"]["map_ends"]] == list(found)
+    calibrated = snnhw("compile", sew / "net.pt", "--target", "loihi2", "--calibrate", sew / "data.npz", "-o",
+                       tmp_path / "c.snnhw", "--json").json  # fmt: skip
+    assert calibrated["load"].startswith("calibration: spikes of ")
+    assert (
+        snnhw("check", sew / "net.pt", "--target", "loihi2", "--rates", "2", "--json").json["error"]["code"]
+        == "bad-rates"
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,11 +237,12 @@ def test_check_asks_about_the_network_that_compile_builds(
 ) -> None:
     asked: list[Network[IntNeuron]] = []
 
-    def spy(network: Network[IntNeuron], chip: Machine) -> list[dict[str, object]]:
+    def spy(network: Network[IntNeuron], chip: Machine, *said: Any) -> Mapping:
         asked.append(network)
-        return []
+        return placed(network, chip, *said)
 
-    monkeypatch.setattr(place, "check_fit", spy)
+    placed = place.place
+    monkeypatch.setattr(place, "place", spy)
     words = [sew / "data.npz" if word == "data.npz" else word for word in options]
     assert snnhw("check", sew / "net.pt", "--target", "loihi2", *words).code == 0
     done = snnhw("compile", sew / "net.pt", "--target", "loihi2", *words, "-o", tmp_path / "a.snnhw")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from snnhw.machine import load_target
 from snnhw.mapping.partition import grid
+from snnhw.mapping.place import place
 from snnhw.mapping.resources import uses
 from snnhw.network import Array, Diagonal, Inject, Network, Projection, Sparse
-from tests.unit.mapping.nets import Builder
+from tests.unit.mapping.nets import Builder, chain, sew, stbp
 from tests.unit.mapping.test_place import random_net
 from tests.unit.mapping.toys import toy
 
@@ -129,3 +132,36 @@ def test_shared_axons_hold_the_channels_of_a_pixel() -> None:
     assert uses("b", network, chip, boxes)["in_axons"].tolist() == [36 * 2]
     assert uses("c", network, chip, boxes)["in_axons"].tolist() == [40 * 36 // 32]
     assert uses("a", network, chip, boxes)["out_axons"].tolist() == [36 * 4 + 2 * 45]
+
+
+def test_the_pool_holds_everything_by_its_rule() -> None:
+    """loihi2: lists follow bit by bit with a mark of 6 bits, and share 192 KB with all else, in words of 32 bit."""
+    network, chip = chain((50, 20, 4)), toy("loihi2")
+    boxes = {p.name: grid(p.shape, (1,), (0,)) for p in network.populations}
+    found = uses("fc1", network, chip, boxes)
+    synapses = 50 * (20 * 8 + 20 + 6)
+    assert found["syn_words"].tolist() == [-(-synapses // 32)]
+    states, own = 1, 0  # u forgets all: v alone; every parameter is one for all
+    once = 2048 + (len(network["fc1"].model.parameters) - own) * 24
+    tables, delays = 40 * (50 + 2), 2 * 24 * 20  # the 20 neurons share one axon to fc2, which takes 2 slots
+    assert found["memory_words"].tolist() == [-(-(synapses + 20 * states * 24 + once + tables + delays) // 32)]
+
+
+def test_parameters_of_single_neurons_are_stored_for_each() -> None:
+    network, chip = chain((50, 20, 4)), toy("loihi2")
+    boxes = {p.name: grid(p.shape, (1,), (0,)) for p in network.populations}
+    plain = uses("fc1", network, chip, boxes)["memory_words"][0]
+    own = replace(network["fc1"].model, vth=np.arange(20) + 64, du=np.full(20, 100))
+    changed = replace(
+        network, populations=tuple(replace(p, neuron=own) if p.name == "fc1" else p for p in network.populations)
+    )
+    more = 2 * 24 * (20 - 1) + 24 * 20  # two parameters, and u is a state now
+    assert uses("fc1", changed, chip, boxes)["memory_words"][0] - plain in (more // 32, more // 32 + 1)
+
+
+@pytest.mark.parametrize("words", [32768, 12000])
+@pytest.mark.parametrize("make", [stbp, sew])
+def test_the_seed_networks_fit_loihi2_at_both_values_of_its_memory(make: Any, words: int) -> None:
+    chip = load_target("loihi2", {"core.syn_words": words} if words == 12000 else {})
+    assert chip.constant("core.syn_words").grade == ("published" if words == 32768 else "assumed")
+    assert place(make(), chip).chips == 1

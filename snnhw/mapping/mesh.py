@@ -1,0 +1,102 @@
+"""Numbered cores onto chips and tiles: few messages between chips, then no busy link, then few hops."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from snnhw.machine import Machine
+from snnhw.mapping.route import snake
+from snnhw.network import Array
+from snnhw.operators.base import Ints
+
+TRIES = 4000
+"""Exchanges of two cores that are looked at, over all chips."""
+
+
+def chip_of_core(traffic: Array, target: Machine) -> Ints:
+    """Chip of each numbered core: as few chips as it takes, their borders where least is sent across.
+
+    Cores stay in their order, chips stand in a line: a message crosses every border between its ends.
+    """
+    cores, per_chip = len(traffic), target.chip.cores_usable
+    chips = -(-cores // per_chip)
+    both = traffic + traffic.T
+    ahead, behind = np.triu(both, 1).sum(axis=1), np.triu(both, 1).sum(axis=0)
+    across = np.concatenate([[0.0], np.cumsum(ahead - behind)])  # sent across a border in front of core i
+    reached, least = [np.array([0])], np.zeros(1)
+    cameto: list[Ints] = []
+    for chip in range(1, chips + 1):
+        ends = np.arange(max(chip, cores - (chips - chip) * per_chip), min(cores, chip * per_chip) + 1)
+        length = ends[:, None] - reached[-1]
+        cost = np.where((length > 0) & (length <= per_chip), least, np.inf)
+        cameto.append(cost.argmin(axis=1))
+        least = cost.min(axis=1) + across[ends] * (chip < chips)
+        reached.append(ends)
+    at, borders = int(np.flatnonzero(reached[-1] == cores)[0]), [cores]
+    for chip in range(chips, 0, -1):
+        at = int(cameto[chip - 1][at])
+        borders.append(int(reached[chip - 1][at]))
+    return np.repeat(np.arange(chips), np.diff(borders[::-1]))
+
+
+def on_mesh(traffic: Array, chips: Ints, target: Machine) -> Ints:
+    """Global core number of each numbered core: along a snake, then cores change places where that relieves links."""
+    places = snake(target)
+    found = np.empty(len(chips), np.int64)
+    for chip in range(int(chips.max()) + 1):
+        mine = np.flatnonzero(chips == chip)
+        spots = relieved(traffic[np.ix_(mine, mine)], places, TRIES // (int(chips.max()) + 1), target)
+        found[mine] = chip * target.chip.cores + spots
+    return found
+
+
+def relieved(traffic: Array, places: Ints, tries: int, target: Machine) -> Ints:
+    """A place on the chip for each core; tries exchanges in a fixed order and keeps what helps."""
+    order, spots = np.random.default_rng(0), places.copy()
+    full = np.zeros((len(spots), len(spots)))
+    full[: len(traffic), : len(traffic)] = traffic
+    if len(traffic) < 2:
+        return spots[: len(traffic)]
+    best = _cost(full, spots, target)
+    for a, b in order.integers(0, len(spots), (tries, 2)):
+        if (
+            min(a, b) >= len(traffic)
+            or spots[a] // target.chip.cores_per_tile == spots[b] // target.chip.cores_per_tile
+        ):
+            continue
+        spots[[a, b]] = spots[[b, a]]
+        cost = _cost(full, spots, target)
+        if cost < best:
+            best = cost
+        else:
+            spots[[a, b]] = spots[[b, a]]
+    return spots[: len(traffic)]
+
+
+def _cost(traffic: Array, spots: Ints, target: Machine) -> tuple[float, float]:
+    """(messages over the busiest link, hops)."""
+    tiles = target.chip.mesh[0] * target.chip.mesh[1]
+    onto = np.zeros((len(spots), tiles))
+    onto[np.arange(len(spots)), spots // target.chip.cores_per_tile] = 1
+    between = (onto.T @ traffic @ onto).ravel()
+    links, hops = _links(target.chip.mesh)
+    return float((between @ links).max()), float(between @ hops)
+
+
+@cache
+def _links(mesh: tuple[int, int]) -> tuple[Array, Array]:
+    """(links of the XY route between two tiles, (tiles * tiles, links); its hops)."""
+    width, height = mesh
+    tiles = width * height
+    found = np.zeros((tiles, tiles, 4, tiles), bool)
+    for a in range(tiles):
+        for b in range(tiles):
+            (xa, ya), (xb, yb) = divmod(a, height), divmod(b, height)
+            for x in range(xa, xb, 1 if xb > xa else -1):
+                found[a, b, 0 if xb > xa else 1, x * height + ya] = True
+            for y in range(ya, yb, 1 if yb > ya else -1):
+                found[a, b, 2 if yb > ya else 3, xb * height + y] = True
+    flat = found.reshape(tiles * tiles, -1).astype(np.float64)
+    return flat, flat.sum(axis=1)
