@@ -53,26 +53,23 @@ def on_mesh(traffic: Array, chips: Ints, target: Machine) -> Ints:
 
 
 def relieved(traffic: Array, places: Ints, tries: int, target: Machine) -> Ints:
-    """A place on the chip for each core; tries exchanges in a fixed order and keeps what helps."""
-    order, spots = np.random.default_rng(0), places.copy()
-    full = np.zeros((len(spots), len(spots)))
-    full[: len(traffic), : len(traffic)] = traffic
-    if len(traffic) < 2:
-        return spots[: len(traffic)]
-    best = _cost(full, spots, target)
-    for a, b in order.integers(0, len(spots), (tries, 2)):
-        if (
-            min(a, b) >= len(traffic)
-            or spots[a] // target.chip.cores_per_tile == spots[b] // target.chip.cores_per_tile
-        ):
+    """A place on the chip for each core: the first ones of `places`, so that no further tile is in use.
+
+    Exchanges are tried in a fixed order, and what helps is kept.
+    """
+    count, per_tile = len(traffic), target.chip.cores_per_tile
+    spots = places[:count].copy()
+    best = _cost(traffic, spots, target)
+    for a, b in np.random.default_rng(0).integers(0, count, (tries, 2)):
+        if spots[a] // per_tile == spots[b] // per_tile:
             continue
         spots[[a, b]] = spots[[b, a]]
-        cost = _cost(full, spots, target)
+        cost = _cost(traffic, spots, target)
         if cost < best:
             best = cost
         else:
             spots[[a, b]] = spots[[b, a]]
-    return spots[: len(traffic)]
+    return spots
 
 
 def _cost(traffic: Array, spots: Ints, target: Machine) -> tuple[float, float]:
