@@ -11,8 +11,8 @@ from snnhw.mapping.route import snake
 from snnhw.network import Array
 from snnhw.operators.base import Ints
 
-TRIES = 4000
-"""Exchanges of two cores that are looked at, over all chips."""
+TRIES = 10
+"""Exchanges of two cores that are looked at, for each core."""
 
 
 def chip_of_core(traffic: Array, target: Machine) -> Ints:
@@ -47,12 +47,12 @@ def on_mesh(traffic: Array, chips: Ints, target: Machine) -> Ints:
     found = np.empty(len(chips), np.int64)
     for chip in range(int(chips.max()) + 1):
         mine = np.flatnonzero(chips == chip)
-        spots = relieved(traffic[np.ix_(mine, mine)], places, TRIES // (int(chips.max()) + 1), target)
+        spots = relieved(traffic[np.ix_(mine, mine)], places, target)
         found[mine] = chip * target.chip.cores + spots
     return found
 
 
-def relieved(traffic: Array, places: Ints, tries: int, target: Machine) -> Ints:
+def relieved(traffic: Array, places: Ints, target: Machine) -> Ints:
     """A place on the chip for each core: the first ones of `places`, so that no further tile is in use.
 
     Exchanges are tried in a fixed order, and what helps is kept.
@@ -60,7 +60,7 @@ def relieved(traffic: Array, places: Ints, tries: int, target: Machine) -> Ints:
     count, per_tile = len(traffic), target.chip.cores_per_tile
     spots = places[:count].copy()
     best = _cost(traffic, spots, target)
-    for a, b in np.random.default_rng(0).integers(0, count, (tries, 2)):
+    for a, b in np.random.default_rng(0).integers(0, count, (TRIES * count, 2)):
         if spots[a] // per_tile == spots[b] // per_tile:
             continue
         spots[[a, b]] = spots[[b, a]]

@@ -53,6 +53,7 @@ class Partition:
     boxes: dict[str, Ints] = field(default_factory=dict)
     needs: dict[str, dict[str, Ints]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for population in self.network.populations:
@@ -69,12 +70,31 @@ class Partition:
         if self.work is None:
             none = np.zeros(len(self.boxes[population]))
             return none, none
-        return self.work.of(population, self.boxes)
+        key = ("work", *self._around(population))
+        if key not in self.known:
+            self.known[key] = self.work.of(population, self.boxes)
+        work: tuple[Array, Array] = self.known[key]
+        return work
+
+    def needs_of(self, population: str) -> dict[str, Ints]:
+        """What the slices of a population take."""
+        key = ("needs", *self._around(population))
+        if key not in self.known:
+            self.known[key] = uses(population, self.network, self.target, self.boxes)
+        needs: dict[str, Ints] = self.known[key]
+        return needs
+
+    def _around(self, population: str) -> tuple[Any, ...]:
+        """How a population and its neighbours are cut, on which all that its slices take and do depends."""
+        into, out_of = self.network.into(population), self.network.out_of(population)
+        return population, *(
+            self.parts[name] for name in (population, *(q.pre for q in into), *(q.post for q in out_of))
+        )
 
     def set(self, population: Population[Any], parts: tuple[int, ...]) -> dict[str, Ints]:
         """Cut a population and return what its slices need."""
         self.cut(population, parts)
-        return uses(population.name, self.network, self.target, self.boxes)
+        return self.needs_of(population.name)
 
     def cut(self, population: Population[Any], parts: tuple[int, ...]) -> None:
         """Cut a population."""
@@ -125,7 +145,7 @@ def _settled(result: Partition) -> Partition:
             _relieve(population, result)
         changed = before != result.parts
     for population in result.network.computed:
-        result.needs[population.name] = uses(population.name, result.network, result.target, result.boxes)
+        result.needs[population.name] = result.needs_of(population.name)
     return result
 
 
