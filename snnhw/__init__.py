@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
     from snnhw.machine import Machine, load_target
     from snnhw.report.objects import ComparisonReport
+    from snnhw.shipped import example
     from snnhw.streaming import BeyondProof, Stream, open
     from snnhw.version import __version__
 
@@ -29,6 +30,7 @@ __all__ = [
     "compare",
     "compile",
     "convert",
+    "example",
     "load",
     "load_module",
     "load_target",
@@ -42,6 +44,7 @@ _HOME = {
     "compare": "snnhw.api",
     "compile": "snnhw.api",
     "convert": "snnhw.frontends.ann",
+    "example": "snnhw.shipped",
     "run": "snnhw.api",
     "run_float": "snnhw.api",
     "load": "snnhw.artifact",

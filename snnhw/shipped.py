@@ -15,23 +15,15 @@ def shipped_folder(name: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / name
 
 
-def example(name: str) -> Path:
-    """A shipped example file; raises SourceError when the installation lacks it."""
-    path = shipped_folder("examples") / name
-    if not path.is_file():
-        raise SourceError(
-            "no-example", "a file that ships with snnhw is missing", where=str(path), hint="install snnhw again"
-        )
-    return path
-
-
 def examples() -> dict[str, tuple[Path, str]]:
     """Name of every shipped network and data file, its path, and what it is (the table of examples/README.md).
 
     A name is the file's without its ending where that is enough.
     """
     folder = shipped_folder("examples")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".npz", ".onnx"))
+    endings = (".pt", ".npz", ".onnx")  # of one stem the checkpoint is meant
+    found = (path for path in folder.iterdir() if path.suffix in endings)
+    paths = sorted(found, key=lambda path: (path.stem, endings.index(path.suffix)))
     stems = [path.stem for path in paths]
     said: dict[str, str] = {}
     for row in (folder / "README.md").read_text(encoding="utf-8").splitlines():
@@ -41,18 +33,25 @@ def examples() -> dict[str, tuple[Path, str]]:
     return {(path.name if stems.count(path.stem) > 1 else path.stem): (path, said.get(path.name, "")) for path in paths}
 
 
-def resolved(name: str) -> Path:
-    """The path of `example:NAME`, with or without its ending; of anything else the path itself."""
-    if not name.startswith("example:"):
-        return Path(name)
-    short, known = name.removeprefix("example:"), examples()
+def example(name: str) -> Path:
+    """The path of a shipped network or data file, by its name with or without its ending.
+
+    Raises:
+        SourceError: 'unknown-example'; `snnhw examples` lists them.
+    """
+    known = examples()
     for path, _ in known.values():
-        if short in (path.name, path.stem):
+        if name in (path.name, path.stem):
             return path
     raise SourceError(
         "unknown-example",
         "no network or data file of that name ships with snnhw",
-        needed=short,
+        needed=name,
         limit=", ".join(known),
-        hint=nearest(short, known) or "snnhw examples lists them",
+        hint=nearest(name, known) or "snnhw examples lists them",
     )
+
+
+def resolved(name: str) -> Path:
+    """The path of `example:NAME`; of anything else the path itself."""
+    return example(name.removeprefix("example:")) if name.startswith("example:") else Path(name)

@@ -82,7 +82,7 @@ class Stream:
         """Take the next sample steps.
 
         Args:
-            x: the next k steps of some samples, (B, k, *sample shape), k >= 0; or static samples (B, *sample shape)
+            x: the next k steps of some samples, (B, k, ...), k >= 0; or static samples (B, ...)
                 that are encoded as `run` does.
             steps: k, for static samples only.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from snnhw import demo, shipped
-from snnhw.errors import EngineError, SourceError
+from snnhw import demo
+from snnhw.errors import EngineError
 
 
 def test_everything_recorded_is_compared() -> None:
@@ -21,14 +19,4 @@ def test_runs_of_different_populations_are_refused() -> None:
         demo._compared({"spikes/a": np.zeros(2)}, {"spikes/b": np.zeros(2)})
     assert str(caught.value) == (
         "not-comparable: the engines recorded different populations\n  where: spikes/a, spikes/b"
-    )
-
-
-def test_a_missing_example_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "shipped_folder", lambda name: tmp_path)
-    with pytest.raises(SourceError) as caught:
-        shipped.example("x.pt")
-    assert str(caught.value) == (
-        f"no-example: a file that ships with snnhw is missing\n  where: {tmp_path / 'x.pt'}\n"
-        "  hint: install snnhw again"
     )
