@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from snnhw.rows import Rows
 if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends, the compiler and reports
     from torch import Tensor, nn
 
+    from snnhw.comparison.partial import Part
     from snnhw.frontends.options import SourceOptions
     from snnhw.frontends.source import IntegerSource, Source
     from snnhw.machine import Machine
@@ -219,22 +220,58 @@ def compare(
     progress: Callable[[int, int], None] | None = None,
     judge: str | None = None,
 ) -> ComparisonReport:
-    """Count both networks on the same samples; the float side runs in float32.
+    """Count both networks on the same samples; the float side runs in float32. Arguments are those of `count`."""
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    asked = {"engine": engine, "options": options, "memory": memory, "progress": progress, "judge": judge}
+    return merge(compiled, [count(source, compiled, x, y, **asked)])  # type: ignore[arg-type]
+
+
+def merge(artifact: Artifact | str | Path, parts: Sequence[Part]) -> ComparisonReport:
+    """The comparison that one process would have made of the samples of all parts.
+
+    Raises:
+        DataError: parts of different runs, samples that are in two parts or in none.
+    """
+    from snnhw.comparison.build import finish
+    from snnhw.comparison.partial import merged
+    from snnhw.report.objects import ComparisonReport
+
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    return ComparisonReport.of(finish(compiled, merged(parts)))
+
+
+def count(
+    source: Source | IntegerSource | str | Path,
+    artifact: Artifact | str | Path,
+    x: Array | Rows,
+    y: Array | None = None,
+    *,
+    engine: str = "fast",
+    options: SourceOptions | None = None,
+    memory: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    judge: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    of: Mapping[str, Any] | None = None,
+) -> Part:
+    """What both networks do on one shard of the samples, for `merge`.
 
     Args:
+        x: all samples (B, ...), whatever the shard; of `rows.Rows` only its own are read.
         y: classes, integers (B,); or what the outputs should be, floats (B, outputs...) (one output: (B,)).
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
         memory: as of `run`.
+        shard: I of N, from 1: whole batches, so that every sample is run in the batch that one process would run it in.
+        of: what else tells that parts are of one run: hashes of the artifact and of the data.
 
     Raises:
         DataError: the artifact was compiled from another network than the source.
     """
-    from snnhw.comparison.build import compare as compare_runs
+    from snnhw.comparison.build import count as counted
     from snnhw.engines.floating import FloatEngine
     from snnhw.frontends.options import SourceOptions
     from snnhw.pipeline import Options, Pipeline
-    from snnhw.report.objects import ComparisonReport
 
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
@@ -252,9 +289,8 @@ def compare(
             hint="compile the source again",
         )
     floats = FloatEngine(network, deployment, "float32")
-    chunk = batch_of(compiled, memory)
-    counted = compare_runs(floats, compiled, x, y, integer_engine(engine), chunk=chunk, progress=progress, rule=judge)
-    return ComparisonReport.of(counted)
+    more = {"chunk": batch_of(compiled, memory), "progress": progress, "rule": judge, "shard": shard, "of": of}
+    return counted(floats, compiled, x, y, integer_engine(engine), **more)  # type: ignore[arg-type]
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:

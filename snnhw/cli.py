@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Does the network fit the chip?",
     "run": "Run a compiled network (or a source, in floats) on samples.",
     "compare": "Float network against compiled network: accuracy, spikes, synops, latency, energy.",
+    "merge": "One result of the parts that run and compare --shard wrote.",
     "diff": "First population, neuron and step where two runs differ.",
     "explain": "Where each integer comes from.",
     "export": "Hand a network on: NIR, lava-dl .net, ONNX.",

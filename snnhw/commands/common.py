@@ -31,6 +31,7 @@ from snnhw.version import version
 
 if TYPE_CHECKING:
     from snnhw.cautions import Caution
+    from snnhw.comparison.partial import Part
     from snnhw.data import Samples
     from snnhw.frontends.options import SourceOptions
     from snnhw.pipeline import Pipeline
@@ -90,7 +91,7 @@ GIVEN = Given()
 
 _SECTIONS = {
     "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "settings"),
-    "What is run": ("data", "input", "samples", "preprocess", "memory", "engine", "encode", "steps", "seed"),
+    "What is run": ("data", "input", "samples", "shard", "preprocess", "memory", "engine", "encode", "steps", "seed"),
     "What is written": (
         "output",
         "record",
@@ -204,8 +205,7 @@ def provenance(**paths: Path) -> dict[str, str]:
     for name, path in paths.items():
         said[name] = path.name
         if path.is_file():
-            with path.open("rb") as file:
-                said[name] += f" sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+            said[name] += f" sha256 {file_hash(path)}"
     return said
 
 
@@ -337,6 +337,43 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
         raise click.BadParameter(f"{value!r} is no number of bytes, as 4GiB or 500MB", ctx, param)
     unit = (found[2] or "").upper()
     return int(float(found[1]) * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " "))
+
+
+def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """ "2/8" as numbers."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter(f"{value!r} is no shard I/N, from 1/N to N/N", ctx, param)
+    return int(found[1]), int(found[2])
+
+
+shard_option = click.option(
+    "--shard",
+    metavar="I/N",
+    callback=_shard,
+    default=None,
+    help="Only part I of N (from 1), into the file of -o; snnhw merge makes one result of all parts.",
+)
+
+
+def save_part(part: Part, path: Path, machine: bool) -> None:
+    """A shard's file, and a line that says so."""
+    from snnhw.comparison.partial import save
+
+    save(part, path)
+    said = {"first": part.of["first"], "last": part.of["last"], "total": part.of["total"], "output": str(path)}
+    if machine:
+        emit(said)
+    else:
+        click.echo(f"samples {said['first']} to {said['last'] - 1} of {said['total']}: {path}")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def data_options(*names: str) -> Callable[[F], F]:

@@ -14,17 +14,18 @@ from snnhw.commands.common import (
     Sections,
     bar,
     data_options,
-    emit,
+    file_hash,
     input_options,
     json_option,
     kernels_told,
     provenance,
-    require_outputs,
     samples_of,
+    save_part,
+    shard_option,
 )
+from snnhw.commands.pages import page_options, require_pages, show_pages
 from snnhw.commands.source_options import source_options
 from snnhw.engines.choose import ENGINES
-from snnhw.extras import require
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
@@ -34,17 +35,10 @@ if TYPE_CHECKING:
 @click.argument("source", type=GIVEN)
 @click.argument("artifact", type=GIVEN)
 @data_options("--data")
+@shard_option
 @click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
-@click.option(
-    "--html", type=click.Path(path_type=Path), default=None, help="Write a report with plots: one self-contained file."
-)
-@click.option("--markdown", type=click.Path(path_type=Path), default=None, help="Write the tables as Markdown.")
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Folder: every picture as PDF, SVG and PNG, every table as CSV and LaTeX.",
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="The part's file (with --shard).")
+@page_options
 @click.option(
     "--judge",
     type=click.Choice(["classes", "values"]),
@@ -60,6 +54,8 @@ def command(
     data: Path,
     engine: str,
     samples: int | None,
+    shard: tuple[int, int] | None,
+    output: Path | None,
     preprocess: str | None,
     memory: int | None,
     html: Path | None,
@@ -78,20 +74,18 @@ def command(
     Example:
       snnhw compare example:sew_resnet sew.snnhw --data example:fashion_mnist_500 --html report.html
     """
-    from snnhw import api, files
+    from snnhw import api
     from snnhw.artifact import load
-    from snnhw.report.terminal import show
 
-    if html is not None or figures is not None:
-        require("report", "compare --html and --figures")
-    require_outputs((html, markdown), (source, artifact, data))
-    if figures is not None:
-        click.get_current_context().with_resource(files.claim([figures / "summary.tex"], folders=True))
+    if (shard is None) != (output is None) or (shard is not None and (html, markdown, figures) != (None, None, None)):
+        raise click.UsageError("--shard I/N and -o FILE belong together; reports are made by snnhw merge")
+    require_pages(html, markdown, figures, (source, artifact, data), output)
     compiled = api.with_input(load(artifact), encode, steps, seed)
     given = samples_of(data, preprocess, memory).first(samples)
+    of = {"artifact": file_hash(artifact), "data": given.digest, "input": [encode, steps, seed]} if shard else None
     said = replace(options, steps=steps)
     with kernels_told(), bar("compare") as progress:
-        result = api.compare(
+        counted = api.count(
             source,
             compiled,
             given.x,
@@ -101,16 +95,11 @@ def command(
             memory=memory,
             progress=progress,
             judge=judge,
+            shard=shard or (1, 1),
+            of=of,
         )
-    result = replace(result, provenance=provenance(source=source, artifact=artifact, data=data))
-    made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
-    made |= {} if html is None else {html: result.to_html()}
-    made |= {} if markdown is None else {markdown: result.to_markdown()}
-    files.write(made)
-    if machine:
-        emit(result.to_dict())
+    if output is not None:
+        save_part(replace(counted, of={**counted.of, "path": str(artifact)}), output, machine)
         return
-    show(result)
-    for path in (html, markdown, figures):
-        if path is not None:
-            click.echo(f"report: {path}")
+    result = replace(api.merge(compiled, [counted]), provenance=provenance(source=source, artifact=artifact, data=data))
+    show_pages(result, html, markdown, figures, machine)

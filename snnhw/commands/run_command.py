@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snnhw.cautions import Caution
 from snnhw.commands.common import (
     GIVEN,
     Choice,
@@ -16,17 +17,22 @@ from snnhw.commands.common import (
     bar,
     data_options,
     emit,
+    file_hash,
     input_options,
     json_option,
     kernels_told,
     require_outputs,
     samples_of,
+    save_part,
+    shard_option,
     warn,
 )
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.engines.choose import ENGINES
 
 if TYPE_CHECKING:
+    from snnhw.comparison.partial import Part
+    from snnhw.data import Samples
     from snnhw.frontends.options import SourceOptions
     from snnhw.network import Array
     from snnhw.rows import Rows
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 @click.command("run", cls=Sections)
 @click.argument("model", type=GIVEN)
 @data_options("--input", "--data")
+@shard_option
 @click.option("--engine", type=Choice([*ENGINES, "float"]), default="fast", show_default=True)
 @click.option("--record", type=Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
@@ -46,6 +53,7 @@ def command(
     data: Path,
     engine: str,
     samples: int | None,
+    shard: tuple[int, int] | None,
     preprocess: str | None,
     memory: int | None,
     record: str | None,
@@ -63,25 +71,38 @@ def command(
       snnhw run sew.snnhw --input example:fashion_mnist_500 --engine lava --samples 10 --record state -o out.npz
     """
     from snnhw.data import save_arrays
-    from snnhw.judge import VALUES, output_errors, rmse
-    from snnhw.judge import judge as judged_by
 
     compiled = model.suffix == ".snnhw"
     if compiled == (engine == "float"):
         raise click.UsageError("artifacts run in integer engines, sources with --engine float")
-    if engine == "float" and record == "state":
-        raise click.UsageError("--record state is for integer engines")
+    if engine == "float" and (record == "state" or shard is not None):
+        raise click.UsageError("--record state and --shard are for integer engines")
+    if shard is not None and output is None:
+        raise click.UsageError("--shard I/N needs -o FILE for its part")
     require_outputs((output,), (model, data))
     given = samples_of(data, preprocess, memory).first(samples)
+    if shard is not None and output is not None:
+        refuse_for_artifact(options)
+        part = _part(model, given, engine, record, (encode, steps, seed), memory, shard)
+        save_part(part, output, machine)
+        return
     if compiled:
         refuse_for_artifact(options)
         arrays = _integers(model, given.x, engine, record, encode, steps, seed, memory)
     else:
         arrays = _floats(model, given.x, record, replace(options, encoding=encode, steps=steps), seed)
-    judged = judged_by(given.y, len(given.x), arrays["values"].shape[1])
+    summary = summary_of(arrays, given.y, engine, output)
     if output is not None:
         save_arrays(output, arrays)
-    summary: dict[str, Any] = {"engine": engine, "samples": len(given.x)}
+    show_summary(summary, machine)
+
+
+def summary_of(arrays: dict[str, Any], y: Array | None, engine: str, output: Path | None) -> dict[str, Any]:
+    """What a run says of its arrays."""
+    from snnhw.judge import VALUES, judge, output_errors, rmse
+
+    judged = judge(y, len(arrays["values"]), arrays["values"].shape[1])
+    summary: dict[str, Any] = {"engine": engine, "samples": len(arrays["values"])}
     if judged.kind == VALUES:
         errors = () if judged.labels is None else output_errors(arrays["values"], judged.labels)
         summary |= {"rmse": rmse(errors), "outputs": [asdict(row) for row in errors]} if errors else {}
@@ -93,17 +114,47 @@ def command(
     summary["scale"] = float(arrays["scale"])
     summary["warnings"] = [asdict(caution) for caution in judged.warnings]
     summary["predictions"] = arrays["predictions"].tolist()
-    summary |= {"values": arrays["values"].tolist()} if judged.kind == VALUES else {}
+    return summary | ({"values": arrays["values"].tolist()} if judged.kind == VALUES else {})
+
+
+def show_summary(summary: dict[str, Any], machine: bool) -> None:
+    """As JSON, or a line each."""
     if machine:
         emit(summary)
         return
-    warn(judged.warnings)
+    warn([Caution(**caution) for caution in summary["warnings"]])
     values = [f"{value:.5g}" for row in summary.get("values", ()) for value in row]
     shown = values or list(map(str, summary["predictions"]))
     summary["values" if values else "predictions"] = " ".join(shown[:20]) + (" …" if len(shown) > 20 else "")
     for key, value in summary.items():
         if key not in ("warnings", "outputs", *(("predictions",) if values else ())):
             click.echo(f"{key:<12} {value}")
+
+
+TOTALS = {"scale": "once:scale", "saturations": "sum:saturations"}
+"""Arrays of a run that are not by sample, and their names in a part."""
+
+
+def _part(
+    model: Path,
+    given: Samples,
+    engine: str,
+    record: str | None,
+    asked: tuple[str | None, int | None, int | None],
+    memory: int | None,
+    shard: tuple[int, int],
+) -> Part:
+    from snnhw import api
+    from snnhw.artifact import load
+    from snnhw.comparison.partial import Part, of_run, shard_of
+
+    total, batch = len(given.x), api.batch_of(load(model), memory)
+    first, last = shard_of(total, batch, shard)
+    arrays = _integers(model, given.part(first, last).x, engine, record, *asked, memory)
+    named = {TOTALS.get(name, name): array for name, array in arrays.items()}
+    named |= {} if given.y is None else {"y": given.y[first:last]}
+    more = {"artifact": file_hash(model), "data": given.digest, "input": list(asked)}
+    return Part(named, of_run("run", engine, first, last, total, batch, shard[1], **more))
 
 
 def _integers(

@@ -1,16 +1,23 @@
-"""Run both networks on the same samples and put what was counted into one tree."""
+"""Run both networks on the same samples, count, and put what was counted into one tree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
 
 from snnhw.artifact import Artifact
-from snnhw.chip.counts import ChipObserver
+from snnhw.chip.analytic import Times
+from snnhw.chip.counts import ChipObserver, Counts
 from snnhw.chip.tally import tally
+from snnhw.chip.wiring import wire
 from snnhw.comparison.floats import FloatCounts, FloatRun
+from snnhw.comparison.partial import Part, of_run, shard_of
 from snnhw.comparison.raster import RasterObserver
 from snnhw.comparison.rows import Measured, comparison
-from snnhw.comparison.tree import Comparison
+from snnhw.comparison.tree import Comparison, Raster
 from snnhw.encoding import encode
 from snnhw.engines.base import Engine
 from snnhw.engines.observe import Predictions
@@ -25,6 +32,13 @@ Progress = Callable[[int, int], None]
 
 
 def compare(
+    float_run: FloatRun, artifact: Artifact, x: Array | Rows, y: Array | None, engine: Engine, **options: Any
+) -> Comparison:
+    """Compare a float network with its compiled counterpart: `count` all samples, `finish`."""
+    return finish(artifact, count(float_run, artifact, x, y, engine, **options))
+
+
+def count(
     float_run: FloatRun,
     artifact: Artifact,
     x: Array | Rows,
@@ -34,48 +48,108 @@ def compare(
     chunk: int = 64,
     progress: Progress | None = None,
     rule: str | None = None,
-) -> Comparison:
-    """Compare a float network with its compiled counterpart.
+    shard: tuple[int, int] = (1, 1),
+    of: Mapping[str, Any] | None = None,
+) -> Part:
+    """What both networks do on the samples of a shard, in integers that add up.
 
     Args:
         float_run: the float network.
-        x: samples as the user gives them, (B, ...).
+        x: samples as the user gives them, (B, ...); all of them, whatever the shard.
         y: labels (B,), real values (B, outputs), or None.
         engine: runs the integers; its name stands in the result.
         chunk: samples held in memory at once.
         progress: told after every chunk.
         rule: outputs are judged as 'classes' or 'values'; told from them and the labels if None (`snnhw.judge`).
+        shard: I of N, from 1.
+        of: what else tells that parts are of one run.
 
     Raises:
-        DataError: no samples, or labels that do not fit them or the outputs.
+        DataError: no samples, labels that do not fit them or the outputs, or too many shards.
     """
     if x.shape[0] == 0:
         raise DataError("no-samples", "there are no samples to compare on", where="x")
-    readout = artifact.network.readout
-    outputs = artifact.network[readout.population].size
-    judged = judge(y, len(x), readout.groups or outputs, rule)
-    chip, said, pictures = ChipObserver(artifact), Predictions(artifact.network), RasterObserver(artifact.network)
+    first, last = shard_of(len(x), chunk, shard)
+    network = artifact.network
+    kind = judge(y, len(x), _outputs(artifact), rule).kind
+    chip, said, pictures = ChipObserver(artifact), Predictions(network), RasterObserver(network)
     floats, static = FloatCounts(artifact), dict[str, bool]()
-    chunks = _chunks(float_run, artifact, x, chunk, floats, static, progress)
-    engine.run(artifact.network, artifact.target, chunks, [chip, said, pictures])
+    part = x.cut(first, last) if isinstance(x, Rows) else x[first:last]
+    engine.run(
+        network,
+        artifact.target,
+        _chunks(float_run, artifact, part, chunk, floats, static, progress),
+        [chip, said, pictures],
+    )
+    counts, times = chip.counts, chip.times
+    arrays: dict[str, Any] = {
+        "sum:samples": counts.samples,
+        "sum:times": [times.samples, times.latency, times.period],
+        "min:times": [times.latency_min, times.period_min],
+        "max:times": [times.latency_max, times.period_max],
+        "sum:generation": times.generation,
+        "sum:reception": times.reception,
+        "predictions": said.predictions,
+        "float_predictions": floats.predictions,
+    }
+    for name in COUNTED:
+        arrays |= {f"sum:{name}/{population}": found for population, found in getattr(counts, name).items()}
+    arrays |= {f"sum:floats/{population}": found for population, found in floats.events.items()}
+    arrays |= {} if y is None else {"y": np.asarray(y)[first:last]}
+    if kind == VALUES:
+        arrays |= {"scores": said.scores}
+        arrays |= {} if floats.values is None else {"values": floats.values}
+    more = {"static": static, "rasters": [asdict(raster) for raster in pictures.rasters], "judge": rule, **(of or {})}
+    return Part(
+        {name: np.asarray(found) for name, found in arrays.items()},
+        of_run("compare", engine.name, first, last, len(x), chunk, shard[1], **more),
+    )
+
+
+COUNTED = ("events", "magnitude", "active", "wraps", "clips")
+
+
+def finish(artifact: Artifact, part: Part) -> Comparison:
+    """The tree of all samples; every mean is made here, from integers."""
+    network, arrays, wiring = artifact.network, part.arrays, wire(artifact)
+    samples = int(arrays["sum:samples"])
+    found = {name: part.under(f"sum:{name}") for name in COUNTED}
+    single = ({name: int(n) for name, n in found[kind].items()} for kind in ("active", "wraps", "clips"))
+    counts = Counts(samples, found["events"], found["magnitude"], *single)
+    timed, latency, period = (int(n) for n in arrays["sum:times"])
+    least, most = arrays["min:times"].tolist(), arrays["max:times"].tolist()
+    times = Times(
+        timed, latency, least[0], most[0], period, least[1], most[1], arrays["sum:generation"], arrays["sum:reception"]
+    )
+    judge_ = judge(arrays.get("y"), samples, _outputs(artifact), part.of["judge"])
+    size = network[network.readout.population].size
     measured = Measured(
         artifact=artifact,
-        engine=engine.name,
-        wiring=chip.wiring,
-        counts=chip.counts,
-        times=chip.times,
-        total=tally(artifact, chip.wiring, chip.counts),
-        float_events=floats.events,
-        float_predictions=floats.predictions,
-        predictions=said.predictions,
-        judge=judged,
-        values=None
-        if judged.kind != VALUES
-        else (floats.values, values(readout, said.scores, outputs, artifact.network.steps)),
-        static=static,
-        rasters=pictures.rasters,
+        engine=part.of["engine"],
+        wiring=wiring,
+        counts=counts,
+        times=times,
+        total=tally(artifact, wiring, counts),
+        float_events=part.under("sum:floats"),
+        float_predictions=arrays["float_predictions"],
+        predictions=arrays["predictions"],
+        judge=judge_,
+        values=(arrays.get("values"), values(network.readout, arrays["scores"], size, network.steps))
+        if judge_.kind == VALUES
+        else None,
+        static=part.of["static"],
+        rasters=tuple(_raster(**raster) for raster in part.of["rasters"]),
     )
     return comparison(measured)
+
+
+def _outputs(artifact: Artifact) -> int:
+    readout = artifact.network.readout
+    return readout.groups or artifact.network[readout.population].size
+
+
+def _raster(name: str, neurons: list[int], events: list[list[int]]) -> Raster:
+    return Raster(name, tuple(neurons), tuple((step, neuron) for step, neuron in events))
 
 
 def _chunks(
