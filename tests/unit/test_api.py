@@ -74,6 +74,7 @@ def test_samples_do_not_depend_on_each_other(artifact: Artifact) -> None:
     whole = snnhw.run(artifact, x, record="state")
     part = snnhw.run(artifact, x[::-1][:3], record="state")
     assert whole.pop("saturations") == 0
+    assert whole.pop("scale") == part["scale"]
     assert all(np.array_equal(whole[name][::-1][:3], part[name]) for name in whole)
 
 
