@@ -60,7 +60,6 @@ _CLASSES: dict[str, type] = {
         InputSpec,
         Mapping,
         Slice,
-        *(record for model in neurons.REGISTRY.values() for record in (model.reals, model.integers)),
         Network,
         Notes,
         Reason,
@@ -288,7 +287,7 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
             "bad-hash", "the artifact was changed after it was written", where=where, hint="compile the source again"
         )
     arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
-    target, classes = parse_target(**content.pop("target")), {**_CLASSES, **REGISTRY}
+    target, classes = parse_target(**content.pop("target")), {**_CLASSES, **neurons.records(), **REGISTRY}
     found = checked(Artifact, {key: unpack(value, arrays, classes) for key, value in content.items()})
     _ROWS.validate_python(({key: found[key] for key in _Rows.__annotations__},))
     artifact = Artifact(target=target, **found)

@@ -49,4 +49,4 @@ def test_an_example_runs_as_it_stands_on_the_page(name: str, outcomes: dict[str,
 
 def test_what_the_page_promises_is_there() -> None:
     shown = {name.removeprefix("use_").removesuffix(".py") for name in USES}
-    assert shown == {"engine", "front_end", "operator", "target"}
+    assert shown == {"engine", "front_end", "neuron", "operator", "target"}

@@ -16,10 +16,8 @@ import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload, register_jitable
 
-from snnhw import fixed, neurons
+from snnhw import fixed
 from snnhw.network import Array, IntNeuron, Shape
-
-_STEPS = {model.integers.step for model in neurons.REGISTRY.values()}
 
 for _rule in (
     fixed.rule_from,
@@ -34,7 +32,6 @@ for _rule in (
     fixed.floored,
     fixed.fired,
     fixed.step,
-    *(_STEPS - {fixed.step}),
 ):
     register_jitable(forceinline=True)(_rule)
 
@@ -127,22 +124,24 @@ def _compiled(step, contract, cache):  # type: ignore[no-untyped-def]
     return _steps
 
 
-def contract() -> int:
-    """A checksum of the files that a kernel is compiled from."""
-    files = [Path(fixed.__file__), *sorted(Path(neurons.__file__).parent.glob("*.py")), Path(__file__)]
-    return zlib.crc32(b"".join(file.read_bytes() for file in files))
+def contract(step: Any) -> int:
+    """A checksum of the files that a model's kernel is compiled from."""
+    files = [Path(name) for name in (fixed.__file__, step.__code__.co_filename, __file__)]
+    return zlib.crc32(b"".join(file.read_bytes() for file in files if file.is_file()) + step.__code__.co_code)
 
 
 @cache
 def _kernel(step: Any) -> Any:
     """Cached beside this file, else in the user's cache folder; not at all where numba can write to neither."""
+    if step is not fixed.step:
+        register_jitable(forceinline=True)(step)
     try:
-        return _compiled(step, contract(), cache=True)  # type: ignore[no-untyped-call]
+        return _compiled(step, contract(step), cache=True)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         # compiled again in every process, seconds
-        return _compiled(step, contract(), cache=False)  # type: ignore[no-untyped-call]
+        return _compiled(step, contract(step), cache=False)  # type: ignore[no-untyped-call]
 
 
 class Updated(NamedTuple):

@@ -19,7 +19,7 @@ from snnhw.errors import SourceError
 from snnhw.export.pools import with_pools
 from snnhw.export.walk import depth_first_edges, same_names
 from snnhw.frontends.dynamics import neuron_model
-from snnhw.frontends.graph import Edge, flow, predecessors, validate
+from snnhw.frontends.graph import MEMBRANES, Edge, flow, predecessors, validate
 from snnhw.frontends.nir.shapes import with_shapes
 from snnhw.frontends.source import Source
 from snnhw.network import Array, Comparison, FloatNeuron, Reset
@@ -28,8 +28,6 @@ from snnhw.semantics import PLAIN, UNLIMITED, Semantics, to_metadata
 
 FOREVER = 1e30
 """Time constant, in steps, of a membrane without leak where the importer's IF neuron is not one."""
-
-NEURONS = (nir.IF, nir.LIF, nir.CubaLIF)
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def for_importer(source: Source, name: str) -> Source:
     pool = next((kind for kind in (nir.AvgPool2d, nir.SumPool2d) if kind in importer.layers), None)
     whole = with_shapes(source.graph if pool is None else with_pools(source.graph, pool))
     for key, node in whole.nodes.items():
-        if not isinstance(node, NEURONS):
+        if not isinstance(node, MEMBRANES):
             nodes[key] = _layer(key, node, importer)
             continue
         rule = source.semantics.at(key)

@@ -8,6 +8,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
+from snnhw.frontends.graph import MEMBRANES
 from snnhw.frontends.own import NeuronNode
 from snnhw.network import Array, FloatNeuron, Reset
 from snnhw.neurons import REGISTRY
@@ -16,9 +17,6 @@ from snnhw.semantics import Semantics
 
 WHOLE = 1e-6
 """Steps that a delay may miss a whole number by: files hold it in seconds."""
-
-MODELS = {kind: (model.reals, names) for model in REGISTRY.values() for kind, names in model.reals.NIR.items()}
-"""Type of a NIR node -> the neuron in reals that it is, and the names of its parameters."""
 
 
 def lag_of(where: str, node: nir.Delay, semantics: Semantics) -> int:
@@ -48,8 +46,9 @@ def neuron_model(
     if isinstance(node, NeuronNode):
         model, parameters = REGISTRY[node.model].reals, node.parameters
     else:
-        model, names = MODELS[type(node).__name__]
-        parameters = {name: getattr(node, name) for name in names}
+        kind = type(node).__name__
+        model = next(model.reals for model in REGISTRY.values() if kind in model.reals.NIR)
+        parameters = {name: getattr(node, name) for name in model.NIR[kind]}
     neuron, gain = model.of_node(parameters, semantics)
     if before is None:
         return neuron, gain
@@ -67,6 +66,6 @@ def delays_input(node: nir.NIRNode, semantics: Semantics, before: nir.NIRNode | 
 
 def membrane_offset(node: nir.NIRNode, semantics: Semantics) -> Array:
     """What a spiking node's membrane is where its neuron model's is zero."""
-    if semantics.reset is Reset.SUBTRACT or not isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF)):
+    if semantics.reset is Reset.SUBTRACT or not isinstance(node, MEMBRANES):
         return np.zeros(())
     return np.asarray(node.v_reset, np.float64)

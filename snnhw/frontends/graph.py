@@ -20,7 +20,10 @@ from snnhw.frontends.own import LinearNode, NeuronNode
 from snnhw.network import Part, Shape
 from snnhw.readout import Rule
 
-NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, NeuronNode)
+MEMBRANES = (nir.IF, nir.LIF, nir.CubaLIF)
+"""NIR's nodes with a membrane that fires."""
+
+NEURONS = (*MEMBRANES, nir.Threshold, NeuronNode)
 """Nodes that spike; a Threshold has no memory: it is a gate."""
 
 FILTERS = (nir.I, nir.LI)
@@ -220,7 +223,7 @@ def _parameters(name: str, node: nir.NIRNode) -> None:
             )
     for field, values in node.parameters.items() if isinstance(node, NeuronNode) else ():
         _finite_values(name, field, values)
-    if isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF)):
+    if isinstance(node, MEMBRANES):
         below = np.asarray(node.v_threshold) < np.asarray(node.v_reset)
         if below.any():
             raise SourceError(

@@ -136,18 +136,15 @@ class NeuronNode(nir.NIRNode):
         return {"type": NEURON_TYPE, "model": self.model, **arrays, "metadata": dict(self.metadata)}
 
 
-NEURON_FIELDS = sorted({name for model in NEURONS.values() for name in model.reals.NODE})
-
-
 def neuron_from_fields(found: Mapping[str, Any]) -> NeuronNode:
     """A node of a file; raises ValueError for what it cannot be."""
     kind = NEURONS.get(str(found["model"]))
     if kind is None or not kind.reals.NODE:
         known = ", ".join(name for name, model in NEURONS.items() if model.reals.NODE) or "none"
         raise ValueError(f"there is no neuron model {found['model']!r}: known are {known}")
-    missing = [name for name in kind.reals.NODE if found.get(name) is None]
-    if missing:
-        raise ValueError(f"its {', '.join(missing)} are missing")
+    wrong = sorted({*kind.reals.NODE, "model"} ^ set(found))
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} missing, or not of {kind.name}")
     return NeuronNode(kind.name, {name: np.asarray(found[name], np.float64) for name in kind.reals.NODE})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from snnhw.neurons import alif, cuba_lif
 from snnhw.neurons.base import Model as Model
 
@@ -12,3 +14,8 @@ REGISTRY: dict[str, Model] = {
         alif.MODEL,
     )
 }  # fmt: skip
+
+
+def records() -> dict[str, Any]:
+    """The records of all models, in reals and in integers, by the names of their classes."""
+    return {record.__name__: record for model in REGISTRY.values() for record in (model.reals, model.integers)}

@@ -9,7 +9,7 @@ In integers: `fixed.step` at the threshold vth + w, then w[t] = dec(w[t-1], dw) 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Any, ClassVar
 
@@ -80,9 +80,8 @@ class FloatAlif(FloatNeuron):
     def quantised(self, plain: IntNeuron, unit: Array, decay: Any) -> IntAlif:
         """The integer neuron of the common parameters."""
         jump = np.rint(np.asarray(self.w_jump) * unit).astype(np.int64)
-        common = {f.name: getattr(plain, f.name) for f in fields(plain)}
         level = int(jump.flat[0]) if (jump == jump.flat[0]).all() else jump
-        return IntAlif(**common, dw=decay(self.w_keep, "threshold"), jump=level)
+        return IntAlif(**vars(plain), dw=decay(self.w_keep, "threshold"), jump=level)
 
     @property
     def text(self) -> str:

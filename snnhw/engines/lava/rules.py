@@ -17,6 +17,7 @@ from snnhw.network import (
     Population,
     Projection,
 )
+from snnhw.neurons import REGISTRY
 
 VTH_BITS, VTH_SHIFT = 17, 6
 VTH_MAX = (1 << VTH_BITS) - 1
@@ -27,6 +28,16 @@ DENSE_EXPONENTS = range(-31, 32)
 
 def verify(network: Network[IntNeuron], profile: str, widths: fixed.Widths, stock: Sequence[Projection]) -> None:
     """Check a network against the profile; `stock` are the projections that run as Lava's own Dense and Conv."""
+    for population in network.computed:
+        if not type(population.model).__module__.startswith("snnhw."):
+            raise EngineError(
+                "lava-unsupported",
+                "Lava's worker process knows the neuron models inside of snnhw only",
+                where=population.name,
+                needed=population.model.MODEL,
+                limit=", ".join(sorted(REGISTRY)),
+                hint="use --engine fast, onnx or reference, or put the model's file into snnhw/neurons/",
+            )
     if profile == "lava-lif":
         _check_widths(widths)
         for population in network.computed:

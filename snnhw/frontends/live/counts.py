@@ -6,7 +6,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import LINEAR, predecessors
+from snnhw.frontends.graph import LINEAR, MEMBRANES, predecessors
 from snnhw.semantics import Semantics
 
 
@@ -22,7 +22,7 @@ def refuse_counts(graph: nir.NIRGraph, semantics: Semantics) -> None:
             if isinstance(graph.nodes[pre], LINEAR) and pre not in seen:
                 seen.add(pre)
                 waiting += before[pre] if np.any(getattr(graph.nodes[pre], "weight", 1.0)) else []
-            elif isinstance(graph.nodes[pre], (nir.IF, nir.LIF, nir.CubaLIF)) and semantics.at(pre).multispike != 1:
+            elif isinstance(graph.nodes[pre], MEMBRANES) and semantics.at(pre).multispike != 1:
                 raise SourceError(
                     "not-spikes",
                     "a maximum or a product of a layer that sends several spikes a step is not supported",

@@ -14,7 +14,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import flow, predecessors
+from snnhw.frontends.graph import MEMBRANES, READOUTS, flow, predecessors
 from snnhw.frontends.nir.fields import timed, untimed
 from snnhw.frontends.nir.rules import CLOSE, TABLE, Dialect, MisfitError, Step
 from snnhw.frontends.options import NIR_DIALECTS
@@ -23,7 +23,7 @@ from snnhw.network import Array
 FOREVER = 1e30
 """Time constant, in steps, of a neuron that forgets nothing among others that do: 1 - 1/FOREVER is 1."""
 
-STATEFUL = (nir.IF, nir.LIF, nir.CubaLIF, nir.I, nir.LI, nir.CubaLI)
+STATEFUL = (*MEMBRANES, *READOUTS)
 
 
 @dataclass(frozen=True)

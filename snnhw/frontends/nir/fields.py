@@ -11,6 +11,7 @@ from typing import Any
 import nir
 
 from snnhw.errors import SourceError
+from snnhw.frontends.graph import MEMBRANES, READOUTS
 from snnhw.limits import is_file
 from snnhw.semantics import PLAIN, Semantics
 
@@ -158,8 +159,7 @@ def open_questions(graph: nir.NIRGraph, said: Mapping[str, Any]) -> list[str]:
 
 def _matters(name: str, graph: nir.NIRGraph, said: Mapping[str, Any]) -> bool:
     kinds = {type(node) for node in graph.nodes.values()}
-    spiking = {nir.IF, nir.LIF, nir.CubaLIF}
-    filters = {nir.I, nir.LI, nir.CubaLI}
+    spiking, filters = set(MEMBRANES), set(READOUTS)
     decaying = {nir.LIF, nir.LI, nir.CubaLIF, nir.CubaLI}
     match name:
         case "dt":

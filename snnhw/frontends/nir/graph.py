@@ -13,13 +13,12 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.own import NeuronNode
+from snnhw.frontends.graph import NEURONS, READOUTS
 
 Edge = tuple[str, str]
 Shape = tuple[int, ...]
 
-_NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, nir.I, nir.LI, nir.CubaLI, NeuronNode)
-_THROUGH = (nir.Scale, nir.Delay, *_NEURONS)
+_THROUGH = (nir.Scale, nir.Delay, *NEURONS, *READOUTS)
 """Nodes that take an input of any shape and give the same."""
 
 

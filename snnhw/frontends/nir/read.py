@@ -20,7 +20,7 @@ from snnhw.frontends import own
 from snnhw.frontends.graph import unknown_node
 from snnhw.frontends.hdf5 import require_plain
 from snnhw.limits import MAX_BYTES, fault
-from snnhw.network import Array
+from snnhw.network import Array, FloatNeuron
 
 HINT = "give an HDF5 file written by nir.write"
 MAX_DEPTH = 32
@@ -36,12 +36,12 @@ class _Kind:
     Args:
         make: fields -> node.
         required: fields that must be there.
-        optional: fields with the value they have when they are left out.
+        optional: fields with the value they have when they are left out; None: any, which `make` looks at.
     """
 
     make: Callable[[Fields], nir.NIRNode]
     required: tuple[str, ...]
-    optional: Mapping[str, Any]
+    optional: Mapping[str, Any] | None
 
 
 def read_graph(path: str | Path, most: int = MAX_BYTES) -> nir.NIRGraph:
@@ -95,12 +95,12 @@ def _node(group: Any, where: str, depth: int) -> nir.NIRNode:
         raise unknown_node(where, name)
     fields = {key: _value(item, f"{where}.{key}") for key, item in group.items() if key not in ("type", "metadata")}
     missing = [key for key in kind.required if key not in fields]
-    unknown = sorted(set(fields) - set(kind.required) - set(kind.optional))
+    unknown = [] if kind.optional is None else sorted(set(fields) - set(kind.required) - set(kind.optional))
     if missing or unknown:
         what = "lacks a parameter" if missing else f"has a parameter that {name} does not have"
         raise SourceError("bad-nir", f"the node {what}", where=f"{where}.{(missing or unknown)[0]}", hint=HINT)
     try:
-        node = kind.make({**kind.optional, **fields})
+        node = kind.make({**(kind.optional or {}), **fields})
     except (ValueError, TypeError, AssertionError, IndexError) as error:
         raise SourceError(
             "bad-shape", f"the parameters of a {name} node do not fit together: {error}", where=where
@@ -146,8 +146,11 @@ def _broadcast(fields: Fields, names: tuple[str, ...]) -> Iterator[tuple[str, Ar
         yield name, np.array(np.broadcast_to(array.reshape(()) if array.size == 1 else array, full))
 
 
-def _neuron(make: Callable[..., nir.NIRNode], *names: str) -> Callable[[Fields], nir.NIRNode]:
-    return lambda fields: make(**dict(_broadcast(fields, names)))
+def _neuron(make: Callable[..., nir.NIRNode], names: tuple[str, ...]) -> _Kind:
+    """Neurons, by the names of their parameters; some exporters leave out w_in and v_reset."""
+    left_out = {name: value for name, value in (("w_in", 1.0), ("v_reset", 0.0)) if name in names}
+    required = tuple(name for name in names if name not in left_out)
+    return _Kind(lambda fields: make(**dict(_broadcast(fields, names))), required, left_out)
 
 
 def _matrix(fields: Fields) -> Array:
@@ -233,7 +236,6 @@ def _array(make: Callable[..., nir.NIRNode], name: str) -> Callable[[Fields], ni
 
 
 _CONV = ("weight", "stride", "padding", "dilation", "groups", "bias")
-_CUBA = ("tau_syn", "tau_mem", "r", "v_leak", "w_in")
 _POOL = {"stride": None, "padding": 0}
 
 KINDS: dict[str, _Kind] = {
@@ -246,23 +248,9 @@ KINDS: dict[str, _Kind] = {
     "SumPool2d": _Kind(_pool(nir.SumPool2d), ("kernel_size",), _POOL),
     "Flatten": _Kind(_flatten, (), {"start_dim": 1, "end_dim": -1, "input_type": None}),
     "Delay": _Kind(_array(nir.Delay, "delay"), ("delay",), {}),
-    "Threshold": _Kind(_array(nir.Threshold, "threshold"), ("threshold",), {}),
-    "I": _Kind(_neuron(nir.I, "r"), ("r",), {}),
-    "LI": _Kind(_neuron(nir.LI, "tau", "r", "v_leak"), ("tau", "r", "v_leak"), {}),
-    "IF": _Kind(_neuron(nir.IF, "r", "v_threshold", "v_reset"), ("r", "v_threshold"), {"v_reset": 0.0}),
-    "LIF": _Kind(
-        _neuron(nir.LIF, "tau", "r", "v_leak", "v_threshold", "v_reset"),
-        ("tau", "r", "v_leak", "v_threshold"),
-        {"v_reset": 0.0},
-    ),
-    "CubaLI": _Kind(_neuron(nir.CubaLI, *_CUBA), _CUBA[:-1], {"w_in": 1.0}),
-    "CubaLIF": _Kind(
-        _neuron(nir.CubaLIF, *_CUBA, "v_threshold", "v_reset"),
-        (*_CUBA[:-1], "v_threshold"),
-        {"w_in": 1.0, "v_reset": 0.0},
-    ),
+    **{kind: _neuron(getattr(nir, kind), names) for kind, names in FloatNeuron.NIR.items()},
     own.TYPE: _Kind(own.from_fields, own.REQUIRED, {"indices": None, "indptr": None}),
-    own.NEURON_TYPE: _Kind(own.neuron_from_fields, ("model",), dict.fromkeys(own.NEURON_FIELDS)),
+    own.NEURON_TYPE: _Kind(own.neuron_from_fields, ("model",), None),
     "Input": _Kind(_end(nir.Input, "input"), (), {"shape": None}),
     "Output": _Kind(_end(nir.Output, "output"), (), {"shape": None}),
     "Identity": _Kind(_end(nir.ir.graph.Identity, "input"), (), {"shape": None, "input_type": None}),

@@ -12,22 +12,11 @@ import torch
 from snnhw.frontends.graph import LINEAR, flow, predecessors
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.limits import require_sample, require_windows
+from snnhw.network import FloatNeuron
 
 Shape = tuple[int, ...]
 
-_PER_NEURON = (
-    "tau",
-    "tau_mem",
-    "tau_syn",
-    "r",
-    "w_in",
-    "v_leak",
-    "v_threshold",
-    "v_reset",
-    "scale",
-    "delay",
-    "threshold",
-)
+_PER_NEURON = sorted({"scale", "delay"}.union(*FloatNeuron.NIR.values()))
 
 
 def shapes(graph: nir.NIRGraph) -> dict[str, tuple[Shape, Shape]]:
