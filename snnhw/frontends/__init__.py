@@ -98,6 +98,8 @@ def _read_as(source: Source | IntegerSource, options: SourceOptions, names: set[
     deployment = replace(source.deployment, **said)
     flags = {name: {"value": value, "from": "flag"} for name, value in said.items()}
     origin = {**source.origin, "flags": {**source.origin.get("flags", {}), **flags}}
+    from snnhw.frontends.source import IntegerSource
+
     if isinstance(source, IntegerSource):
         network = source.reference
         readout = replace(network.readout, groups=said["population"])

@@ -213,7 +213,7 @@ class IntNeuron(Rules):
             fires: False for accumulators.
             a_low, a_high: ends of the summed input of every neuron.
         """
-        p, rule = fixed.Parameters(**self.parameters), self.rule(fires, widths)
+        p, rule = fixed.Parameters(*map(self.parameters.get, fixed.Parameters._fields)), self.rule(fires, widths)
         vth, bits = np.asarray(p.vth, np.int64), widths.decay_bits
         u: tuple[Array, Array] = np.zeros_like(a_low), np.zeros_like(a_high)
         nothing = np.zeros_like(a_low)
