@@ -207,3 +207,11 @@ def test_stock_lava_has_one_format_of_states(widths: fixed.Widths, what: str, ne
     error = caught.value
     assert (error.code, error.message) == ("lava-unsupported", f"Lava's LIF has no such format of {what}")
     assert (error.needed, error.limit) == (needed, limit)
+
+
+def test_a_neuron_model_from_elsewhere() -> None:
+    """The worker is a process of its own, which has imported snnhw and nothing else."""
+    own = type("Own", (IntNeuron,), {"MODEL": "own"})
+    error = refusal(network(own(**vars(PLAIN))))
+    assert (error.code, error.where, error.needed) == ("lava-unsupported", "n", "own")
+    assert error.message == "Lava's worker process knows the neuron models inside of snnhw only"
