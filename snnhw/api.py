@@ -37,7 +37,7 @@ def compile(
     source: str | Path | Source | IntegerSource | nn.Module,
     example_input: Tensor | Array | None = None,
     *,
-    target: str | Machine,
+    target: str | Path | Machine,
     set: Mapping[str, Any] | None = None,
     steps: int | None = None,
     calibrate: Array | None = None,

@@ -92,12 +92,13 @@ def to_real(x: Array, where: str = "x", *, pixels: bool = True) -> Array:
     return real
 
 
-def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> Array:
+def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int, first: int = 0) -> Array:
     """Real input of the float network.
 
     Args:
         x: samples (B, *shape), or (B, T, *shape) that are already a sequence.
         encoding: one of ENCODINGS.
+        first: steps of direct or Bernoulli encoding that were before.
 
     Returns:
         float64 array (B, T, *shape); direct encoding is a broadcast view.
@@ -110,7 +111,7 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int) -> 
         case "direct":
             return np.broadcast_to(real[:, None], (real.shape[0], steps, *shape))
         case "bernoulli":
-            return _bernoulli(real, steps, seed)
+            return _bernoulli(real, steps, seed, first)
         case "latency":
             return _latency(real, steps)
         case "spikes":
@@ -163,17 +164,20 @@ def _latency(real: Array, steps: int) -> Array:
     return np.asarray((times[:, None] == at) & (values > 0)[:, None], np.float64)
 
 
-def _bernoulli(real: Array, steps: int, seed: int) -> Array:
+def _bernoulli(real: Array, steps: int, seed: int, first: int) -> Array:
     _within_one(real, "Bernoulli")
     out = np.empty((real.shape[0], steps, *real.shape[1:]))
     for i, sample in enumerate(real.astype(np.float32)):  # uint8, float32 and float64 of an image draw the same
-        out[i] = sample > _generator(sample, seed).random((steps, *sample.shape))
+        out[i] = sample > _generator(sample, seed, first * sample.size).random((steps, *sample.shape))
     return out
 
 
-def _generator(sample: Array, seed: int) -> np.random.Generator:
+def _generator(sample: Array, seed: int, drawn: int) -> np.random.Generator:
+    """Keyed by the sample, behind so many draws."""
     key = hashlib.blake2b(f"{int(seed)} ".encode() + np.ascontiguousarray(sample).tobytes(), digest_size=16)
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
+    found = np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")).advance(drawn // 4))
+    found.random(drawn % 4)  # Philox counts in fours
+    return found
 
 
 def quantized_steps(real: Array, spec: InputSpec) -> Array:
@@ -236,9 +240,13 @@ def _host(values: Array, host: HostOp) -> Array:
     return clipped.reshape(*values.shape[:2], *host.out_shape)
 
 
-def encode(x: Array, specs: tuple[InputSpec, ...], steps: int) -> dict[str, Array]:
-    """Integer values of every input population, name -> int32 array (B, T, *population shape)."""
-    real = ((spec, real_steps(x, spec.sample_shape, spec.encoding, steps, spec.seed)) for spec in specs)
+def encode(x: Array, specs: tuple[InputSpec, ...], steps: int, first: int = 0) -> dict[str, Array]:
+    """Integer values of every input population, name -> int32 array (B, T, *population shape).
+
+    Args:
+        first: as of `real_steps`.
+    """
+    real = ((spec, real_steps(x, spec.sample_shape, spec.encoding, steps, spec.seed, first)) for spec in specs)
     return {spec.population: quantized_steps(taken(values, spec.part, spec.shape), spec) for spec, values in real}
 
 

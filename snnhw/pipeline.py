@@ -110,7 +110,7 @@ class Pipeline:
     def __init__(
         self,
         source: str | Path | Source | IntegerSource | nn.Module,
-        target: str | Machine | None = None,
+        target: str | Path | Machine | None = None,
         options: Options | None = None,
         progress: Stage = lambda name: None,
     ) -> None:
@@ -124,7 +124,7 @@ class Pipeline:
             TargetError: there is no such target, or its file is wrong.
         """
         self.source, self.options, self.progress = source, options or Options(), progress
-        chip = load_target(target) if isinstance(target, str) else target
+        chip = load_target(str(target)) if isinstance(target, (str, Path)) else target
         self.target = chip and chip.changed(self.options.settings)
         self.checks: list[Check] = []
         self.warnings: list[Caution] = []

@@ -107,16 +107,54 @@ def scores(readout: Readout, output: Array) -> Array:
 
     Sums or maxima over the steps that count, summed over the outputs of each group; the step of the first spike.
     """
-    flat = output.reshape(*output.shape[:2], prod(output.shape[2:]))
-    groups = readout.groups or flat.shape[2]
-    if readout.kind == "first":
-        return np.asarray(first_spikes(flat).reshape(len(flat), groups, -1).min(axis=2))
-    counted = flat[:, slice(*readout.window)]
-    if not counted.shape[1]:  # before the first of them, in a run that is watched
-        over = np.zeros_like(flat[:, 0])
-    else:
-        over = counted.max(axis=1) if readout.over == "max" else counted.sum(axis=1)
-    return over if groups == flat.shape[2] else grouped(over, groups, readout.interleaved)
+    return Running(readout).add(output)
+
+
+class Running:
+    """The scores of samples whose steps come one after the other: what counts so far is held, not the steps.
+
+    A window that counts from the end holds its steps; one that ends before the end (`[:-2]`) all of them.
+
+    Attributes:
+        steps: that were added.
+        held: what counts of them, or None before the first that does.
+    """
+
+    def __init__(self, readout: Readout, steps: int = 0, held: Array | None = None) -> None:
+        self.readout, self.steps, self.held = readout, steps, held
+
+    def add(self, output: Array) -> Array:
+        """The scores (B, classes) once further steps (B, k, outputs...) have been."""
+        flat = output.reshape(*output.shape[:2], prod(output.shape[2:]))
+        done, self.steps = self.steps, self.steps + flat.shape[1]
+        groups = self.readout.groups or flat.shape[2]
+        if self.readout.kind == "first":
+            now = done + first_spikes(flat)
+            self.held = now if self.held is None else np.where(self.held < done, self.held, now)
+            return np.asarray(self.held.reshape(len(flat), groups, -1).min(axis=2))
+        over = self._over(flat, done)
+        if over is None:  # before the first step that counts
+            over = np.zeros_like(flat, shape=(len(flat), flat.shape[2]))
+        return over if groups == flat.shape[2] else grouped(over, groups, self.readout.interleaved)
+
+    def _over(self, flat: Array, done: int) -> Array | None:
+        """Sum or maximum of the steps that count so far, (B, outputs)."""
+        first, end = self.readout.window
+        if min(first or 0, end or 0) < 0:
+            self.held = flat if self.held is None else np.concatenate([self.held, flat], axis=1)
+            self.held = self.held[:, first:] if end is None else self.held
+            return self._reduced(self.held[:, first:end])
+        now = self._reduced(flat[:, max((first or 0) - done, 0) : None if end is None else max(end - done, 0)])
+        if self.held is None or now is None:
+            self.held = now if self.held is None else self.held
+        else:
+            self.held = np.maximum(self.held, now) if self.readout.over == "max" else self.held + now
+        return self.held
+
+    def _reduced(self, counted: Array) -> Array | None:
+        if not counted.shape[1]:
+            return None
+        return np.asarray(counted.max(axis=1) if self.readout.over == "max" else counted.sum(axis=1))
 
 
 def judged(readout: Readout, found: Array) -> Array:

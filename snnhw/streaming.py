@@ -17,7 +17,7 @@ from snnhw.engines.choose import integer_engine
 from snnhw.engines.observe import Recorder, step_output
 from snnhw.errors import DataError
 from snnhw.network import Array
-from snnhw.readout import judged, scores, values
+from snnhw.readout import Running, judged, values
 
 
 class BeyondProof(UserWarning):
@@ -68,7 +68,7 @@ class Stream:
         self._begin()
 
     def _begin(self) -> None:
-        self._outputs: list[Array] = []
+        self._running = Running(self.artifact.network.readout)
         self._membrane: Array | None = None
         self._warned = False
         self.overflows: dict[str, dict[str, int]] = {}
@@ -120,16 +120,18 @@ class Stream:
                 limit="0 or more",
                 hint=f"advance(x, steps=1), or data of shape (samples, steps, {shape})",
             )
-        whole = max(planned, done + steps)
-        if whole > planned and any(spec.encoding == "latency" for spec in specs):
+        latency = any(spec.encoding == "latency" for spec in specs)
+        if latency and done + steps > planned:
             raise DataError(
                 "bad-steps",
                 "latency-coded samples end with the steps they were compiled for",
-                needed=whole,
+                needed=done + steps,
                 limit=planned,
                 hint="reset() before new samples",
             )
-        return {name: values[:, done : done + steps] for name, values in encode(x, specs, whole).items()}
+        if latency:
+            return {name: values[:, done : done + steps] for name, values in encode(x, specs, planned).items()}
+        return encode(x, specs, steps, done)
 
     def _read(self, found: Steps) -> Steps:
         network = self.artifact.network
@@ -138,12 +140,10 @@ class Stream:
         found.output = step_output(network, record, self._membrane)
         if "v" in record.state and found.output.shape[1]:
             self._membrane = record.state["v"][:, -1].astype(np.int64)
-        self._outputs.append(found.output)
-        so_far = np.concatenate(self._outputs, axis=1)
-        said = scores(readout, so_far)
+        said = self._running.add(found.output)
         found.predictions = judged(readout, said)
         outputs = network[readout.population]
-        real = values(readout, said, outputs.size, network.steps, so_far.shape[1])
+        real = values(readout, said, outputs.size, network.steps, self._running.steps)
         found.scores = real if readout.groups else real.reshape(len(real), *outputs.shape)
         return found
 
@@ -156,19 +156,19 @@ class Stream:
     def state(self) -> dict[str, Array]:
         """All that the steps to come and their readout depend on, as copies; assign it to resume where it was read.
 
-        Keys are those of the engine's state and `output`, what the readout has given so far.
+        Keys are those of the engine's state and `readout`, what counts for the prediction so far.
         """
-        held = self.session.state
-        return held | ({"output": np.concatenate(self._outputs, axis=1)} if self._outputs else {})
+        held = self._running.held
+        return self.session.state | ({} if held is None else {"readout": held.copy()})
 
     @state.setter
     def state(self, saved: Mapping[str, Array]) -> None:
-        held = {key: x for key, x in saved.items() if key != "output"}
+        held = {key: x for key, x in saved.items() if key != "readout"}
         self.session.state = held
         self._begin()
-        if "output" in saved:
-            self._outputs = [np.array(saved["output"], np.int64)]
-            self._membrane = held.get(f"v/{self.artifact.network.readout.population}")
+        readout = self.artifact.network.readout
+        self._running = Running(readout, self.session.steps, saved.get("readout"))
+        self._membrane = held.get(f"v/{readout.population}") if self.session.steps else None
 
     def reset(self) -> None:
         """Start new samples, at rest."""

@@ -7,18 +7,46 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import GIVEN, emit, json_option
+from snnhw.commands.common import (
+    GIVEN,
+    Sections,
+    TargetName,
+    emit,
+    json_option,
+    making_options,
+    pipeline_of,
+    refuse_making,
+    stages,
+)
+from snnhw.commands.source_options import refuse_for_artifact, source_options
 
 if TYPE_CHECKING:
+    from snnhw.frontends.options import SourceOptions
     from snnhw.network import IntNeuron, Network
 
 
-@click.command("explain")
-@click.argument("artifact", type=GIVEN)
+@click.command("explain", cls=Sections)
+@click.argument("source", type=GIVEN)
 @click.option("--population", default=None, help="Only this population.")
+@click.option(
+    "--target",
+    type=TargetName(),
+    default=None,
+    help="Name of a shipped target or a .toml file (an artifact knows its own).",
+)
+@making_options
+@source_options(without=("population",))
 @json_option
-def command(artifact: Path, population: str | None, machine: bool) -> None:
-    """Where each integer of ARTIFACT comes from: its real value, the rule, the reason.
+def command(
+    source: Path,
+    population: str | None,
+    target: str | None,
+    making: dict[str, Any],
+    options: SourceOptions,
+    machine: bool,
+) -> None:
+    """Where each integer of SOURCE (a compiled .snnhw, or what compile takes) comes from: its real value, the rule, the
+    reason.
 
     \b
     Example:
@@ -27,7 +55,17 @@ def command(artifact: Path, population: str | None, machine: bool) -> None:
     from snnhw.artifact import load
     from snnhw.errors import ArtifactError
 
-    compiled = load(artifact)
+    if source.suffix == ".snnhw":
+        refuse_making(making)
+        if target is not None or making["settings"]:
+            raise click.UsageError("--target, --set: for a source, not for an artifact")
+        refuse_for_artifact(options)
+        compiled = load(source)
+    else:
+        if target is None:
+            raise click.UsageError("--target is needed for a source")
+        with stages() as stage:
+            compiled = pipeline_of(source, target, making, options, stage).mapped
     names = [p.name for p in compiled.network.computed]
     if population is not None and population not in names:
         raise ArtifactError("unknown-population", f"no population named {population!r}", limit=", ".join(names))

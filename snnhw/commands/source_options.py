@@ -6,7 +6,7 @@ Published checkpoints: docs/checkpoints.md; NIR files of other frameworks: docs/
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -96,15 +96,17 @@ def _group(name: str) -> str:
     return NIR if name in _OF_NIR else ONNX if name == "state" else GROUP
 
 
-def source_options(*, with_input: bool = False) -> Callable[[F], F]:
+def source_options(*, with_input: bool = False, without: Collection[str] = ()) -> Callable[[F], F]:
     """Adds the flags and hands them over as one argument `options`.
 
     Args:
         with_input: the command has `input_options` too, whose --steps and --encode say T and encoding.
+        without: flags whose names the command has for something else.
     """
 
     def decorate(function: F) -> F:
-        names = [name for name in _FLAGS if not (with_input and name in _SAID_BY_INPUT_OPTIONS)]
+        taken = {*without, *(_SAID_BY_INPUT_OPTIONS if with_input else ())}
+        names = [name for name in _FLAGS if name not in taken]
 
         @functools.wraps(function)
         def called(*args: Any, **given: Any) -> Any:

@@ -17,6 +17,7 @@ from snnhw.artifact import Artifact
 from snnhw.errors import DataError, EngineError, LoweringError, SnnhwError, SourceError
 from snnhw.evaluate import evaluate
 from snnhw.frontends import load_source
+from snnhw.pipeline import Pipeline
 from snnhw.quantize import activity
 from snnhw.rationale import Effect
 from snnhw.semantics import Deployment
@@ -320,3 +321,10 @@ def test_a_leaking_tie_on_loihi1_fires_and_is_called_approximate() -> None:
     compiled = snnhw.compile(tied, torch.zeros(5, 1, 6), target="loihi1")
     assert snnhw.run(compiled, np.ones((1, 5, 6), np.float32))["output"].all()
     assert any(row.parameter == "vth" and row.kind is Effect.APPROXIMATE for row in compiled.rationale)
+
+
+def test_a_target_file_is_named_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('base = "loihi2"\ntitle = "mine"\n')
+    found = [Pipeline("unread.nir", name).chip for name in (tmp_path / "mine.toml", str(tmp_path / "mine.toml"))]
+    assert found[0] == found[1]
+    assert found[0].name == "mine"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -21,6 +22,7 @@ from snnhw.network import Readout
 from snnhw.readout import (
     LAST,
     Rule,
+    Running,
     grouped,
     host_operations,
     judged,
@@ -301,3 +303,36 @@ def test_membranes_that_reset_to_different_potentials_are_not_read() -> None:
         "bad-readout: membranes are read that reset to different potentials\n  where: n\n  needed: -0.25 to 0.1\n"
         "  limit: one reset potential\n  hint: read the spikes, or give all neurons of the layer one v_reset"
     )
+
+
+@pytest.mark.parametrize("window", [(None, None), (2, None), (1, 5), (-3, None), (-4, -1), (None, -2), (6, 9)])
+@pytest.mark.parametrize(("kind", "over"), [("rate", ""), ("rate", "max"), ("membrane", "max"), ("first", "")])
+def test_scores_of_steps_that_come_one_by_one(kind: str, over: str, window: Any) -> None:
+    rng = np.random.default_rng(5)
+    for groups in (0, 2):
+        readout = Readout(kind, "n", over=over, window=(None, None) if kind == "first" else window, groups=groups)
+        output = (rng.random((3, 8, 4)) < 0.2) * rng.integers(1 if kind == "first" else -4, 5, (3, 8, 4))
+        running, done = Running(readout), 0
+        for k in (0, 1, 2, 0, 4, 1):
+            done += k
+            found = running.add(output[:, done - k : done])
+            np.testing.assert_array_equal(found, scores(readout, output[:, :done]))
+            np.testing.assert_array_equal(found, _by_hand(readout, output[:, :done]))
+            assert running.held is None or min(window[0] or 0, window[1] or 0) < 0 or running.held.ndim == 2
+        assert done == running.steps == 8
+
+
+def _by_hand(readout: Readout, output: Any) -> Any:
+    """One output and sample at a time, in Python."""
+    found = np.zeros((len(output), output.shape[2]), np.int64)
+    for at in np.ndindex(*found.shape):
+        steps = output[at[0], :, at[1]].tolist()
+        if readout.kind == "first":
+            found[at] = next((t for t, s in enumerate(steps) if s > 0), len(steps))
+            continue
+        counted = steps[slice(*readout.window)]
+        found[at] = max(counted, default=0) if readout.over == "max" else sum(counted)
+    if readout.groups:
+        parts = found.reshape(len(found), readout.groups, -1)
+        return parts.min(axis=2) if readout.kind == "first" else parts.sum(axis=2)
+    return found

@@ -56,6 +56,17 @@ def test_compile_check_and_compare_take_dialect_and_semantics(room: Room) -> Non
     assert found["source"]["flags"]["semantics"] == {"value": {"nodes": {"1": {"reset": "zero"}}}, "from": "flag"}
     assert found["semantics"]["nodes"]["1"]["reset"] == "zero"
     assert snnhw("check", room / "net.nir", *words, *said).code == 0
+    of_source, of_artifact = (
+        snnhw("explain", *given, "--population", "1", "--json").json
+        for given in ((room / "net.nir", *words, *said), (room / "net.snnhw",))
+    )
+    assert of_source == of_artifact
+    for wrong in (
+        (room / "net.nir",),
+        (room / "net.snnhw", "--target", "loihi2"),
+        (room / "net.snnhw", "--set", "a=1"),
+    ):
+        assert snnhw("explain", *wrong).code == 2
     compared = snnhw("compare", room / "net.nir", room / "net.snnhw", "--data", room / "data.npz", "--json")
     assert compared.code == 0, compared.err  # the artifact remembers dialect and semantics
     assert load_nir(room / "emitted.nir").semantics.at("1").reset == "zero"
