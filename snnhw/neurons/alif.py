@@ -148,12 +148,17 @@ class IntAlif(IntNeuron):
         u: tuple[Array, Array] = nothing, nothing
         v = np.full_like(a_low, self.v_init), np.full_like(a_high, self.v_init)
         w: tuple[Array, Array] = nothing, nothing
+        ceiling = widths.v._replace(overflow=fixed.SATURATE)
         extremes, spikes, spiked = cuba_lif.Extremes(self.STATES), 0, False
+        settling = cuba_lif.Settling()
         for _ in range(steps):
             u = current_between(u, (a_low, a_high), p, rule, extremes)
             low, high = (fixed.membrane(x, now, p.dv, p.bias, 0, bits) for x, now in zip(v, u, strict=True))
             extremes.see("v", low, high)
             low, high = held_between(low, high, widths.v)
+            if settling.done((u, widths.u), ((low, high), widths.v), (w, ceiling)):
+                break
+            u, (low, high), w = settling.ranges
             raised = [p._replace(vth=vth + end) for end in w]
             found = [
                 fixed.fired(x, nothing, at, rule) for at in raised for x in corners(low, high, np.asarray(at.vth), rule)
@@ -164,7 +169,7 @@ class IntAlif(IntNeuron):
             w_low, w_high = (fixed.decayed(end, self.dw, bits) for end in w)
             w_high = w_high + self.jump * most
             extremes.see("w", w_low, w_high)
-            w = held_between(w_low, w_high, widths.v._replace(overflow=fixed.SATURATE))
+            w = held_between(w_low, w_high, ceiling)
             if fires:
                 spiked, spikes = spiked or bool(most.any()), max(spikes, int(thresholds(raised[0].vth, high).max()))
         return Reached(extremes.ranges, fires and not spiked, spikes)

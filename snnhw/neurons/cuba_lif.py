@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -218,7 +219,7 @@ class IntNeuron(Rules):
         u: tuple[Array, Array] = np.zeros_like(a_low), np.zeros_like(a_high)
         nothing = np.zeros_like(a_low)
         cells = [(np.full_like(a_low, self.v_init), nothing)]  # membranes and their last spikes
-        extremes, spikes, spiked = Extremes(self.STATES), 0, False
+        extremes, spikes, spiked, settling = Extremes(self.STATES), 0, False, Settling()
         for _ in range(steps):
             u = current_between(u, (a_low, a_high), p, rule, extremes)
             ends = [
@@ -227,6 +228,9 @@ class IntNeuron(Rules):
             low, high = reduce(np.minimum, ends[0]), reduce(np.maximum, ends[1])
             extremes.see("v", low, high)
             low, high = held_between(low, high, widths.v)
+            if settling.done((u, widths.u), ((low, high), widths.v)):
+                break
+            u, (low, high) = settling.ranges
             cells = [fixed.fired(v, nothing, p, rule) for v in corners(low, high, vth, rule)]
             if rule.fires:
                 spiked = spiked or bool(np.any(cells[1][1]))
@@ -362,6 +366,37 @@ class Cells:
             v = np.where(s > 0, n.v_reset, v)
         self.v = v if n.v_min is None else np.maximum(v, n.v_min)
         return s
+
+
+EXACT_STEPS = 1 << 12
+"""Steps that an interval analysis follows exactly; an end that still moves then is taken to reach its format's end.
+
+So a proof costs no more for fifty million steps, and is lost only where it hung on states that drift for so long.
+"""
+
+
+class Settling:
+    """Ends an interval analysis at the step that changes no range any more.
+
+    Attributes:
+        ranges: (low, high) of each state to go on with.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.ranges: list[tuple[Array, Array]] = []
+
+    def done(self, *found: tuple[tuple[Array, Array], fixed.Width]) -> bool:
+        """Whether the ranges after one more step are those before it; each comes with its state's format."""
+        before, self.ranges = self.ranges, [ends for ends, _ in found]
+        self.steps += 1
+        if self.steps > EXACT_STEPS:
+            self.ranges = [
+                (np.where(now[0] < then[0], lowest, then[0]), np.where(now[1] > then[1], highest, then[1]))
+                for (now, width), then in zip(found, before, strict=True)
+                for lowest, highest in [fixed.ends(width)]
+            ]
+        return bool(before) and all(map(np.array_equal, chain(*self.ranges), chain(*before)))
 
 
 class Extremes:
