@@ -290,6 +290,19 @@ def test_large_networks_are_checked_on_one_sample_and_say_so(monkeypatch: pytest
     assert all("one sample only: 40 neurons x steps" in check["detail"] for check in compiled.checks)
 
 
+def test_long_samples_are_checked_on_their_first_steps_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers of a network whose samples are short do not change."""
+    monkeypatch.setattr(pipeline, "CHECK_STEPS", 5)
+    whole = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9))
+    monkeypatch.setattr(pipeline, "CHECK_STEPS", 3)
+    part = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9))
+    assert [check["stage"] for check in whole.checks] == ["source = NIR", "NIR = lowered", "float ~ integer"]
+    assert [check["stage"] for check in part.checks] == ["source = NIR", "NIR = lowered"]
+    assert not any("steps only" in check["detail"] for check in whole.checks)
+    assert all(check["detail"].endswith("the first 3 of 5 steps only") for check in part.checks)
+    assert [5 * check["compared"] for check in part.checks] == [3 * check["compared"] for check in whole.checks[:2]]
+
+
 def test_batches_of_large_networks_are_smaller_and_change_nothing(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
