@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnhw.artifact import Artifact, load
+from snnhw.effort import require_affordable, require_affordable_floats
 from snnhw.encoding import encode
 from snnhw.engines.choose import integer_engine
-from snnhw.engines.observe import Recorder, read_out
+from snnhw.engines.observe import Recorder, output_needs, read_out
 from snnhw.errors import DataError
 from snnhw.limits import CHUNK, samples_at_once
 from snnhw.network import Array, FloatNeuron, Network
@@ -144,6 +145,7 @@ def run(
     record: str | None = None,
     memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    force: bool = False,
 ) -> dict[str, Array]:
     """Run an artifact.
 
@@ -152,6 +154,7 @@ def run(
         engine: 'fast', 'reference', 'lava' or 'onnx'.
         record: None, 'spikes', or 'state' (spikes, u and v).
         memory: bytes that the process may hold: samples are run in batches that fit.
+        force: run what would take longer than an hour, or over 80 % of the memory (`memory`, else what is free), too.
 
     Returns:
         `output` (samples, T, outputs...), `counts` (its sum over T), `scores` (samples, classes: by the readout),
@@ -161,15 +164,17 @@ def run(
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
-    integer_engine(engine).run(compiled.network, compiled.target, _chunks(compiled, x, memory, progress), [recorder])
+    chosen, size = integer_engine(engine), batch_of(compiled, memory)
+    if not force:
+        require_affordable(compiled, x, engine, chosen, recorder.needs, size, memory)
+    chosen.run(compiled.network, compiled.target, _chunks(compiled, x, size, progress), [recorder])
     found = recorder.arrays()
     return found | read_out(compiled.network, found["output"])
 
 
 def _chunks(
-    artifact: Artifact, x: Array | Rows, memory: int | None, progress: Callable[[int, int], None] | None
+    artifact: Artifact, x: Array | Rows, size: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[Mapping[str, Array]]:
-    size = batch_of(artifact, memory)
     for first in range(0, len(x), size):
         yield encode(x[first : first + size], artifact.inputs, artifact.steps)
         if progress is not None:
@@ -185,8 +190,9 @@ def run_float(
     steps: int | None = None,
     deployment: Deployment | None = None,
     options: SourceOptions | None = None,
+    force: bool = False,
 ) -> dict[str, Array]:
-    """Run a source's lowered float network in float64; keys are those of `run`, arguments those of `compile`."""
+    """Run a source's lowered float network in float64; keys as of `run`, arguments as of `compile` and `run`."""
     from torch import nn
 
     from snnhw.engines.floating import FloatEngine
@@ -202,6 +208,8 @@ def run_float(
         network = imported.reference
     else:
         network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
+    if not force:
+        require_affordable_floats(network, len(x), record)
     engine = FloatEngine(network, imported.deployment)
     parts = [engine.record(x[first : first + CHUNK], record) for first in range(0, len(x), CHUNK)]
     found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -219,10 +227,12 @@ def compare(
     memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     judge: str | None = None,
+    force: bool = False,
 ) -> ComparisonReport:
     """Count both networks on the same samples; the float side runs in float32. Arguments are those of `count`."""
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     asked = {"engine": engine, "options": options, "memory": memory, "progress": progress, "judge": judge}
+    asked |= {"force": force}
     return merge(compiled, [count(source, compiled, x, y, **asked)])  # type: ignore[arg-type]
 
 
@@ -253,6 +263,7 @@ def count(
     judge: str | None = None,
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
+    force: bool = False,
 ) -> Part:
     """What both networks do on one shard of the samples, for `merge`.
 
@@ -261,7 +272,7 @@ def count(
         y: classes, integers (B,); or what the outputs should be, floats (B, outputs...) (one output: (B,)).
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
-        memory: as of `run`.
+        memory, force: as of `run`.
         shard: I of N, from 1: whole batches, so that every sample is run in the batch that one process would run it in.
         of: what else tells that parts are of one run: hashes of the artifact and of the data.
 
@@ -288,9 +299,13 @@ def count(
             where=", ".join(odd[:3]),
             hint="compile the source again",
         )
+    chosen, size = integer_engine(engine), batch_of(compiled, memory)
+    if not force:
+        part = x[: max(1, len(x) // shard[1])]
+        require_affordable(compiled, part, engine, chosen, output_needs(compiled.network), size, memory)
     floats = FloatEngine(network, deployment, "float32")
-    more = {"chunk": batch_of(compiled, memory), "progress": progress, "rule": judge, "shard": shard, "of": of}
-    return counted(floats, compiled, x, y, integer_engine(engine), **more)  # type: ignore[arg-type]
+    more = {"chunk": size, "progress": progress, "rule": judge, "shard": shard, "of": of}
+    return counted(floats, compiled, x, y, chosen, **more)  # type: ignore[arg-type]
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:

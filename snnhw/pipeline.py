@@ -210,7 +210,12 @@ class Pipeline:
 
     @cached_property
     def _real(self) -> Array | None:
-        return None if self.samples is None else real_input(self.samples, self.imported.deployment)[:, :CHECK_STEPS]
+        if self.samples is None:
+            return None
+        said = self.imported.deployment
+        if said.encoding != "latency" and self.samples.ndim == len(said.input_shape) + 1:
+            said = replace(said, steps=min(said.steps, CHECK_STEPS))  # no more steps are made than are looked at
+        return real_input(self.samples, said)[:, :CHECK_STEPS]
 
     @cached_property
     def lowered(self) -> Network[FloatNeuron]:

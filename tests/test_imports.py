@@ -54,7 +54,7 @@ SHARED = {
     "files",
     "torch_file",
 }
-SURFACE = {"", "api", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
+SURFACE = {"", "api", "effort", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
 """`""` is the package itself, `snnhw/__init__.py`."""
 
 

@@ -91,7 +91,19 @@ GIVEN = Given()
 
 _SECTIONS = {
     "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "settings"),
-    "What is run": ("data", "input", "samples", "shard", "preprocess", "memory", "engine", "encode", "steps", "seed"),
+    "What is run": (
+        "data",
+        "input",
+        "samples",
+        "shard",
+        "preprocess",
+        "memory",
+        "force",
+        "engine",
+        "encode",
+        "steps",
+        "seed",
+    ),
     "What is written": (
         "output",
         "record",
@@ -336,7 +348,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     if not found:
         raise click.BadParameter(f"{value!r} is no number of bytes, as 4GiB or 500MB", ctx, param)
     unit = (found[2] or "").upper()
-    return int(float(found[1]) * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " "))
+    return int(min(float(found[1]), 1e9) * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " "))
 
 
 def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -381,6 +393,7 @@ def data_options(*names: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for option in (
+            click.option("--force", is_flag=True, help="Run even what takes over an hour, or over 80 % of the memory."),
             click.option(
                 "--memory",
                 callback=_bytes,

@@ -58,6 +58,7 @@ def command(
     output: Path | None,
     preprocess: str | None,
     memory: int | None,
+    force: bool,
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
@@ -97,6 +98,7 @@ def command(
             judge=judge,
             shard=shard or (1, 1),
             of=of,
+            force=force,
         )
     if output is not None:
         save_part(replace(counted, of={**counted.of, "path": str(artifact)}), output, machine)

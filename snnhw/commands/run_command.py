@@ -56,6 +56,7 @@ def command(
     shard: tuple[int, int] | None,
     preprocess: str | None,
     memory: int | None,
+    force: bool,
     record: str | None,
     output: Path | None,
     encode: str | None,
@@ -83,14 +84,15 @@ def command(
     given = samples_of(data, preprocess, memory).first(samples)
     if shard is not None and output is not None:
         refuse_for_artifact(options)
-        part = _part(model, given, engine, record, (encode, steps, seed), memory, shard)
+        part = _part(model, given, engine, record, (encode, steps, seed), memory, shard, force)
         save_part(part, output, machine)
         return
     if compiled:
         refuse_for_artifact(options)
-        arrays = _integers(model, given.x, engine, record, encode, steps, seed, memory)
+        arrays = _integers(model, given.x, engine, record, encode, steps, seed, memory, force)
     else:
-        arrays = _floats(model, given.x, record, replace(options, encoding=encode, steps=steps), seed)
+        said = replace(options, encoding=encode, steps=steps)
+        arrays = _floats(model, given.x, record, said, seed, force)
     summary = summary_of(arrays, given.y, engine, output)
     if output is not None:
         save_arrays(output, arrays)
@@ -143,6 +145,7 @@ def _part(
     asked: tuple[str | None, int | None, int | None],
     memory: int | None,
     shard: tuple[int, int],
+    force: bool,
 ) -> Part:
     from snnhw import api
     from snnhw.artifact import load
@@ -150,7 +153,7 @@ def _part(
 
     total, batch = len(given.x), api.batch_of(load(model), memory)
     first, last = shard_of(total, batch, shard)
-    arrays = _integers(model, given.part(first, last).x, engine, record, *asked, memory)
+    arrays = _integers(model, given.part(first, last).x, engine, record, *asked, memory, force)
     named = {TOTALS.get(name, name): array for name, array in arrays.items()}
     named |= {} if given.y is None else {"y": given.y[first:last]}
     more = {"artifact": file_hash(model), "data": given.digest, "input": list(asked)}
@@ -166,17 +169,18 @@ def _integers(
     steps: int | None,
     seed: int | None,
     memory: int | None,
+    force: bool,
 ) -> dict[str, Any]:
     from snnhw import api
     from snnhw.artifact import load
 
     artifact = api.with_input(load(model), encode, steps, seed)
     with kernels_told() if engine == "fast" else nullcontext(), bar(f"run ({engine})") as progress:
-        return api.run(artifact, x, engine, record=record, memory=memory, progress=progress)
+        return api.run(artifact, x, engine, record=record, memory=memory, progress=progress, force=force)
 
 
 def _floats(
-    model: Path, x: Array | Rows, record: str | None, options: SourceOptions, seed: int | None
+    model: Path, x: Array | Rows, record: str | None, options: SourceOptions, seed: int | None, force: bool
 ) -> dict[str, Any]:
     from snnhw import api
     from snnhw.pipeline import Options, Pipeline
@@ -184,4 +188,4 @@ def _floats(
     source = Pipeline(model, options=Options(source=replace(options, data=x.shape))).imported
     if seed is not None:
         source = replace(source, deployment=replace(source.deployment, seed=seed))
-    return api.run_float(source, x, record=record is not None)
+    return api.run_float(source, x, record=record is not None, force=force)
