@@ -55,8 +55,9 @@ def samples_at_once(values: int, most: int, memory: int | None = None) -> int:
     """
     fitting = MAX_VALUES // max(values, 1)
     if memory is not None:
-        fitting = min(fitting, (memory - held()) // (BYTES_PER_VALUE * max(values, 1)))
-        if fitting < 1:
+        allowed = (memory - held()) // (BYTES_PER_VALUE * max(values, 1))
+        fitting = min(fitting, allowed)
+        if allowed < 1:
             raise OutOfMemoryError(
                 "out-of-memory",
                 "one sample does not fit into the memory that is allowed",
