@@ -103,7 +103,7 @@ def test_free_memory() -> None:
 
 
 def test_on_the_command_line(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` and `compare`, in integers and in floats; `--force` runs them all the same, `check` and `compile` answer."""
+    """In integers and in floats; `--force` runs them all the same, and `check` answers."""
     net, source, data = room / "net.snnhw", room / "net.pt", room / "data.npz"
     monkeypatch.setattr(effort, "free_memory", lambda: 8 << 30)
     hours = ("--data", data, "--steps", 200_000_000, "--memory", "900000TB")
