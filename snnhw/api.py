@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -301,8 +302,8 @@ def count(
         )
     chosen, size = integer_engine(engine), batch_of(compiled, memory)
     if not force:
-        part = x[: max(1, len(x) // shard[1])]
-        require_affordable(compiled, part, engine, chosen, output_needs(compiled.network), size, memory)
+        samples, needs = ceil(len(x) / shard[1]), output_needs(compiled.network)
+        require_affordable(compiled, x, engine, chosen, needs, size, memory, samples)
     floats = FloatEngine(network, deployment, "float32")
     more = {"chunk": size, "progress": progress, "rule": judge, "shard": shard, "of": of}
     return counted(floats, compiled, x, y, chosen, **more)  # type: ignore[arg-type]

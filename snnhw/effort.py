@@ -86,7 +86,14 @@ def require_time(seconds: float, what: str) -> None:
 
 
 def require_affordable(
-    artifact: Artifact, x: Array | Rows, name: str, engine: Engine, needs: Needs, batch: int, memory: int | None = None
+    artifact: Artifact,
+    x: Array | Rows,
+    name: str,
+    engine: Engine,
+    needs: Needs,
+    batch: int,
+    memory: int | None = None,
+    samples: int | None = None,
 ) -> None:
     """Refuse a run of an artifact that would take more than an hour or more than SHARE of the memory.
 
@@ -95,12 +102,13 @@ def require_affordable(
         name: of the engine.
         needs: what the run records.
         batch: samples that run together.
+        samples: how many of them run; None for all.
         memory: bytes that the process may hold; None for what is free.
 
     Raises:
         DataError: 'takes-too-much-memory', 'takes-too-long', with the figures.
     """
-    network, samples = artifact.network, len(x)
+    network, samples = artifact.network, len(x) if samples is None else samples
     what = f"{samples} samples of {network.steps} steps, {sum(p.size for p in network.populations)} neurons"
     batch = max(1, min(batch, samples))
     require_room(bytes_of(network, samples, batch, needs), memory, what)
