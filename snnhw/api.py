@@ -21,6 +21,9 @@ from snnhw.network import Array, FloatNeuron, Network
 from snnhw.readout import real_scale, require_fitting
 from snnhw.rows import Rows
 
+EXAMPLES = 4
+"""Samples on which a live module is read again for a comparison."""
+
 if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends, the compiler and reports
     from torch import Tensor, nn
 
@@ -80,7 +83,7 @@ def compile(
     from snnhw.pipeline import Options, Pipeline
 
     asked = Options(
-        calibrate=calibrate,
+        calibrate=None if calibrate is None else _plain(calibrate, "calibrate"),
         weight_bits=weight_bits,
         hard_reset=hard_reset,
         sums=sums,
@@ -94,6 +97,24 @@ def compile(
         rates=rates,
     )
     return Pipeline(source, target, asked, stage).mapped
+
+
+def _plain(values: Any, where: str) -> Any:
+    """Samples or labels as a numpy array: of a torch tensor on any device, of lists, of an array; rows stay."""
+    if isinstance(values, Rows):
+        return values
+    tensor = getattr(values, "detach", None)
+    values = values if tensor is None else tensor().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(
+            "bad-shape",
+            "samples or labels are no array of numbers",
+            where=where,
+            needed=str(error),
+            limit="an array, a torch tensor, or nested lists of equal lengths",
+        ) from None
 
 
 def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed: int | None) -> Artifact:
@@ -163,6 +184,7 @@ def run(
         `saturations` (how often u wrapped or v was clipped at 24 bit), and `spikes/NAME`, `u/NAME`, `v/NAME`
         (samples, T, neurons...) as asked for.
     """
+    x = _plain(x, "x")
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
     chosen, size = integer_engine(engine), batch_of(compiled, memory)
@@ -202,6 +224,7 @@ def run_float(
     from snnhw.lowering.lower import lower
     from snnhw.pipeline import Options, Pipeline
 
+    x = _plain(x, "x")
     said = options if isinstance(source, nn.Module) else replace(options or SourceOptions(), data=x.shape)
     asked = Options(source=said, example=example_input, steps=steps, deployment=deployment)
     imported = Pipeline(source, options=asked).imported
@@ -218,7 +241,7 @@ def run_float(
 
 
 def compare(
-    source: Source | IntegerSource | str | Path,
+    source: Source | IntegerSource | str | Path | nn.Module,
     artifact: Artifact | str | Path,
     x: Array | Rows,
     y: Array | None = None,
@@ -252,7 +275,7 @@ def merge(artifact: Artifact | str | Path, parts: Sequence[Part]) -> ComparisonR
 
 
 def count(
-    source: Source | IntegerSource | str | Path,
+    source: Source | IntegerSource | str | Path | nn.Module,
     artifact: Artifact | str | Path,
     x: Array | Rows,
     y: Array | None = None,
@@ -269,8 +292,9 @@ def count(
     """What both networks do on one shard of the samples, for `merge`.
 
     Args:
-        x: all samples (B, ...), whatever the shard; of `rows.Rows` only its own are read.
+        x: all samples (B, ...), whatever the shard; of `rows.Rows` only its own are read. Arrays, tensors or lists, as y.
         y: classes, integers (B,); or what the outputs should be, floats (B, outputs...) (one output: (B,)).
+        source: as of `compile`; a live module is read on some of the samples.
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
         memory, force: as of `run`.
@@ -280,12 +304,17 @@ def count(
     Raises:
         DataError: the artifact was compiled from another network than the source.
     """
+    from torch import nn
+
     from snnhw.comparison.build import count as counted
     from snnhw.engines.floating import FloatEngine
     from snnhw.frontends.options import SourceOptions
     from snnhw.pipeline import Options, Pipeline
 
+    x, y = _plain(x, "x"), None if y is None else _plain(y, "y")
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    if isinstance(source, nn.Module):
+        source = _as_compiled(source, compiled, x)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
     pipeline = Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
     readout = compiled.reference.readout  # the artifact says how both are read, if they end alike
@@ -307,6 +336,24 @@ def count(
     floats = FloatEngine(network, deployment, "float32")
     more = {"chunk": size, "progress": progress, "rule": judge, "shard": shard, "of": of}
     return counted(floats, compiled, x, y, chosen, **more)  # type: ignore[arg-type]
+
+
+def _as_compiled(module: nn.Module, compiled: Artifact, x: Array) -> Source:
+    """A live module as the artifact's source: the example is made of the samples, as the module took it then."""
+    import torch
+
+    from snnhw.frontends.live.runs import calls_of
+    from snnhw.frontends.live.values import LEAD, STATIC
+    from snnhw.frontends.live_module import load_module
+
+    deployment = replace(compiled.deployment, steps=compiled.steps)
+    axes = str(compiled.semantics.get("time_layout"))
+    few = np.asarray(x[:EXAMPLES], np.float32)
+    if few.ndim == len(deployment.input_shape) + 1:
+        few = np.repeat(few[:, None], compiled.steps, 1)
+    calls = calls_of(few, axes if axes in (*LEAD, STATIC) else "TN")
+    example = torch.stack(calls) if axes == "N" else calls[0]
+    return load_module(module, example, steps=compiled.steps, deployment=deployment)
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:

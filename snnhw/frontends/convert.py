@@ -100,6 +100,29 @@ def adaptive_pool(layer: nn.AdaptiveAvgPool2d, before: Shape, where: str) -> nir
     return nir.AvgPool2d(kernel_size=kernel, stride=kernel, padding=np.array([0, 0]))
 
 
+def average_pool1d(layer: nn.AvgPool1d, before: Shape, where: str) -> nir.Conv1d:
+    """torch.nn.AvgPool1d, for which NIR has no node, as a convolution of each channel with 1 / k."""
+    kernel, padding = (int(np.ravel(value)[0]) for value in (layer.kernel_size, layer.padding))
+    stride = kernel if layer.stride is None or not np.size(layer.stride) else int(np.ravel(layer.stride)[0])
+    if layer.ceil_mode or (padding and not layer.count_include_pad):
+        raise _refuse(where, "ceil_mode and count_include_pad=False of AvgPool1d are not supported", "use the defaults")
+    return _averaged(before, kernel, stride, padding)
+
+
+def adaptive_pool1d(layer: nn.AdaptiveAvgPool1d, before: Shape, where: str) -> nir.Conv1d:
+    """AdaptiveAvgPool1d where every window has the same size."""
+    out = int(np.ravel(layer.output_size)[0])
+    if before[1] % out:
+        raise _refuse(where, f"{before[1]} does not divide evenly into {out}", "choose a size that divides the input")
+    return _averaged(before, before[1] // out, before[1] // out, 0)
+
+
+def _averaged(before: Shape, kernel: int, stride: int, padding: int) -> nir.Conv1d:
+    channels = before[0]
+    weight = np.full((channels, 1, kernel), 1.0 / kernel)
+    return nir.Conv1d(before[1], weight, stride, padding, 1, channels, np.zeros(channels))
+
+
 def flatten(layer: nn.Flatten, before: Shape, where: str) -> nir.Flatten:
     """torch.nn.Flatten over everything but the batch."""
     if (layer.start_dim, layer.end_dim) != (1, -1):
@@ -138,6 +161,8 @@ LAYERS: dict[type[nn.Module], Layer] = {
     nn.Conv2d: Layer(conv2d, "conv2d", _CONV),
     nn.Linear: Layer(affine, "linear", {"weight": None, "bias": None}, batch=None),
     nn.AvgPool2d: Layer(average_pool, "avg_pool2d", _POOL),
+    nn.AvgPool1d: Layer(average_pool1d, "avg_pool1d", {k: v for k, v in _POOL.items() if k != "divisor_override"}),
+    nn.AdaptiveAvgPool1d: Layer(adaptive_pool1d, "adaptive_avg_pool1d", {"output_size": None}),
     nn.AdaptiveAvgPool2d: Layer(adaptive_pool, "adaptive_avg_pool2d", {"output_size": None}),
     nn.Flatten: Layer(flatten),
 }

@@ -286,6 +286,8 @@ def _late_reset(forms: _Forms, name: str, spike: str, h: Form, theta: Array) -> 
     kept = lost.without(("state", name))
     if kept.is_constant() and np.allclose(lost.of(("state", name)), keep) and np.all(keep != 0):
         return base, Reset.V_RESET, ResetTiming.SAME_STEP, -kept.constant / keep
+    if lost.equals(base):
+        raise _refused(where, "a reset that also drops what comes in at the step after a spike")
     raise _refused(where, "a reset in the next step that is neither of the membrane nor by the threshold")
 
 

@@ -336,8 +336,8 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 def floats(tensor: Tensor) -> Array:
-    """A tensor of torch as float64."""
-    return tensor.detach().cpu().double().numpy()
+    """A tensor of torch as float64; a sparse one with its zeros."""
+    return tensor.detach().cpu().to_dense().double().numpy()
 
 
 def wide(x: Array) -> Array:

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from snnhw.frontends.live.adapter import Shape
 from snnhw.frontends.live.elementwise import assigned
-from snnhw.frontends.live.operations import Rule, given, require_square
+from snnhw.frontends.live.operations import Rule, given, own, require_square
 from snnhw.frontends.live.reader import Reader, name_of, refused_store, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import LEAD, STATIC, Sum, added, at_step, refused_axes
+from snnhw.frontends.own import LinearNode
+from snnhw.network import Array
+from snnhw.operators.sparse import Sparse
 
 TIME = {"TN": 0, "NT": 1}
 """Which axis is time, of values that have one of its own."""
@@ -63,7 +66,41 @@ def _flattened(reader: Reader, event: Function, x: Sum, before: Shape, after: Sh
         if (*before[:start], prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
             node = nir.Flatten({"input": np.array(before)}, start, -1 if end == len(before) - 1 else end)
             return reader.add(name_of(event), node, x, tuple(after))
-    raise unknown_operation(event)
+    return reader.add(name_of(event), _taken(np.arange(1, prod(before) + 1), before, after), x, tuple(after))
+
+
+def _taken(places: Array, before: Shape, after: Shape) -> LinearNode:
+    """A node whose outputs are inputs, each by its place in the flat input, from 1; 0 is zero."""
+    there = places > 0
+    arrays = {"": np.ones(int(there.sum())), "/indices": places[there] - 1, "/indptr": np.append(0, np.cumsum(there))}
+    return LinearNode(Sparse(""), arrays, np.zeros(()), tuple(before), tuple(after))
+
+
+def rearranged(reader: Reader, event: Function) -> Any:
+    """Functions that put features to other places, by what they do to the features' numbers."""
+    tensor = event.args[0]
+    x = reader.sum_of(tensor, where_of(event))
+    lead = LEAD.get(x.axes, 1)
+    before = tuple(int(n) for n in tensor.shape[lead:])
+    numbers = torch.arange(1, prod(before) + 1, dtype=torch.float64).reshape((1,) * lead + before)
+    try:
+        moved = event.func(numbers, *event.args[1:], **event.kwargs)
+    except (RuntimeError, IndexError, TypeError, ValueError):  # it moves samples or steps too
+        raise unknown_operation(event) from None
+    several = not isinstance(moved, Tensor)
+    results = zip(moved, event.result, strict=True) if several else [(moved, event.result)]
+    found = []
+    for number, (part, result) in enumerate(results):
+        after = tuple(int(n) for n in result.shape[lead:])
+        if (
+            part.shape[:lead] != (1,) * lead
+            or tuple(part.shape[lead:]) != after
+            or result.shape[:lead] != tensor.shape[:lead]
+        ):
+            raise unknown_operation(event)
+        name = f"{name_of(event)}.{number}" if several else name_of(event)
+        found.append(reader.add(name, _taken(part.numpy().astype(np.int64).ravel(), before, after), x, after))
+    return found if several else found[0]
 
 
 def indexed(reader: Reader, event: Function) -> Any:
@@ -82,10 +119,10 @@ def indexed(reader: Reader, event: Function) -> Any:
             or any(part is not Ellipsis and part != slice(None) for part in others)
             or Ellipsis in key[:1]
         ):
-            raise _part(event, x)
+            return _features(reader, event, x)
         axis, index = places[0], int(key[places[0]])
     if axis != TIME.get(x.axes):
-        raise _part(event, x)
+        return _features(reader, event, x)
     return at_step(x, index % event.args[0].shape[axis])
 
 
@@ -96,6 +133,21 @@ def unbound(reader: Reader, event: Function) -> list[Sum]:
     if axis != TIME.get(x.axes):
         raise _part(event, x)
     return [at_step(x, step) for step in range(len(event.result))]
+
+
+def padded(reader: Reader, event: Function) -> Any:
+    """F.pad: with zeros an operator's, with other features a rearrangement."""
+    return own(reader, event) if given(event, 2, "mode", "constant") == "constant" else rearranged(reader, event)
+
+
+def _features(reader: Reader, event: Function, x: Sum) -> Any:
+    """A part of the features, of all samples and steps."""
+    key = event.args[1] if len(event.args) > 1 else 0
+    ahead = (key if isinstance(key, tuple) else (key,))[: LEAD.get(x.axes, 1)]
+    ahead = ahead[: ahead.index(Ellipsis)] if Ellipsis in ahead else ahead
+    if event.name != "__getitem__" or any(part != slice(None) for part in ahead):
+        raise _part(event, x)
+    return rearranged(reader, event)
 
 
 def _part(event: Function, x: Sum) -> Exception:
@@ -155,7 +207,7 @@ def repeated(reader: Reader, event: Function) -> Sum:
     return replace(x, axes=axes)
 
 
-def moved(reader: Reader, event: Function) -> Sum:
+def moved(reader: Reader, event: Function) -> Any:
     """transpose, permute, movedim of time and batch."""
     x = reader.sum_of(event.args[0], where_of(event))
     order = _order(event)
@@ -163,6 +215,8 @@ def moved(reader: Reader, event: Function) -> Sum:
         return replace(x, axes="NT" if x.axes == "TN" else "TN")
     if order == list(range(len(order))):
         return x
+    if x.axes and order[: LEAD[x.axes]] == list(range(LEAD[x.axes])):
+        return rearranged(reader, event)
     raise refused_axes(where_of(event), f"axes of a tensor over {x.axes} are moved to the order {order}")
 
 
@@ -249,6 +303,23 @@ AXES: dict[str, Rule] = {
     "repeat": repeated,
     "expand": repeated,
     "expand_as": repeated,
+    **dict.fromkeys(
+        (
+            *(
+                "pixel_shuffle",
+                "pixel_unshuffle",
+                "channel_shuffle",
+                "flip",
+                "fliplr",
+                "roll",
+                "narrow",
+                "index_select",
+            ),
+            *("chunk", "split", "tensor_split", "repeat_interleave"),
+        ),
+        rearranged,
+    ),
+    "pad": padded,
     **dict.fromkeys(("transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis"), moved),
     "sum": reduced,
     "mean": reduced,

@@ -280,11 +280,11 @@ def _merged(before: nir.NIRNode | None, norm: nir.NIRNode) -> nir.NIRNode | None
 
 def _per_channel(norm: nir.NIRNode) -> tuple[np.ndarray, np.ndarray] | None:
     """(gain, bias) of a node that `operations.channelwise` made; None of others."""
-    if isinstance(norm, nir.Conv2d):
+    if isinstance(norm, (nir.Conv1d, nir.Conv2d)):
         moves = np.any(np.asarray(norm.stride) != 1) or np.any(norm.padding)
-        if moves or norm.weight.shape[1:] != (1, 1, 1) or norm.groups != len(norm.weight):
+        if moves or norm.weight[0].size != 1 or norm.groups != len(norm.weight):
             return None
-        return norm.weight[:, 0, 0, 0], np.asarray(norm.bias)
+        return norm.weight.reshape(-1), np.asarray(norm.bias)
     if isinstance(norm, nir.Affine) and norm.weight.shape[0] == norm.weight.shape[1]:
         gain = np.diagonal(norm.weight)
         return (gain, np.asarray(norm.bias)) if (np.diag(gain) == norm.weight).all() else None

@@ -83,20 +83,11 @@ def load_module(
     Raises:
         SourceError: what cannot be read, by the layer's path and the operation's name.
     """
-    subject = Subject(module, ADAPTERS)
+    told = deployment.steps if deployment is not None else steps
+    subject = Subject(module, ADAPTERS, steps=told)
     _require_known(subject)
     tensor = as_example(example)
-    told = deployment.steps if deployment is not None else steps
-    run, layouts = recorded(subject, tensor, told, deployment)
-    if not list(leaves(module, ADAPTERS)) and not _comparing(run):
-        raise SourceError(
-            "no-neurons",
-            "the module has no neurons that are known, and compares nothing with a threshold",
-            where=type(module).__name__,
-            limit=", ".join(adapter.name for adapter in ADAPTERS),
-            hint="snnhw.convert takes ReLU networks; a neuron of one's own compares its membrane in torch: mem > 1",
-        )
-    (folded, place), layout = _first_that_fits(run, layouts)
+    (folded, place), layout = _read(subject, tensor, told, deployment)
     if layout.steps is None:
         raise _needs_steps(module, tensor)
     builder = Builder(folded, semantics.dt)
@@ -111,6 +102,57 @@ def load_module(
     at = _place_of(folded, place)
     replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, at, folded.decided)
     return Source(graph, rules, used, origin, replay=replay, conditions=builder.conditions)
+
+
+def _read(subject: Subject, example: Tensor, steps: int | None, deployment: Deployment | None) -> tuple[Read, Layout]:
+    """The graph; one step of each sample is shown at every step to a module that takes all of them and gets T."""
+    try:
+        return _read_as_given(subject, example, steps, deployment)
+    except SourceError as error:
+        if steps is None or error.code == "unseen":
+            raise
+        for axis in (0, 1):
+            with suppress(SourceError):
+                shown = example.unsqueeze(axis).repeat_interleave(steps, axis)
+                read, layout = _read_as_given(subject, shown, steps, deployment)
+                if layout.axes == ("TN", "NT")[axis]:
+                    return read, replace(layout, once=True)
+        raise
+
+
+def _read_as_given(
+    subject: Subject, example: Tensor, steps: int | None, deployment: Deployment | None
+) -> tuple[Read, Layout]:
+    run, layouts = recorded(subject, example, steps, deployment)
+    try:
+        if not list(leaves(subject.module, ADAPTERS)) and not _comparing(run):
+            raise SourceError(
+                "no-neurons",
+                "the module has no neurons that are known, and compares nothing with a threshold",
+                where=type(subject.module).__name__,
+                limit=", ".join(adapter.name for adapter in ADAPTERS),
+                hint="snnhw.convert takes ReLU networks; a neuron of one's own compares its membrane in torch: mem > 1",
+            )
+        return _first_that_fits(run, layouts)
+    except SourceError as error:
+        if error.code != "unknown-operation":  # which says more
+            _refuse_unseen(run)
+        raise
+
+
+def _refuse_unseen(run: Run) -> None:
+    """Where nothing could be read, it may be that the neurons run where nothing is recorded."""
+    samples = {n for tensor in run.inputs for n in tensor.shape[:2]}
+    for where, tensor in run.unseen:
+        if tensor.dim() > 1 and tensor.shape[0] in samples:
+            raise SourceError(
+                "unseen",
+                "a tensor comes from code that cannot be recorded: torch.jit.script, numpy, or an extension",
+                where=where,
+                needed=tuple(tensor.shape),
+                limit="torch functions, also inside of torch.autograd.Function",
+                hint="take @torch.jit.script off; write the neuron with torch functions",
+            )
 
 
 SHAPED = 2

@@ -210,10 +210,12 @@ def channelwise(gain: Array, bias: Array, shape: Shape, where: str) -> nir.NIRNo
             return nir.Scale(gain)
         require_square(len(gain), where)
         return nir.Affine(weight=np.diag(gain), bias=bias)
+    if len(shape) == 2:
+        return nir.Conv1d(shape[1], gain.reshape(-1, 1, 1), 1, 0, 1, shape[0], bias)
     if len(shape) != 3:
         raise SourceError(
             "unsupported-option",
-            "a factor or bias per channel is supported over (C) and (C, H, W) only",
+            "a factor or bias per channel is supported over (C), (C, L) and (C, H, W) only",
             where=where,
             needed=shape,
             hint="put it into the layer before",

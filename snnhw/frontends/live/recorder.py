@@ -6,7 +6,7 @@ Nothing is traced symbolically, so forward may loop, keep lists, hand over state
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
@@ -29,6 +29,7 @@ class Function:
         alone: whether that module has no submodules: the function is all it does.
         written: a tensor that it changed in place, or None.
         site: of the call, told from the lines that led to it: a loop comes to the same one again.
+        func: what ran.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Function:
     result: Any
     written: Tensor | None = None
     site: int = 0
+    func: Any = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,15 @@ class Recorder(TorchFunctionMode):
         self.adapters, self.values, self.shapes = adapters, values, shapes
         self.events: list[Event] = []
         self.found: dict[int, list[Tensor]] = {site: [] for site in sites}
+        self.unseen: list[tuple[str, Tensor]] = []
+        """Tensors that a function took and no function gave: numbers, or what was made where nothing is recorded."""
+        self._seen: set[int] = set()
         self._modules: list[tuple[str, nn.Module]] = []
         self._inside_leaf = 0
+
+    def known(self, inputs: Iterable[Tensor]) -> None:
+        """Tensors that come from outside by right."""
+        self._seen |= {id(part) for part in inputs}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, _name(func)
@@ -126,11 +135,12 @@ class Recorder(TorchFunctionMode):
             result: Any = func(*_on_meta(args), **_on_meta(kwargs))
         else:
             result = func(*args, **kwargs)
+        self._seen |= {id(part) for part in tensors(result)}
         if not self._inside_leaf:
-            self._note(name, args, kwargs, result)
+            self._note(func, name, args, kwargs, result)
         return iter(result) if looped else result
 
-    def _note(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def _note(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         path, module = self._modules[-1] if self._modules else ("", None)
         if self.values:
             site = _site(path)
@@ -140,12 +150,15 @@ class Recorder(TorchFunctionMode):
         alone = module is not None and not any(True for _ in module.children())
         in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
         written = args[0] if in_place and args and isinstance(args[0], Tensor) else kwargs.get("out")
+        given = [part for part in tensors((args, kwargs)) if id(part) not in self._seen]
+        self.unseen += [(f"{path or 'forward'}: {name}", part) for part in given]
         if tensors(result) or written is not None or name in _READS:
-            self.events.append(Function(path, alone, name, tuple(args), kwargs, result, written, _site(path)))
+            self.events.append(Function(path, alone, name, tuple(args), kwargs, result, written, _site(path), func))
 
     @contextmanager
     def watching(self, module: nn.Module) -> Iterator[Recorder]:
         """Hooks on every submodule, gone afterwards."""
+        self._seen |= {id(part) for inside in module.modules() for part in tensors(vars(inside))}
         leaf_of = {id(layer): (path, adapter) for path, layer, adapter in leaves(module, self.adapters)}
         handles = []
         for path, layer in module.named_modules():
@@ -264,6 +277,6 @@ def untouched(module: nn.Module) -> Iterator[None]:
             box.clear()
             box.update(items) if isinstance(box, dict) else box.extend(items)
         for tensor, value in values.values():
-            if tensor.shape != value.shape or not torch.equal(tensor, value):
+            if tensor.shape != value.shape or not torch.equal(tensor.to_dense(), value.to_dense()):
                 tensor.data = value
         torch.random.set_rng_state(random)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import Adapter
 from snnhw.frontends.live.recorder import Event, LeafCall, Recorder, device_of, leaves, path_of, untouched
 from snnhw.frontends.live.values import LEAD, STATIC
@@ -23,6 +26,7 @@ class Run:
     Args:
         starts: how many events were before each call.
         found: what functions at some sites gave.
+        unseen: tensors of unknown origin, and where they were used.
     """
 
     inputs: list[Tensor]
@@ -30,6 +34,7 @@ class Run:
     events: list[Event]
     starts: list[int]
     found: Mapping[int, list[Tensor]] = field(default_factory=dict)
+    unseen: Sequence[tuple[str, Tensor]] = ()
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,29 @@ class Subject:
 
     Args:
         own: the module is a copy of ours: nothing in it needs to be as before after a run.
+        steps: T, for a forward that asks for it.
     """
 
     module: nn.Module
     adapters: Sequence[Adapter]
     own: bool = False
+    steps: int | None = None
+
+    def asked(self) -> tuple[dict[str, int], list[str]]:
+        """What forward takes beside its input: T by its name, and the names of states."""
+        names = list(inspect.signature(self.module.forward).parameters.values())[1:]
+        plain = [one for one in names if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+        counts = [one for one in plain if _STEPS.fullmatch(one.name)]
+        if self.steps is None and any(one.default is one.empty for one in counts):
+            raise SourceError(
+                "needs-steps",
+                "forward asks for the number of steps, and nothing says it",
+                where=type(self.module).__name__,
+                needed=counts[0].name,
+                hint="give steps=T",
+            )
+        told = {} if self.steps is None else {one.name: self.steps for one in counts}
+        return told, [one.name for one in plain if one not in counts]
 
     @property
     def threads(self) -> bool:
@@ -63,21 +86,41 @@ class Subject:
         device, dtype = device_of(self.module)
         placed = [part.to(None if shapes else device, dtype, copy=True) for part in inputs]
         results, starts, state = [], [], None
+        asked, states = ({}, []) if self.threads else self.asked()
         with torch.no_grad() if self.own else untouched(self.module):
             for _, layer, adapter in leaves(self.module, self.adapters):
                 adapter.reset(layer)
             with recorder.watching(self.module):
+                recorder.known(placed)
                 for tensor in placed:
                     starts.append(len(recorder.events))
-                    result = self.run_recorded(tensor, *([] if state is None else [state]))
+                    result = self.run_recorded(tensor, *([] if state is None else [state]), **asked)
                     if self.threads:
                         result, state = result
+                    elif len(placed) > 1:
+                        result, handed = _handed(result, states)
+                        asked |= handed
                     results.append(result)
-        return Run(placed, results, recorder.events, starts, recorder.found)
+        return Run(placed, results, recorder.events, starts, recorder.found, recorder.unseen)
 
-    def run_recorded(self, *inputs: Any) -> Any:
+    def run_recorded(self, *inputs: Any, **more: Any) -> Any:
         """One call; sites of functions are told from here on."""
-        return self.module(*inputs)
+        return self.module(*inputs, **more)
+
+
+_STEPS = re.compile(r"(num_?|n_?|nb_)?(time_?|sim_?)?(steps?|window)|timesteps?|T", re.IGNORECASE)
+
+
+def _handed(result: Any, names: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """The output of a step, and its states as forward takes them at the next one: (out, state, ...) or (out, (...))."""
+    if not names or not isinstance(result, (tuple, list)) or len(result) < 2:
+        return result, {}
+    first, *rest = result
+    if len(names) > 1 and len(rest) == 1 and isinstance(rest[0], (tuple, list)):
+        rest = list(rest[0])
+    if len(names) == 1 and len(rest) > 1:
+        rest = [tuple(rest)]
+    return (first, dict(zip(names, rest, strict=True))) if len(rest) == len(names) else (result, {})
 
 
 def calls_of(x: Array, axes: str) -> list[Tensor]:

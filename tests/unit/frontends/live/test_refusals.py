@@ -61,7 +61,7 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "forward: reshape",
     ),
     "part": (
-        lambda m, x: m.n(m.a(x[:, :2])),
+        lambda m, x: m.n(m.a(x[:1])),
         "time-axis",
         "a part of a tensor over TN is taken that is no step",
         "forward: __getitem__",
@@ -90,12 +90,6 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "time-axis",
         "tensors over TN are joined along axis 0",
         "forward: cat",
-    ),
-    "unsqueezed": (
-        lambda m, x: m.n(m.a(x)).unsqueeze(-1).unsqueeze(-1),
-        "unknown-operation",
-        "the operation unsqueeze in forward",
-        "forward: unsqueeze",
     ),
     "squared": (
         lambda m, x: m.n(m.a(x)) * m.a(x),
@@ -355,9 +349,13 @@ CONVOLUTIONS: dict[str, tuple[Callable[[Any, Tensor], Any], str, str]] = {
         "a BatchNorm uses the statistics of the batch even in eval mode",
     ),
     "norm of three axes": (
-        lambda m, x: m.n(m.b(x.flatten(0, 1).flatten(2)).view(4, N, 2, 8, 8)),
+        lambda m, x: m.n(
+            functional.batch_norm(x.flatten(0, 1).unflatten(2, (2, 4)), m.b.running_mean, m.b.running_var).view(
+                4, N, 2, 2, 4, 8
+            )
+        ),
         "unsupported-option",
-        "a factor or bias per channel is supported over (C) and (C, H, W) only",
+        "a factor or bias per channel is supported over (C), (C, L) and (C, H, W) only",
     ),
     "mean of channels": (
         lambda m, x: m.n(m.c(x.flatten(0, 1)).mean(1)),

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import snnhw
 from snnhw.errors import SnnhwError
 from snnhw.frontends.check import check_import, run_graph
 from snnhw.frontends.live_module import load_module
-from tests.unit.frontends.live.written import MODULES, N, T, made
+from tests.unit.frontends.live.written import MODULES, Everyday, N, T, made
 
 TAKEN = [name for name, case in MODULES.items() if not case.refused]
 
@@ -168,6 +169,82 @@ def test_arithmetic_that_is_no_neurons_is_refused_by_what_it_does(step: Step) ->
     assert caught.value.code == "not-a-neuron", caught.value
     assert ARITHMETIC[step] in caught.value.message
     assert "docs/frontends.md" in str(caught.value.hint)
+
+
+def test_a_forward_that_asks_for_steps_is_told_them() -> None:
+    module, example, _ = made("forward(x, num_steps)")
+    with pytest.raises(SnnhwError) as caught:
+        load_module(module, example)
+    assert (caught.value.code, caught.value.needed) == ("needs-steps", "num_steps")
+    assert "forward asks for the number of steps, and nothing says it" in caught.value.message
+
+
+def test_what_cannot_be_recorded_is_named() -> None:
+    module, example, _ = made("scripted")
+    with pytest.raises(SnnhwError) as caught:
+        load_module(module, example)
+    assert caught.value.code == "unseen"
+    assert (
+        "a tensor comes from code that cannot be recorded: torch.jit.script, numpy, or an ext" in caught.value.message
+    )
+    module, example, _ = made("SpyTorch")
+    with pytest.raises(SnnhwError, match="a reset that also drops what comes in at the step after a spike"):
+        load_module(module, example)
+
+
+@pytest.mark.parametrize(
+    ("pool", "text"),
+    [
+        (nn.AvgPool1d(3, ceil_mode=True), "ceil_mode and count_include_pad=False of AvgPool1d are not supported"),
+        (nn.AdaptiveAvgPool1d(3), "10 does not divide evenly into 3"),
+    ],
+)
+def test_pools_whose_windows_differ(pool: nn.Module, text: str) -> None:
+    module = Everyday(nn.Conv1d(2, 4, 3), pool)
+    module.head = nn.Linear(4 * (4 if isinstance(pool, nn.AvgPool1d) else 3), 3)
+    with pytest.raises(SnnhwError, match="unsupported-option") as caught:
+        load_module(module, torch.rand(T, N, 2, 12))
+    assert text in caught.value.message
+
+
+def test_sparse_weights_and_the_loops_own_count() -> None:
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = (torch.rand(8, 6) * (torch.rand(8, 6) < 0.5)).to_sparse()
+
+        def forward(self, x: Tensor, num_steps: int = 4) -> Tensor:
+            mem, out = torch.zeros(x.shape[0], 8), torch.zeros(x.shape[0], 8)
+            for _ in range(num_steps):
+                mem = 0.5 * mem + torch.nn.functional.linear(x, self.weight.to_dense())
+                s = (mem > 0.7).float()
+                mem = mem * (1 - s)
+                out = out + s
+            return out
+
+    source = load_module(Sparse(), torch.rand(N, 6), steps=7)
+    assert source.deployment.steps == 7
+    assert load_module(Sparse(), torch.rand(N, 6)).deployment.steps == 4
+
+
+@pytest.mark.parametrize("name", ["TET, (N, T, ...)", "kept in the module", "static", "states, one sample"])
+def test_modules_tensors_and_lists_are_taken_everywhere(name: str) -> None:
+    module, example, steps = made(name)
+    artifact = snnhw.compile(module, example, target="loihi2", steps=steps)
+    source = load_module(module, example, steps=steps)
+    shown = source.replay.example[:, 0] if steps or name == "static" else source.replay.example
+    x, y = torch.from_numpy(np.asarray(shown, np.float32)), [0, 1, 2]
+    found = snnhw.compare(module, artifact, x, y)
+    assert found.agreement == snnhw.compare(source, artifact, x.numpy(), np.array(y)).agreement
+    assert np.array_equal(snnhw.run(artifact, x)["predictions"], snnhw.run(artifact, x.tolist())["predictions"])
+
+
+def test_samples_that_are_no_array() -> None:
+    module, example, _ = made("TET, (N, T, ...)")
+    artifact = snnhw.compile(module, example, target="loihi2")
+    with pytest.raises(SnnhwError, match="samples or labels are no array of numbers") as caught:
+        snnhw.run(artifact, [[1.0], [1.0, 2.0]])
+    assert caught.value.code == "bad-shape"
 
 
 def test_numbers_that_differ_within_a_channel_are_no_bias() -> None:

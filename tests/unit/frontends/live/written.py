@@ -549,6 +549,21 @@ class Joined(nn.Module):
         return s.mean((3, 4)).mean(0)
 
 
+class Halves(nn.Module):
+    """Channels are split, treated apart and joined the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.n, self.head = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 2, 3), TimeFirstLif(), nn.Linear(144, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.flatten(0, 1)
+        one, other = y.chunk(2, dim=1)
+        y = torch.cat([self.b(other), self.a(one)[:, :, :, :]], dim=1)[:, [0, 2, 1, 3]]
+        s = self.n(y.view(*x.shape[:2], *y.shape[1:]))
+        return self.head(s.flatten(2)).mean(0)
+
+
 class SideLine(nn.Module):
     """What it looks at beside the output."""
 
@@ -634,6 +649,7 @@ MODULES: dict[str, Case] = {
     "in place, masked": Case(lambda: seq(IntegrateAndFire), TNF),
     "mul_, masked_fill_": Case(lambda: seq(InPlace), TNF),
     "current and membrane": Case(lambda: seq(TwoStates), TNF),
+    "SpyTorch": Case(lambda: seq(Zenke), TNF, None, "not-a-neuron"),
     "kept in the module": Case(lambda: seq(Kept), TNF),
     "kept, steps given": Case(lambda: seq(Kept), NF, T),
     "kept as a number": Case(lambda: seq(KeptZero), TNF),
@@ -654,6 +670,16 @@ MODULES: dict[str, Case] = {
     "conv step": Case(StepNet, IMAGES),
     "conv step, number": Case(lambda: StepNet(KeptZero), IMAGES),
     "loop around steps": Case(LoopOverKept, IMAGES),
+    "states as arguments": Case(Arguments, TNF),
+    "states, one sample": Case(Arguments, NF, T),
+    "forward(x, num_steps)": Case(NumSteps, NF, T),
+    "one step of samples, T given": Case(lambda: seq(TetLif), NF, T),
+    "conv1d, batch norm": Case(lambda: Everyday(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.AvgPool1d(2)), (T, N, 2, 12)),
+    "pixel shuffle": Case(lambda: Everyday(nn.Conv2d(2, 8, 3, padding=1), nn.PixelShuffle(2)), IMAGES),
+    "unflatten": Case(lambda: Everyday(nn.Flatten(), nn.Unflatten(1, (8, 4, 4)), nn.Conv2d(8, 4, 3)), IMAGES),
+    "circular padding": Case(lambda: Everyday(nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular")), IMAGES),
+    "halves": Case(Halves, IMAGES),
+    "adaptive pool 1d": Case(lambda: Everyday(nn.Conv1d(2, 4, 3), nn.AdaptiveAvgPool1d(1)), (T, N, 2, 12)),
     "upsampling": Case(lambda: Everyday(nn.Upsample(scale_factor=2), nn.Conv2d(2, 4, 3)), IMAGES),
     "transposed": Case(lambda: Everyday(nn.ConvTranspose2d(2, 4, 3, 2, 1, output_padding=1)), IMAGES),
     "zero padding": Case(lambda: Everyday(nn.ZeroPad2d(1), nn.Conv2d(2, 4, 3)), IMAGES),
@@ -668,6 +694,7 @@ MODULES: dict[str, Case] = {
     "joined": Case(Joined, IMAGES),
     "side line": Case(SideLine, NTF),
     "rate coding": Case(Encoded, NF, None, "unknown-operation"),
+    "scripted": Case(Scripted, TNF, None, "unseen"),
     "attention": Case(Product, TNF, None, "not-spikes"),
 }
 
