@@ -292,7 +292,8 @@ def count(
     """What both networks do on one shard of the samples, for `merge`.
 
     Args:
-        x: all samples (B, ...), whatever the shard; of `rows.Rows` only its own are read. Arrays, tensors or lists, as y.
+        x: all samples (B, ...), whatever the shard; of `rows.Rows` only its own are read.
+            Arrays, tensors or lists, as y.
         y: classes, integers (B,); or what the outputs should be, floats (B, outputs...) (one output: (B,)).
         source: as of `compile`; a live module is read on some of the samples.
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
@@ -338,7 +339,7 @@ def count(
     return counted(floats, compiled, x, y, chosen, **more)  # type: ignore[arg-type]
 
 
-def _as_compiled(module: nn.Module, compiled: Artifact, x: Array) -> Source:
+def _as_compiled(module: nn.Module, compiled: Artifact, x: Array | Rows) -> Source:
     """A live module as the artifact's source: the example is made of the samples, as the module took it then."""
     import torch
 
