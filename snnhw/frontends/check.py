@@ -13,11 +13,13 @@ import torch
 
 from snnhw.errors import LoweringError, SnnhwError, SourceError
 from snnhw.frontends.decisions import NEAR, close, compare_decisions
-from snnhw.frontends.graph import NEURONS, READOUTS, flow, is_readout
+from snnhw.frontends.graph import NEURONS, READOUTS, flow, is_readout, readout_of
 from snnhw.frontends.live.recorder import path_to
 from snnhw.frontends.simulate import membranes, walk
 from snnhw.frontends.source import Replay, Source
 from snnhw.network import Array, FloatNeuron
+from snnhw.readout import grouped, real_scale, rule_of, scores
+from snnhw.semantics import readout_in
 from snnhw.zoo.neurons import Neuron
 from snnhw.zoo.timed import FirstSpike
 
@@ -120,7 +122,8 @@ def run_module(source: Source, x: Array) -> dict[str, Array]:
 
 def run_graph(source: Source, x: Array) -> dict[str, Array]:
     """Spikes (B, T, ...) of every neuron node of a source's graph and its output, by node name; spikes are uint8."""
-    return {name: narrow(values) for name, values in walk(source.graph, source.semantics, x)}
+    kept = rule_of((source.returns or source.deployment).readout).shows == "membrane"
+    return {name: narrow(values) for name, values in walk(source.graph, source.semantics, x, kept)}
 
 
 def check_import(source: Source, x: Array, graph: Mapping[str, Array] | None = None) -> Check:
@@ -146,7 +149,7 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
         return Check("source = NIR", 0, 0, 0, f"the source cannot run: {type(error).__name__}: {error}")
     inner = [n for n in want if isinstance(source.graph.nodes[n], READOUTS) and not is_readout(source.graph, n)]
     want = {name: values for name, values in want.items() if name not in inner}  # currents of the neurons behind them
-    have = {name: _reduced(values, want[name]) if name in want else values for name, values in have.items()}
+    have = {name: _shown(source, values, want[name]) if name in want else values for name, values in have.items()}
     lost = [name for name in want if name not in have or have[name].shape != want[name].shape]
     if lost:
         return Check("source = NIR", len(x), 1, 1, _MISSING.format(lost[0]))
@@ -186,6 +189,26 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
     different = found.different + sum(int(wrong.sum()) for wrong in rest.values())
     detail = "; ".join(filter(None, notes))
     return Check("source = NIR", len(x), total, different, detail, excepted=found.excepted, silent=silent)
+
+
+def _shown(source: Source, values: Array, like: Array) -> Array:
+    """Values (B, T, ...) as the source shows them, by what is known of how it makes them."""
+    if source.returns is None or source.replay is None or like.shape == values.shape:
+        return _reduced(values, like)
+    steps, ended = values.shape[1], getattr(source.replay, "ended", lambda found: found)
+    readout = readout_in(source.returns, readout_of(source.graph, source.deployment.output), "")
+    kept = values[:, slice(*readout.window)]
+    if like.ndim > 1 and like.shape[1] == kept.shape[1] and like.size == kept.size:
+        return np.asarray(ended(kept.reshape(like.shape)))
+    if readout.groups and like.ndim > 1 and like.shape[1] == kept.shape[1]:
+        each = grouped(kept.reshape(-1, kept[0, 0].size), readout.groups, readout.interleaved)
+        return np.asarray(ended((each * readout.gain).reshape(like.shape)))
+    found = scores(readout, values.astype(np.float64)) * real_scale(readout, steps)
+    if found.size != like.size:
+        return _reduced(values, like)
+    shown = np.asarray(ended(found)).reshape(like.shape)
+    alike = like[0].size == 1 or ended(found) is not found or bool(close(like, shown).all())
+    return shown if alike else _reduced(values, like)
 
 
 def _reduced(values: Array, like: Array) -> Array:

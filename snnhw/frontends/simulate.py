@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from snnhw.encoding import taken
 from snnhw.errors import SourceError
-from snnhw.evaluate import fire, late, membrane, undecided
-from snnhw.frontends.dynamics import delays_input, lag_of, neuron_model
+from snnhw.evaluate import fire, kept_membrane, late, membrane, undecided
+from snnhw.frontends.dynamics import delays_input, lag_of, membrane_offset, neuron_model
 from snnhw.frontends.graph import (
     FILTERS,
     LINEAR,
@@ -112,15 +112,16 @@ def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]
     return dict(walk(graph, semantics, x))
 
 
-def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> Iterator[tuple[str, Array]]:
+def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array, kept: bool = False) -> Iterator[tuple[str, Array]]:
     """Spikes of every neuron node and the values at the outputs, each (B, T, ...), behind what they read.
 
     Values are held until their last reader has run.
 
     Args:
         x: real input, shape (B, T, *input shape), or (B, T, n) flat where there are several inputs.
+        kept: an output that one spiking node feeds shows the membranes that it keeps, not its spikes.
     """
-    runner = _Runner(graph, semantics, x)
+    runner = _Runner(graph, semantics, x, kept=kept)
     place = {name: i for i, group in enumerate(runner.flow.groups) for name in group}
     last = dict(place)
     for pre, post in graph.edges:
@@ -153,11 +154,18 @@ def membranes(graph: nir.NIRGraph, semantics: Semantics, x: Array, name: str) ->
 class _Runner:
     """Values (B, T, ...) of the nodes computed so far, and the membranes of one that is watched."""
 
-    def __init__(self, graph: nir.NIRGraph, semantics: Semantics, x: Array, watched: str = "") -> None:
+    def __init__(
+        self, graph: nir.NIRGraph, semantics: Semantics, x: Array, watched: str = "", kept: bool = False
+    ) -> None:
         self.graph, self.semantics, self.x, self.watched = graph, semantics, x, watched
         self.seen: list[Array] = []
         self.before, self.flow, self.inputs = predecessors(graph), flow(graph), input_parts(graph)
         self.values: dict[str, Array] = {}
+        ends = [self.before[name] for name, node in graph.nodes.items() if isinstance(node, nir.Output)] if kept else []
+        self.keeping = {
+            pre for pres in ends for pre in pres if len(pres) == 1 and isinstance(graph.nodes[pre], NEURONS)
+        }
+        self.kept: dict[str, Array] = {}
 
     def model(self, name: str) -> tuple[FloatNeuron, Array, int]:
         """Neuron of a node with state, gain of its input, and steps by which the input is late."""
@@ -185,8 +193,14 @@ class _Runner:
             self.values[name] = run_over(neuron, late(total.numpy(), wait) * gain)
             if name == self.watched:
                 self.seen = list(undecided(neuron, late(total.numpy(), wait) * gain).swapaxes(0, 1))
+            if name in self.keeping:
+                self._keep(name, kept_membrane(neuron, late(total.numpy(), wait) * gain))
         else:  # an output, or a filter, which is part of the neuron behind it
-            self.values[name] = total.numpy()
+            shown = [self.kept[pre] for pre in self.before[name] if pre in self.kept and isinstance(node, nir.Output)]
+            self.values[name] = shown[0] if shown else total.numpy()
+
+    def _keep(self, name: str, membranes: Array) -> None:
+        self.kept[name] = membranes + membrane_offset(self.graph.nodes[name], self.semantics.at(name))
 
     def step_by_step(self, group: tuple[str, ...]) -> None:
         """The nodes of a loop; what feeds back is of the step before, and what biases alone give at the first step."""
@@ -195,11 +209,16 @@ class _Runner:
         cells: dict[str, Cells] = {}
         history: dict[str, list[Tensor]] = {name: [] for name in group}
         arrived: dict[str, list[Array]] = {name: [] for name in models}
+        kept: dict[str, list[Array]] = {name: [] for name in models if name in self.keeping}
         resting = self._resting(group)
         for t in range(self.x.shape[1]):
             for name in group:
                 parts = [self._part(pre, name, t, history, resting) for pre in self.before[name]]
                 history[name].append(self._step(name, sum_of(name, parts), t, models, cells, arrived))
+                if name in kept:
+                    kept[name].append(cells[name].v)
+        for name, membranes in kept.items():
+            self._keep(name, np.stack(membranes, 1))
         for name, node in nodes.items():
             lag = lag_of(name, node, self.semantics) if isinstance(node, nir.Delay) else 0
             self.values[name] = late(torch.stack(history[name], 1).numpy(), lag)

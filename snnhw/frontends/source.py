@@ -46,6 +46,7 @@ class Source:
         replay: runs the model in its own framework.
         conditions: node -> what must hold for it to give the source's spikes, where that depends on the input.
         warnings: what reading it found that a person must know.
+        returns: how the source itself makes what it returns of its output, if it is known; `deployment` may say else.
     """
 
     graph: nir.NIRGraph
@@ -57,6 +58,7 @@ class Source:
     replay: Replay | None = None
     conditions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Caution, ...] = ()
+    returns: Deployment | None = None
 
     def nir_graph(self) -> nir.NIRGraph:
         """The graph, to be saved."""

@@ -29,6 +29,21 @@ OUT, MEMBRANE = "out", "membrane"
 
 
 @dataclass(frozen=True)
+class Other:
+    """A tensor that shows one step of what a leaf sends or of its membrane, or all of them as one.
+
+    Args:
+        step: which; from the end where negative; None: all, over time, or as one by `over`.
+        over: 'max' or 'mean'.
+    """
+
+    tensor: Tensor
+    port: str
+    step: int | None = None
+    over: str = ""
+
+
+@dataclass(frozen=True)
 class Call:
     """One run of a leaf, as the tensors that it was given and that it gave.
 
@@ -42,6 +57,9 @@ class Call:
         kept: further state tensors that it gave back.
         steps: T, where the layer knows it and its axes do not show it.
         handed: a call without states starts anew: the layer keeps none itself.
+        keeps: `membrane` is what a neuron that spikes has left after its reset.
+        others: further tensors that show something of it.
+        hidden: nobody sees `out`, which has no values: `others` show it as one value over time.
     """
 
     current: Tensor
@@ -52,6 +70,9 @@ class Call:
     kept: tuple[Tensor, ...] = ()
     steps: int | None = None
     handed: bool = False
+    keeps: bool = False
+    others: tuple[Other, ...] = ()
+    hidden: bool = False
 
 
 GIVEN = "<"

@@ -13,13 +13,11 @@ from torch import Tensor
 
 from snnhw.frontends.live.adapter import Shape
 from snnhw.frontends.live.elementwise import assigned
-from snnhw.frontends.live.operations import Rule, given, own, require_square
-from snnhw.frontends.live.reader import Reader, name_of, refused_store, unknown_operation, where_of
+from snnhw.frontends.live.operations import Rule, functions, given, own, require_square
+from snnhw.frontends.live.reader import Reader, name_of, refused_store, taken, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
-from snnhw.frontends.live.values import LEAD, STATIC, Sum, added, at_step, refused_axes
-from snnhw.frontends.own import LinearNode
-from snnhw.network import Array
-from snnhw.operators.sparse import Sparse
+from snnhw.frontends.live.values import INPUT, LEAD, STATIC, Ending, Sum, added, at_step, refused_axes
+from snnhw.readout import WHOLE as ALL
 
 TIME = {"TN": 0, "NT": 1}
 """Which axis is time, of values that have one of its own."""
@@ -32,7 +30,7 @@ def reshaped(reader: Reader, event: Function) -> Sum:
     """view, reshape, flatten, unflatten, squeeze, unsqueeze: told from the shapes before and after."""
     x = reader.sum_of(event.args[0], where_of(event))
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
-    if not x.axes or x.reduced:
+    if not x.axes:
         return x
     if event.name in ("unsqueeze", "__getitem__") and x.axes == "N" and x.label == STATIC:
         at = next((at for at in (0, 1) if after == (*before[:at], 1, *before[at:])), None)
@@ -61,25 +59,21 @@ def _flattened(reader: Reader, event: Function, x: Sum, before: Shape, after: Sh
     """Features as they were, or some neighbouring axes as one."""
     if tuple(before) == tuple(after):
         return x
+    own = (x.groups,) if x.groups else reader.shape_of(x.terms[0].node) if x.terms else tuple(before)
+    if x.view is not None or x.reduced:
+        return replace(x, view=None if tuple(after) == tuple(own) else (name_of(event), tuple(after)))
     ranges = ((start, end) for start in range(len(before)) for end in range(start + 1, len(before)))
     for start, end in ranges:
         if (*before[:start], prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
             node = nir.Flatten({"input": np.array(before)}, start, -1 if end == len(before) - 1 else end)
             return reader.add(name_of(event), node, x, tuple(after))
-    return reader.add(name_of(event), _taken(np.arange(1, prod(before) + 1), before, after), x, tuple(after))
-
-
-def _taken(places: Array, before: Shape, after: Shape) -> LinearNode:
-    """A node whose outputs are inputs, each by its place in the flat input, from 1; 0 is zero."""
-    there = places > 0
-    arrays = {"": np.ones(int(there.sum())), "/indices": places[there] - 1, "/indptr": np.append(0, np.cumsum(there))}
-    return LinearNode(Sparse(""), arrays, np.zeros(()), tuple(before), tuple(after))
+    return replace(x, view=(name_of(event), tuple(after)))
 
 
 def rearranged(reader: Reader, event: Function) -> Any:
     """Functions that put features to other places, by what they do to the features' numbers."""
     tensor = event.args[0]
-    x = reader.sum_of(tensor, where_of(event))
+    x = reader.seen(reader.sum_of(tensor, where_of(event)))
     lead = LEAD.get(x.axes, 1)
     before = tuple(int(n) for n in tensor.shape[lead:])
     numbers = torch.arange(1, prod(before) + 1, dtype=torch.float64).reshape((1,) * lead + before)
@@ -99,7 +93,7 @@ def rearranged(reader: Reader, event: Function) -> Any:
         ):
             raise unknown_operation(event)
         name = f"{name_of(event)}.{number}" if several else name_of(event)
-        found.append(reader.add(name, _taken(part.numpy().astype(np.int64).ravel(), before, after), x, after))
+        found.append(reader.add(name, taken(part.numpy().astype(np.int64).ravel(), before, after), x, after))
     return found if several else found[0]
 
 
@@ -112,6 +106,9 @@ def indexed(reader: Reader, event: Function) -> Any:
         key = event.args[1] if isinstance(event.args[1], tuple) else (event.args[1],)
         if all(part is Ellipsis or part == slice(None) for part in key):
             return x
+        sliced = _over_time(key)
+        if sliced is not None and sliced == TIME.get(x.axes):
+            return _windowed(x, key[sliced], event)
         places = [i for i, part in enumerate(key) if isinstance(part, int)]
         others = [part for i, part in enumerate(key) if i not in places]
         if (
@@ -123,7 +120,25 @@ def indexed(reader: Reader, event: Function) -> Any:
         axis, index = places[0], int(key[places[0]])
     if axis != TIME.get(x.axes):
         return _features(reader, event, x)
-    return at_step(x, index % event.args[0].shape[axis])
+    return at_step(x, _steps_left(x, reader)[index])
+
+
+def _over_time(key: tuple[Any, ...]) -> int | None:
+    """The axis of the one slice in an index that is none of all."""
+    parts = [i for i, part in enumerate(key) if isinstance(part, slice) and part != slice(None)]
+    rest = all(part is Ellipsis or isinstance(part, slice) for part in key)
+    return parts[0] if len(parts) == 1 and rest and Ellipsis not in key[: parts[0]] else None
+
+
+def _windowed(x: Sum, part: slice, event: Function) -> Sum:
+    """Some steps, one after another: as the slice counts them, so that it holds for another number of steps."""
+    if part.step not in (None, 1) or x.window != ALL or any(term.node == INPUT for term in x.terms):
+        raise _part(event, x)
+    return replace(x, window=(part.start, part.stop))
+
+
+def _steps_left(x: Sum, reader: Reader) -> range:
+    return range(reader.steps or reader.recorded)[slice(*x.window)]
 
 
 def unbound(reader: Reader, event: Function) -> list[Sum]:
@@ -132,7 +147,7 @@ def unbound(reader: Reader, event: Function) -> list[Sum]:
     axis = int(given(event, 1, "dim", 0)) % event.args[0].dim()
     if axis != TIME.get(x.axes):
         raise _part(event, x)
-    return [at_step(x, step) for step in range(len(event.result))]
+    return [at_step(x, step) for step in _steps_left(x, reader)[: len(event.result)]]
 
 
 def padded(reader: Reader, event: Function) -> Any:
@@ -161,8 +176,7 @@ def stack(reader: Reader, event: Function) -> Sum:
     axis = int(given(event, 1, "dim", 0)) % event.result.dim()
     if axis > 1:
         raise unknown_operation(event)
-    reader.count_steps(len(parts), where_of(event))
-    return reader.over_time(parts, "TN" if axis == 0 else "NT", where_of(event))
+    return reader.stacked(parts, "TN" if axis == 0 else "NT", where_of(event))
 
 
 def joined(reader: Reader, event: Function) -> Sum:
@@ -240,9 +254,14 @@ def reduced(reader: Reader, event: Function) -> Sum:
     x = reader.sum_of(event.args[0], where_of(event))
     shape = tuple(event.args[0].shape)
     axes = _axes(event, len(shape))
-    if axes == {TIME.get(x.axes)}:
-        return Sum(x.terms, "N", event.name)
-    lead = LEAD.get(x.axes, 1)
+    lead, keeps = LEAD.get(x.axes, 1), given(event, 2, "keepdim", False)
+    if x.axes in TIME and axes and axes <= {TIME[x.axes], lead} and TIME[x.axes] in axes and not (keeps and x.view):
+        found = replace(x, axes="N", reduced=event.name, count=shape[TIME[x.axes]])
+        if axes == {TIME[x.axes]}:
+            return found if not keeps else _kept(reader, event, found)
+        return _votes(reader, event, found, shape[lead:], lead, keeps)
+    if len(axes) == 1 and min(axes) >= lead and (x.view is not None or len(shape) == lead + 1):
+        return _votes(reader, event, x, shape[lead:], min(axes), keeps)
     if x.reduced or len(shape) - lead != 3 or axes != {lead + 1, lead + 2}:
         raise refused_axes(where_of(event), f"the {event.name} over the axes {sorted(axes)} of a tensor over {x.axes}")
     kernel = np.array(shape[-2:])
@@ -252,6 +271,78 @@ def reduced(reader: Reader, event: Function) -> Sum:
         return pooled
     flat = nir.Flatten({"input": np.array((shape[lead], 1, 1))}, 0, -1)
     return reader.add(f"{name_of(event)}.flatten", flat, pooled, (shape[lead],))
+
+
+def _kept(reader: Reader, event: Function, x: Sum) -> Sum:
+    raise refused_axes(where_of(event), "a sum over time keeps its axis")
+
+
+def _votes(reader: Reader, event: Function, x: Sum, seen: Shape, axis: int, keeps: bool) -> Sum:
+    """The sum or mean over one axis of the features: of groups of outputs, mostly."""
+    at = axis - LEAD.get("TN" if len(seen) + 2 == event.args[0].dim() else "N", 1)
+    factor = 1.0 / seen[at] if event.name == "mean" else 1.0
+    found = reader.voted(name_of(event), x, seen, at, factor)
+    left = (*seen[:at], *([1] if keeps else []), *seen[at + 1 :])
+    return replace(found, view=None if len(left) == 1 else (name_of(event), left))
+
+
+def averaged(reader: Reader, event: Function) -> Sum:
+    """F.avg_pool1d over features as one channel, as in a VotingLayer: the mean of each group of neighbours."""
+    x = reader.sum_of(event.args[0], where_of(event))
+    lead = LEAD.get(x.axes, 1)
+    seen = tuple(event.args[0].shape[lead:])
+    size, stride = (_number(given(event, place, name)) for place, name in ((1, "kernel_size"), (2, "stride")))
+    whole = len(seen) == 2 and seen[0] == 1 and stride in (size, None) and seen[1] % size == 0
+    if x.view is None or not whole or _number(given(event, 3, "padding", 0)):
+        return functions()["avg_pool1d"](reader, event)
+    found = reader.voted(name_of(event), x, (seen[1] // size, size), 1, 1.0 / size)
+    return replace(found, view=(name_of(event), (1, seen[1] // size)))
+
+
+def _number(value: Any) -> Any:
+    return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+
+
+def largest(reader: Reader, event: Function) -> Any:
+    """max and amax over time; torch.max and torch.maximum of two values of single steps: the maximum in a loop."""
+    other = given(event, 1, "other", None)
+    if isinstance(other, Tensor) or event.name == "maximum":
+        return _larger(reader, event, other)
+    x = reader.sum_of(event.args[0], where_of(event))
+    axes = _axes(event, event.args[0].dim())
+    if len(axes) != 1:
+        raise unknown_operation(event)
+    if axes != {TIME.get(x.axes)} or given(event, 2, "keepdim", False):
+        return ended(reader, event) if axes == {event.args[0].dim() - 1} else _not_over_time(event, x, axes)
+    found = replace(x, axes="N", reduced="max", count=event.args[0].shape[TIME[x.axes]])
+    return found if isinstance(event.result, Tensor) else [found, None]
+
+
+def _not_over_time(event: Function, x: Sum, axes: set[int]) -> Any:
+    raise refused_axes(where_of(event), f"the maximum over the axes {sorted(axes)} of a tensor over {x.axes}")
+
+
+def _larger(reader: Reader, event: Function, other: Any) -> Sum:
+    parts = [reader.sum_of(side, where_of(event)) for side in (event.args[0], other)]
+    steps = [[(term.node, term.port, term.step) for term in part.terms] for part in parts]
+    single = all(part.axes == "N" and part.reduced in ("", "max") and part.terms for part in parts)
+    same = len({(node, port) for terms in steps for node, port, _ in terms}) == 1
+    if not single or not same or any(isinstance(step, str) for terms in steps for *_, step in terms):
+        raise refused_axes(where_of(event), "a maximum that is not over the steps of one layer's output")
+    terms = tuple(dict.fromkeys((*parts[0].terms, *parts[1].terms)))
+    return replace(parts[0], terms=terms, reduced="max")
+
+
+def ended(reader: Reader, event: Function) -> Any:
+    """softmax, log_softmax, sigmoid and argmax over the outputs: they change no decision, and are left out."""
+    x = reader.sum_of(event.args[0], where_of(event))
+    axis = given(event, 1, "dim", None)
+    ending = Ending(event.name.removesuffix("_"), () if axis is None else (axis,))
+    last = event.args[0].dim() - 1
+    if event.name not in ("sigmoid", "sigmoid_") and (axis is None or int(axis) % (last + 1) != last):
+        raise refused_axes(where_of(event), f"{event.name} over another axis than the outputs")
+    found = replace(x, ending=ending)
+    return found if isinstance(event.result, Tensor) else [found] * len(event.result)
 
 
 def _axes(event: Function, dims: int) -> set[int]:
@@ -323,5 +414,8 @@ AXES: dict[str, Rule] = {
     **dict.fromkeys(("transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis"), moved),
     "sum": reduced,
     "mean": reduced,
+    "avg_pool1d": averaged,
+    **dict.fromkeys(("max", "amax", "maximum"), largest),
+    **dict.fromkeys(("softmax", "log_softmax", "sigmoid", "sigmoid_", "argmax"), ended),
     "__setitem__": stored,
 }

@@ -63,7 +63,9 @@ def positive(threshold: Array, where: str) -> Array:
 
 
 def silent(equation: Membrane, dt: float, where: str) -> nir.NIRNode:
-    """A node that shows its membrane and never fires: LI or CubaLI."""
+    """A node that shows its membrane and never fires: I, LI or CubaLI."""
+    if equation.current_keep is None and (equation.keep == 1).all() and not equation.rest.any():
+        return nir.I(equation.gain / dt)
     lam, tau, v_leak = _leak(equation, dt, where)
     if equation.current_keep is None:
         return nir.LI(tau, equation.gain / lam, v_leak)

@@ -14,12 +14,14 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.live.adapter import OUT
+from snnhw.frontends.live.adapter import MEMBRANE, OUT
 from snnhw.frontends.live.arithmetic import Product, Same, Side
 from snnhw.frontends.live.reader import Node, Reader
 from snnhw.frontends.live.runs import Decided
-from snnhw.frontends.live.values import INPUT, STATIC, WHOLE, Step, Sum, Term
+from snnhw.frontends.live.values import INPUT, STATIC, WHOLE, Ending, Step, Sum, Term
 from snnhw.frontends.own import LinearNode
+from snnhw.readout import LAST, Window
+from snnhw.readout import WHOLE as ALL
 
 Edges = Counter[tuple[str, int]]
 """(source, lag) -> how often it is summed."""
@@ -34,7 +36,7 @@ class Folded:
         edges: name -> what it reads.
         ends: what the output sums, all with lag 0.
         read: leaf -> OUT or MEMBRANE.
-        reduced: '' or how the run summed its output up over time.
+        shown: how the run made its output of what the ends show at every step.
         told: neuron written out in forward -> the comparison that it was told from, and whether that is the opposite of
             its spikes.
         decided: neuron written out in forward -> where a run shows its spikes.
@@ -44,9 +46,31 @@ class Folded:
     edges: dict[str, Edges]
     ends: Edges
     read: dict[str, str]
-    reduced: str
+    shown: Shown
     told: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     decided: Mapping[str, Decided] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What forward makes of the output's steps.
+
+    Args:
+        over: '' (it returns them) or 'sum', 'mean', 'max'.
+        window: the steps that it takes.
+        gain: factor > 0 of all of it.
+        groups, interleaved: of a population code, see `semantics.Deployment`.
+        kept: it shows membranes of neurons that spike.
+        ending: the function it ends with, which is left out.
+    """
+
+    over: str = ""
+    window: Window = ALL
+    gain: float = 1.0
+    groups: int = 0
+    interleaved: bool = False
+    kept: bool = False
+    ending: Ending | None = None
 
 
 def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
@@ -55,7 +79,7 @@ def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
     Args:
         more: the network runs longer: what reaches back to the first step may go on growing.
     """
-    ends, reduced = _ends(output, steps)
+    ends, shown = _without_votes(*_ends(output, steps, reader), reader)
     laid = _Steps(reader.nodes, steps, ends)
     nodes: dict[str, Node] = {}
     edges: dict[str, Edges] = {}
@@ -77,7 +101,8 @@ def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
             )
         waiting += ports
     both = sorted(name for name, ports in read.items() if len(ports) > 1)
-    if both:
+    last = {term.node for term in ends if term.port == MEMBRANE}
+    if both and (len(last) > 1 or len(ends) > 1 or set(both) != last):
         raise SourceError(
             "membrane-and-spikes",
             "the network reads both the spikes and the membrane of a layer",
@@ -87,31 +112,68 @@ def fold(reader: Reader, output: Sum, steps: int, more: bool = False) -> Folded:
         )
     order = {name: node for name, node in reader.nodes.items() if name in nodes}
     ports_of = {name: next(iter(found)) for name, found in read.items()}
-    return Folded(order, edges, Counter((term.node, 0) for term in ends), ports_of, reduced)
+    kept = [name for name in last if name in both or _resets(name, nodes[name])]
+    if kept and len(ends) == 1:
+        ports_of |= dict.fromkeys(kept, OUT)
+        shown = replace(shown, kept=True)
+    return Folded(order, edges, Counter((term.node, 0) for term in ends), ports_of, shown)
 
 
-def _ends(output: Sum, steps: int) -> tuple[list[Term], str]:
-    """What the output shows at each step, and how it is summed up over them."""
+def _resets(name: str, node: Node) -> bool:
+    """Whether a leaf whose membrane is read spikes all the same, and its membrane is what it keeps of that."""
+    try:
+        node.cell(name, MEMBRANE)
+    except SourceError as error:
+        if error.code != "unsupported-neuron" or not node.keeps:
+            raise
+        return True
+    return False
+
+
+def _without_votes(ends: list[Term], shown: Shown, reader: Reader) -> tuple[list[Term], Shown]:
+    """Sums of groups of outputs that come last are the host's: the network ends in front of them."""
+    votes = reader.votes.get(ends[0].node)
+    if len(ends) != 1 or votes is None or shown.over == "max" or shown.groups:
+        return ends, shown
+    calls = reader.nodes[ends[0].node].calls
+    sources = {(term.node, term.port) for terms in calls.values() for term in terms}
+    late = any(len(terms) != 1 or terms[0].step not in (step, STATIC) for step, terms in calls.items())
+    if late or len(sources) != 1 or INPUT in next(iter(sources)):
+        return ends, shown
+    ((node, port),) = sources
+    gain = shown.gain * votes.factor
+    shown = replace(shown, groups=votes.groups, interleaved=votes.interleaved, gain=gain)
+    return [Term(node, WHOLE, port)], shown
+
+
+def _ends(output: Sum, steps: int, reader: Reader) -> tuple[list[Term], Shown]:
+    """What the output shows at each step, and what is made of them."""
+    shown = Shown(output.reduced, output.window, output.factor, output.groups, output.interleaved, False, output.ending)
     if not output.terms:
         raise SourceError("no-value", "what forward returns does not depend on the input", where="forward")
     loose = [term for term in output.terms if isinstance(term.step, int)]
     if not loose:
-        return list(output.terms), output.reduced
+        return list(output.terms), shown
     found: dict[tuple[str, str], list[int]] = {}
     for term in loose:
         found.setdefault((term.node, term.port), []).append(int(term.step))
-    if len(loose) < len(output.terms) or any(
-        sorted(at) not in (list(range(steps)), list(range(-1, steps - 1))) for at in found.values()
-    ):
+    whole = [list(range(start, start + steps)) for start in (0, -1)]
+    if all(sorted(at) in whole for at in found.values()) and len(loose) == len(output.terms):
+        return [Term(node, WHOLE, port) for node, port in found], replace(shown, over=shown.over or "sum")
+    first, last = min(next(iter(found.values()))), max(next(iter(found.values())))
+    gaps = any(sorted(at) != list(range(first, last + 1)) for at in found.values())
+    once = any(name in reader.nodes and len(reader.nodes[name].calls) == 1 < steps for name, _ in found)
+    if len(loose) < len(output.terms) or gaps or first < 0 or (first == last and (once or last < steps - 1)):
         raise SourceError(
             "not-all-steps",
             "forward returns some steps of a value, not all of them",
             where=", ".join(sorted({term.node for term in loose})),
             needed=f"steps {sorted(next(iter(found.values())))}",
-            limit=f"all {steps} steps, stacked or summed",
+            limit=f"all {steps} steps or one part of them, stacked or summed",
             hint="collect the output at each step",
         )
-    return [Term(node, WHOLE, port) for node, port in found], "sum"
+    window = LAST if first == last == steps - 1 else (first or None, None if last == steps - 1 else last + 1)
+    return [Term(node, WHOLE, port) for node, port in found], replace(shown, over=shown.over or "sum", window=window)
 
 
 class _Steps:

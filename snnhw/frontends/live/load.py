@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnhw.cautions import Caution
 from snnhw.errors import SourceError
 from snnhw.frontends.check import FORWARD_ERRORS
 from snnhw.frontends.graph import readout_of
@@ -22,7 +24,7 @@ from snnhw.frontends.live.axes import AXES
 from snnhw.frontends.live.counts import refuse_counts
 from snnhw.frontends.live.elementwise import COMPARING, ELEMENTWISE
 from snnhw.frontends.live.emit import Builder
-from snnhw.frontends.live.fold import Folded, fold, norms_folded
+from snnhw.frontends.live.fold import Folded, Shown, fold, norms_folded
 from snnhw.frontends.live.operations import Rule, functions
 from snnhw.frontends.live.output import Place, output_of
 from snnhw.frontends.live.reader import Reader
@@ -31,9 +33,11 @@ from snnhw.frontends.live.recurrence import neurons_found
 from snnhw.frontends.live.registry import ADAPTERS, frameworks
 from snnhw.frontends.live.replay import Replay
 from snnhw.frontends.live.runs import Decided, Run, Subject, samples_first
-from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Step, Sum, Term
+from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Ending, Step, Sum, Term
 from snnhw.frontends.source import Source
 from snnhw.network import Array
+from snnhw.readout import LAST
+from snnhw.readout import Rule as Reading
 from snnhw.semantics import Deployment, Semantics, to_metadata
 
 Read = tuple[Folded, tuple[Place, str]]
@@ -95,13 +99,75 @@ def load_module(
     rules = replace(builder.semantics(semantics), time_layout=layout.axes)
     whole = bool(torch.equal(tensor, tensor.round()))
     encoding = "spikes" if whole and not layout.once and layout.axes != STATIC else "direct"
-    used = deployment or Deployment(layout.steps, encoding, layout.shape, readout_of(builder.graph({})))
+    shows = _deployment(folded.shown, layout.steps, encoding, layout.shape, readout_of(builder.graph({})))
+    used = deployment or shows
     graph = builder.graph(to_metadata(rules, used))
     refuse_counts(graph, rules)
     origin = {"module": type(module).__name__, "framework": ", ".join(frameworks(module))}
+    ending = folded.shown.ending
+    if ending is not None:
+        origin |= {"left_out": f"{ending.name} at the end: it changes no decision"}
     at = _place_of(folded, place)
-    replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, at, folded.decided)
-    return Source(graph, rules, used, origin, replay=replay, conditions=builder.conditions)
+    replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, at, folded.decided, ending)
+    said = _cautions(module, ending, builder.shapes[OUTPUT]) + _contradiction(steps, layout.steps)
+    return Source(
+        graph, rules, used, origin, replay=replay, conditions=builder.conditions, returns=shows, warnings=said
+    )
+
+
+def _deployment(shown: Shown, steps: int, encoding: str, shape: Shape, what: str) -> Deployment:
+    """How forward itself reads the output of its network."""
+    what = "membrane" if shown.kept else what
+    count = len(range(steps)[slice(*shown.window)])
+    averages = shown.over == "sum" and shown.window != LAST and math.isclose(shown.gain * count, 1.0, rel_tol=1e-12)
+    over, gain = ("mean", 1.0) if averages else (shown.over, shown.gain)
+    usual = "mean" if what == "mean" else "sum"
+    return Deployment(
+        steps,
+        encoding,
+        shape,
+        Reading(what, over or usual, shown.window).text,
+        population=shown.groups or None,
+        interleaved=shown.interleaved,
+        gain=gain,
+    )
+
+
+def _cautions(module: nn.Module, ending: Ending | None, outputs: Shape) -> tuple[Caution, ...]:
+    """What reading a module left out that may matter."""
+    found = []
+    training = [
+        path or type(module).__name__ for path, part in module.named_modules() if part.training and _differs(part)
+    ]
+    if training:
+        found.append(
+            Caution(
+                "train-mode",
+                ", ".join(training[:3]) + (f" and {len(training) - 3} more" if len(training) > 3 else ""),
+                "the module is in train mode, in which these layers do something else: it is read in eval mode",
+                fix="call module.eval(), and judge it by what it does then",
+            )
+        )
+    if ending is not None and math.prod(outputs) == 1:
+        what = f"{ending.name} behind the one output is left out: its values are those before it"
+        found.append(Caution("left-out", "forward", what, fix=f"apply {ending.name} to the values"))
+    return tuple(found)
+
+
+def _differs(part: nn.Module) -> bool:
+    """Whether a module by itself does something else in training: by its kind, or as its own forward asks."""
+    if isinstance(part, (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)):
+        return True
+    code = getattr(type(part).forward, "__code__", None)
+    own = not type(part).__module__.startswith(("torch.", "snntorch", "spikingjelly", "sinabs", "norse", "rockpool"))
+    return own and code is not None and "training" in code.co_names
+
+
+def _contradiction(said: int | None, steps: int) -> tuple[Caution, ...]:
+    if said in (None, steps):
+        return ()
+    what = f"forward loops over {steps} steps itself: steps={said} changes nothing"
+    return (Caution("steps-ignored", "steps", what, f"T = {steps}", "leave steps= out, or change the loop"),)
 
 
 def _read(subject: Subject, example: Tensor, steps: int | None, deployment: Deployment | None) -> tuple[Read, Layout]:
@@ -423,7 +489,7 @@ def _decided(calls: Mapping[Step, tuple[int, int, str]], inverted: bool) -> Deci
 
 def _place_of(folded: Folded, place: tuple[Place, str]) -> dict[str, tuple[Place, str]]:
     """The output node, and where it is in what forward returns; its axes are '' where forward reduced the time."""
-    return {OUTPUT: (place[0], "" if folded.reduced else place[1])}
+    return {OUTPUT: (place[0], "" if folded.shown.over else place[1])}
 
 
 def _samples(example: Tensor, layout: Layout) -> Array:

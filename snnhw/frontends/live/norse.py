@@ -81,7 +81,8 @@ class NorseAdapter:
         known = class_of(layer, PACKAGE) in (*SPIKING, *READOUTS)
         axes = "" if not known else "TN" if self.keeps_time(layer) else "N"
         back = tuple(t for t in tensors(kept) if t is not out)
-        return Call(current, out, axes, tuple(tensors(handed)), kept=back, handed=True)
+        membrane = getattr(kept, "v", None) if axes == "N" and class_of(layer, PACKAGE) in SPIKING else None
+        return Call(current, out, axes, tuple(tensors(handed)), membrane, back, handed=True, keeps=True)
 
     def cell(self, layer: Any, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""

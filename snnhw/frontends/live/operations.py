@@ -254,6 +254,7 @@ class _Adding:
         """Terms by a name each."""
         if value.reduced:
             raise refused_axes("forward", "sums over time are multiplied or pooled")
+        value = self.reader.seen(value)
         found = []
         for term in value.terms:
             name = f"{term.node}\0{term.step}"
@@ -299,13 +300,15 @@ def scaled(reader: Reader, event: Function, x: Sum, factor: Any) -> Sum:
         return x
     factor = float(values.reshape(-1)[0]) if values.size == 1 else 0.0
     positive = bool(np.isfinite(factor)) and factor > 0
-    if x.reduced:
+    if x.reduced and (values.size == 1 or x.reduced == "max" or x.groups):
         if not positive:
             raise refused_axes(where_of(event), "a sum over time is multiplied by more than a positive number")
         return replace(x, factor=x.factor * factor)
     shape = reader.features(event.result, x.axes)
     found = reader.add(name_of(event), nir.Scale(_broadcast(values, shape, event)), x, shape)
-    total = reader.totals.get(x, reader.looped(x))
+    if values.size == 1 and not positive:
+        reader.later.pop(found, None)  # as of sums over time: what is not positive turns decisions around
+    total = reader.totals.get(x, None if reader.looped(x) is None else reader.whole(x))
     if total is not None and positive:
         reader.totals[found] = replace(total, factor=total.factor * factor)
     return found

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import nir
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS
-from snnhw.frontends.live.adapter import MEMBRANE, OUT, Cell, Part, Shape
+from snnhw.frontends.live.adapter import MEMBRANE, OUT, Call, Cell, Other, Part, Shape
 from snnhw.frontends.live.arithmetic import Op, Same
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, node_name, path_of
 from snnhw.frontends.live.values import (
@@ -38,6 +40,20 @@ from snnhw.frontends.live.values import (
     refused_axes,
     stacked,
 )
+from snnhw.frontends.own import LinearNode
+from snnhw.network import Array
+from snnhw.operators.sparse import Sparse
+from snnhw.readout import LAST
+from snnhw.readout import WHOLE as ALL
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Sums of groups of features, times a factor > 0."""
+
+    groups: int
+    interleaved: bool
+    factor: float
 
 
 @dataclass
@@ -47,6 +63,7 @@ class Node:
     Args:
         node: of a function; None of a leaf, whose nodes depend on what is read of it.
         shape: of its output, without batch and time.
+        keeps: a leaf's membrane is what it has left after its reset.
     """
 
     shape: Shape
@@ -54,6 +71,7 @@ class Node:
     layer: Any = None
     adapter: Any = None
     calls: dict[Step, tuple[Term, ...]] = field(default_factory=dict)
+    keeps: bool = False
 
     def cell(self, name: str, read: str = OUT, dt: float = 1.0) -> Cell:
         """The NIR nodes that it is."""
@@ -93,6 +111,10 @@ class Reader:
         self._parts: dict[int, dict[int, Sum]] = {}
         self.totals: dict[Sum, Sum] = {}
         """What is added up in a loop and scaled -> the sum over time that it is, should it be the output."""
+        self.later: dict[Sum, Callable[[], Sum]] = {}
+        """What is behind a sum made in a loop -> makes the same behind the sum over time, should it be the output."""
+        self.votes: dict[str, Votes] = {}
+        """Node that sums groups of features -> how."""
         self.shapes: dict[str, Shape] = {}
         self.sites, self.written, self.starts = sites or {}, sites is not None, starts
         self.decided: dict[str, dict[Step, tuple[int, int, str]]] = {}
@@ -119,6 +141,14 @@ class Reader:
         """The value of a tensor that must be a sum of what nodes send; a constant that is zero is the empty sum."""
         value = self.value(thing)
         if isinstance(value, Sum):
+            if value.ending is not None:
+                raise SourceError(
+                    "not-last",
+                    f"{value.ending.name} is followed by something: it can be left out at the end only",
+                    where=where,
+                    limit="the last function of forward",
+                    hint="compute on what comes before it, or leave it out",
+                )
             return value
         if isinstance(value, Refused):
             self.events = value.event
@@ -213,7 +243,7 @@ class Reader:
             value = self.value(part)
             if now is not None and isinstance(value, Sum) and value.label == STATIC and not value.reduced:
                 before[id(part)] = value
-                self._values[id(part)] = Sum(tuple(replace(term, step=now) for term in value.terms), value.axes)
+                self._values[id(part)] = replace(value, terms=tuple(replace(term, step=now) for term in value.terms))
         return before
 
     def _filled(self, event: Function) -> None:
@@ -235,6 +265,9 @@ class Reader:
         x = self.sum_of(call.current, path)
         if x.reduced:
             raise refused_axes(path, "a layer comes after a sum over time")
+        if x.window != ALL:
+            raise refused_axes(path, "a layer with state gets a part of the steps")
+        x = self.seen(x)
         if not call.axes:
             shape = self.features(call.out, x.axes)
             (node,) = event.adapter.cell(event.layer, shape, OUT, 1.0, path).sent
@@ -263,12 +296,22 @@ class Reader:
                 hint="give each place in the network a layer of its own",
             )
         self._require_own_state(event, path, step)
-        known.calls[step] = x.terms
+        known.calls[step], known.keeps = x.terms, call.keeps
         for tensor in call.kept:
             self.give(tensor, State(path, step))
         if call.membrane is not None:
             self.give(call.membrane, Sum((Term(path, step, MEMBRANE),), call.axes))
         self.give(call.out, Sum((Term(path, step),), call.axes))
+        for other in call.others:
+            self._other(path, call, other)
+
+    def _other(self, path: str, call: Call, other: Other) -> None:
+        """A tensor that shows one step of a leaf, or its maximum or mean over them."""
+        count = int(call.out.shape[call.axes.index("T")])
+        step: Step = WHOLE if other.step is None else other.step % count
+        single = other.step is not None or bool(other.over)
+        value = Sum((Term(path, step, other.port),), "N" if single else call.axes, other.over)
+        self.give(other.tensor, replace(value, count=count if other.over else 0))
 
     def _require_own_state(self, event: LeafCall, path: str, step: Step) -> None:
         """States are zero at first, then what the same leaf gave a step before."""
@@ -331,6 +374,16 @@ class Reader:
                         parts[at - last.step - 1] = Sum((replace(last, step=at),), parts[-1].axes)
         return stacked(parts, axes, where)
 
+    def stacked(self, parts: list[Sum], axes: str, where: str) -> Sum:
+        """Values of single steps, one after another: all of them, or the first or last ones."""
+        labels = [part.label for part in parts]
+        first, last = (label if isinstance(label, int) else 0 for label in (labels[0], labels[-1]))
+        some = len(parts) < self.recorded and labels == list(range(first, last + 1)) and first >= 0
+        if some and (self.steps in (None, self.recorded)):
+            return stacked(parts, axes, where, first, last == self.recorded - 1)
+        self.count_steps(len(parts), where)
+        return self.over_time(parts, axes, where)
+
     def count_steps(self, steps: int, where: str) -> None:
         """All values over time have the same number of steps."""
         if self.steps not in (None, steps):
@@ -368,6 +421,29 @@ class Reader:
         everything = [set(range(first, self.recorded + first)) for first in (0, -1)]
         return value if self.recorded > 1 and found and all(at in everything for at in found.values()) else None
 
+    def whole(self, value: Sum) -> Sum:
+        """What a value of single steps is over time, should it be the output: a sum of a loop, or the last step."""
+        if value in self.totals:
+            return self.totals[value]
+        if value in self.later:
+            return self.later[value]()
+        if value.reduced or not value.terms:
+            return value
+        last = all(term.step == self.recorded - 1 and self._runs_on(term.node) for term in value.terms)
+        looped = None if last else self.looped(value)
+        if not last and looped is None:
+            return value
+        ports = dict.fromkeys((term.node, term.port) for term in (looped or value).terms)
+        terms = tuple(Term(node, WHOLE, port) for node, port in ports)
+        if last:
+            return replace(value, terms=terms, reduced="sum", count=1, window=LAST)
+        return replace(value, terms=terms, reduced="sum", count=self.recorded)
+
+    def _runs_on(self, name: str) -> bool:
+        """Whether a node is there at other steps than one, too."""
+        calls = self.nodes[name].calls if name in self.nodes else {WHOLE: ()}
+        return len(calls) > 1 or WHOLE in calls
+
     def expanded(self, value: Sum) -> Sum:
         """Sums of this step and of steps before as what they are sums of."""
         waiting, found = list(value.terms), list[Term]()
@@ -382,6 +458,8 @@ class Reader:
 
     def joined(self, event: Function, left: Sum, right: Sum) -> Sum:
         """left + right; a value of its own where it goes on through steps, or is a neuron's: it must not grow."""
+        if left.view != right.view:
+            left, right = self.seen(left), self.seen(right)
         both = added(left, right, where_of(event))
         steps = {term.step for term in both.terms if isinstance(term.step, int)}
         within = self._clock is not None and both.terms
@@ -401,17 +479,51 @@ class Reader:
 
     def add(self, name: str, node: nir.NIRNode, x: Sum, shape: Shape) -> Sum:
         """The value of a node behind x, with its output's shape; equal nodes behind the same terms are one."""
+        x = self.seen(x)
         if x.reduced:
-            raise refused_axes(name, "a layer comes after a sum over time")
+            return self._behind(name, node, x, shape)
+        found = self._added(name, node, x, shape)
+        last = self.recorded > 1 and found.terms[0].step == self.recorded - 1
+        if not isinstance(node, Op) and (last or x in self.totals or self.looped(x) is not None):
+            self.later[found] = lambda: self._once_more(found, node, x, shape)
+        return found
+
+    def seen(self, x: Sum) -> Sum:
+        """A value whose features are seen in other axes than its node's, as a node that has these."""
+        if x.view is None:
+            return x
+        (name, after), plain = x.view, replace(x, view=None)
+        before = (x.groups,) if x.groups else self.shape_of(x.terms[0].node)
+        if tuple(before) == after:
+            return plain
+        return self.add(name, taken(np.arange(1, prod(before) + 1), before, after), plain, after)
+
+    def _behind(self, name: str, node: nir.NIRNode, x: Sum, shape: Shape) -> Sum:
+        """A linear node behind a sum or mean over time: the same at every step, and its bias once in all."""
+        if x.reduced == "max" or x.groups:
+            raise refused_axes(name, "a layer comes after a maximum over time, or after a sum over groups of outputs")
+        times = x.factor * (x.count if x.reduced == "sum" else 1)
+        over_time = replace(x, axes="TN", reduced="", factor=1.0, count=0)
+        return replace(x, terms=self.add(name, bias_over(node, times), over_time, shape).terms)
+
+    def _once_more(self, found: Sum, node: nir.NIRNode, x: Sum, shape: Shape) -> Sum:
+        """A node that was called at the last step alone, behind what its input is over time."""
+        name = found.terms[0].node
+        if len(self.nodes[name].calls) > 1:
+            return found
+        del self.nodes[name]
+        return self.add(name, node, self.whole(x), shape)
+
+    def _added(self, name: str, node: nir.NIRNode, x: Sum, shape: Shape) -> Sum:
         label = x.label if self._clock is None or x.label == WHOLE else self._clock
         plain = not isinstance(node, (Op, nir.Scale)) or not self.written
         kind = (type(node), node.scale.tobytes() if isinstance(node, nir.Scale) else b"")
         own = self._of_site.setdefault((name, *((0, None) if plain else (self._site, kind))), [])
         there = self._places.setdefault((name, label), [])
         for place in there:
-            known = self.nodes[place]
+            known = self.nodes.get(place) or Node(())
             if (plain or place in own) and known.calls.get(label) == x.terms and same_node(known.node, node):
-                return Sum((Term(place, label),), x.axes)
+                return replace(x, terms=(Term(place, label),))
         place = next((place for place in own if place not in there), "")
         if not place:
             self._numbers[name] += 1
@@ -433,7 +545,51 @@ class Reader:
                 hint="treat all steps alike in forward",
             )
         known.calls[label] = x.terms
-        return Sum((Term(place, label),), x.axes)
+        return replace(x, terms=(Term(place, label),))
+
+    def voted(self, name: str, x: Sum, seen: Shape, axis: int, factor: float) -> Sum:
+        """x with its features, seen in a shape, summed over one axis and multiplied by a factor > 0.
+
+        Of a value that was reduced it is what the host makes of the output; else a node, which the host takes over
+        where it is the last.
+        """
+        left = (*seen[:axis], *seen[axis + 1 :])
+        last, first = axis == len(seen) - 1, axis == 0
+        view = (name, left) if len(left) != 1 else None
+        if x.reduced and (last or first) and not x.groups:
+            found = replace(x, groups=prod(left), interleaved=not last, factor=x.factor * factor)
+            return replace(found, view=view)
+        places = np.arange(prod(seen)).reshape(seen)
+        matrix = np.zeros((prod(left), prod(seen)))
+        for row, columns in enumerate(np.moveaxis(places, axis, -1).reshape(prod(left), seen[axis])):
+            matrix[row, columns] = factor
+        own = self.shape_of(x.terms[0].node)
+        flat = replace(x, view=None)
+        if len(own) > 1:
+            flat = self.add(f"{name}.flatten", nir.Flatten({"input": np.array(own)}, 0, -1), flat, (prod(own),))
+        found = self.add(name, nir.Linear(matrix), flat, (prod(left),))
+        if last or first:
+            self.votes[found.terms[0].node] = Votes(prod(left), not last, factor)
+        return replace(found, view=view)
+
+
+def taken(places: Array, before: Shape, after: Shape) -> LinearNode:
+    """A node whose outputs are inputs, each by its place in the flat input, from 1; 0 is zero."""
+    there = places > 0
+    arrays = {"": np.ones(int(there.sum())), "/indices": places[there] - 1, "/indptr": np.append(0, np.cumsum(there))}
+    return LinearNode(Sparse(""), arrays, np.zeros(()), tuple(before), tuple(after))
+
+
+def bias_over(node: Any, times: float) -> Any:
+    """A node whose bias is divided by a number."""
+    bias = getattr(node, "bias", None)
+    if bias is None or times == 1 or not np.any(bias):
+        return node
+    if isinstance(node, LinearNode):
+        return replace(node, bias=np.asarray(bias) / times)
+    found = copy(node)
+    found.bias = np.asarray(bias) / times
+    return found
 
 
 def _numbered(name: str, number: int) -> str:

@@ -197,7 +197,8 @@ class Recorder(TorchFunctionMode):
 
     def _copies(self, call: Call) -> dict[str, Tensor]:
         ports = {OUT: call.out, MEMBRANE: call.membrane}
-        return {port: value.clone() for port, value in ports.items() if self.values and value is not None}
+        seen = self.values and not call.hidden
+        return {port: value.clone() for port, value in ports.items() if seen and value is not None}
 
 
 def _on_meta(value: Any) -> Any:

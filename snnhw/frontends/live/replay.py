@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live.output import Place, taken
 from snnhw.frontends.live.runs import Decided, Subject, calls_of, samples_first, sent
-from snnhw.frontends.live.values import STATIC
+from snnhw.frontends.live.values import STATIC, Ending
 from snnhw.network import Array
+
+DECISIONS = ("argmax", "max")
+"""Endings whose numbers jump where two outputs are equal: what comes before them is compared."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Replay:
         output: node -> where its values over time are in what forward returns, and their axes; '' where they were
             summed up over time (or their mean was taken).
         decided: neuron that forward writes out -> where a run shows its spikes.
+        ending: the function that forward ends with, which the network leaves out.
     """
 
     subject: Subject
@@ -34,6 +39,7 @@ class Replay:
     read: Mapping[str, str]
     output: Mapping[str, tuple[Place, str]]
     decided: Mapping[str, Decided] = field(default_factory=dict)
+    ending: Ending | None = None
 
     def like(self, x: Array) -> Array:
         """Samples (B, T, ...) as the module can run them: the same at every step, where it shows them itself."""
@@ -52,6 +58,15 @@ class Replay:
         parts = [self._run(x[first : first + size], size) for first in range(0, len(x), size)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def ended(self, values: Array) -> Array:
+        """Outputs (B, ...) of the network as forward shows them."""
+        if self.ending is None:
+            return values
+        found = torch.from_numpy(np.ascontiguousarray(values))
+        function = getattr(torch, self.ending.name)
+        result: Array = function(found, *self.ending.args).numpy()
+        return result
+
     def _run(self, x: Array, size: int) -> dict[str, Array]:
         """As many samples as the module was shown: its forward may count on their number."""
         filled = x if len(x) == size else np.concatenate([x, self.example[: size - len(x)]])
@@ -59,7 +74,8 @@ class Replay:
         run = self.subject.run(calls_of(filled, self.axes), values=True, sites=sites)
         found = sent(run.events, self.read, x.shape[1])
         found |= {name: decided.spikes(run.found, x.shape[1]) for name, decided in self.decided.items()}
-        for name, (place, axes) in self.output.items():
+        left_out = self.ending is not None and self.ending.name in DECISIONS
+        for name, (place, axes) in self.output.items() if not left_out else ():
             values = taken(run.results, place)
             assert isinstance(values, Tensor)
             found[name] = samples_first(values, axes, x.shape[1]) if axes else values.detach().cpu().numpy()

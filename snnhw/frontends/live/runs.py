@@ -182,7 +182,7 @@ def sent(events: Sequence[Event], read: Mapping[str, str], steps: int) -> dict[s
     """What the network reads of each leaf, (B, T, ...), by the leaf's path."""
     found: dict[str, list[tuple[str, Tensor]]] = {}
     for event in events:
-        if isinstance(event, LeafCall) and event.call.axes in LEAD and path_of(event) in read:
+        if isinstance(event, LeafCall) and event.call.axes in LEAD and path_of(event) in read and event.values:
             value = event.values[read[path_of(event)]]
             found.setdefault(path_of(event), []).append((event.call.axes, value))
     return {path: _over_time(calls, steps) for path, calls in found.items()}

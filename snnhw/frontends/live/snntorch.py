@@ -64,7 +64,9 @@ class SnnTorchAdapter:
         found = tensors(result)
         states = tuple(tensors(handed))
         membrane = found[-1] if len(found) > 1 else getattr(layer, "mem", None)
-        return Call(current, found[0], "N", states, membrane, tuple(found[1:-1]))
+        delayed = bool(getattr(layer, "reset_delay", True))  # what resets to zero a step later is shown before it does
+        keeps = str(getattr(layer, "reset_mechanism", "")) == "subtract" or not delayed
+        return Call(current, found[0], "N", states, membrane, tuple(found[1:-1]), keeps=keeps)
 
     def cell(self, layer: nn.Module, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""
@@ -77,9 +79,11 @@ class SnnTorchAdapter:
         rule = str(layer.reset_mechanism)
         if read == MEMBRANE:
             if rule != "none":
-                raise refused(
-                    layer, self.name, where, "the membrane of a layer that resets is read", "reset_mechanism='none'"
-                )
+                what, hint = "the membrane of a layer that resets is read", "reset_mechanism='none'"
+                if rule == "zero":
+                    what += ": it is shown before its reset to zero, which a core does not keep"
+                    hint = "reset_mechanism='subtract' or 'none', reset_delay=False, or the spikes"
+                raise refused(layer, self.name, where, what, hint)
             if kind in RECURRENT:
                 raise refused(layer, self.name, where, "the membrane of a recurrent layer is read", "read the spikes")
             return cell_of(silent(equation, dt, where), {"v_init": 0.0})

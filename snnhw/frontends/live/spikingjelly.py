@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snnhw.frontends.live.adapter import (
     MEMBRANE,
+    OUT,
     Call,
     Cell,
+    Other,
     Shape,
     array,
     cell_of,
@@ -27,11 +29,15 @@ from snnhw.frontends.live.adapter import (
     refused,
     require_own_code,
 )
-from snnhw.frontends.live.equations import Membrane, spiking
+from snnhw.frontends.live.equations import Membrane, silent, spiking
 from snnhw.network import Comparison, Reset
 
 PACKAGE = "spikingjelly"
-READ = ("IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode")
+READ = ("IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode", "SimpleIFNode", "SimpleLIFNode")
+SILENT = ("NonSpikingIFNode", "NonSpikingLIFNode")
+"""Membranes alone, of T steps at once: all of them, or decoded to one value."""
+
+DECODED = {"max-mem": "max", "mean-mem": "mean"}
 
 
 class SpikingJellyAdapter:
@@ -49,18 +55,44 @@ class SpikingJellyAdapter:
         return getattr(layer, "step_mode", "s") == "m"
 
     def call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Call:
-        """Input -> spikes; the state stays inside."""
-        return Call(given(layer, args, kwargs)[0], result, "TN" if self.keeps_time(layer) else "N")
+        """Input -> spikes; the state stays inside, where forward may read it."""
+        current, node = given(layer, args, kwargs)[0], layer
+        if self._shows_membranes(layer):
+            return _membranes(layer, current, result)
+        membrane = getattr(node, "v", None)
+        membrane = membrane if isinstance(membrane, Tensor) else None
+        if not self.keeps_time(layer):
+            return Call(current, result, "N", membrane=None if membrane is result else membrane, keeps=True)
+        over_time = getattr(node, "v_seq", None) if getattr(node, "store_v_seq", False) else None
+        last = () if membrane is None else (Other(membrane, MEMBRANE, -1),)
+        return Call(current, result, "TN", membrane=over_time, keeps=True, others=last)
+
+    def _shows_membranes(self, layer: nn.Module) -> bool:
+        return any(c.__name__ == "NonSpikingBaseNode" for c in type(layer).__mro__)
 
     def cell(self, layer: nn.Module, shape: Shape, read: str, dt: float, where: str) -> Cell:
         """See the module's equations."""
         kind = class_of(layer, PACKAGE)
+        node: Any = layer
+        if kind in SILENT:
+            require_own_code(layer, PACKAGE, self.name, where)
+            lam = np.full(shape, 1.0 / node.tau if kind == "NonSpikingLIFNode" else 1.0)
+            keep = 1 - lam if kind == "NonSpikingLIFNode" else np.ones(shape)
+            return cell_of(silent(Membrane(keep, lam, np.zeros(shape)), dt, where), {"v_init": 0.0})
         if kind not in READ:
             raise refused(layer, self.name, where, f"{kind} has no form on a core", "IFNode or LIFNode", READ)
-        require_own_code(layer, PACKAGE, self.name, where)
+        shows = _returns_membrane(layer)
+        if not shows:
+            require_own_code(layer, PACKAGE, self.name, where)
+        if shows or (read == MEMBRANE and np.isinf(array(node.v_threshold, shape, where)).all()):
+            rest = np.full(shape, 0.0 if node.v_reset is None else float(node.v_reset))
+            start = self._start(node, float(rest.flat[0]), where)
+            return cell_of(silent(_equation(node, kind, rest, shape, where), dt, where), {"v_init": start})
         if read == MEMBRANE:
             raise refused(layer, self.name, where, "a membrane that resets is read", "read the spikes")
-        node: Any = layer
+        if np.isinf(array(node.v_threshold, shape, where)).any():
+            what = "a threshold is infinite: it never fires, and only its membrane can be read"
+            raise refused(layer, self.name, where, what, "read its v")
         soft = node.v_reset is None
         rest = np.full(shape, 0.0 if soft else float(node.v_reset))
         equation = _equation(node, kind, rest, shape, where)
@@ -104,9 +136,34 @@ class SpikingJellyAdapter:
         return False
 
 
+def _returns_membrane(layer: nn.Module) -> bool:
+    """Whether a subclass's step charges and shows its membrane, and does nothing else (NonSpikingLIFNode of the
+    framework's own examples)."""
+    own = vars(type(layer))
+    step = own.get("single_step_forward")
+    others = [
+        name for name, value in own.items() if callable(value) and name not in ("__init__", "single_step_forward")
+    ]
+    return step is not None and not others and step.__code__.co_names == ("neuronal_charge", "v")
+
+
+def _membranes(layer: nn.Module, current: Tensor, result: Any) -> Call:
+    """A call of a node that never fires, over T steps."""
+    decode = getattr(layer, "decode", None)
+    if isinstance(result, list):
+        shown = tuple(Other(tensor, OUT, step) for step, tensor in enumerate(result))
+        return Call(current, torch.stack(result), "TN", others=shown)
+    last = Other(result, OUT, -1) if decode not in DECODED else Other(result, OUT, None, DECODED[decode])
+    if decode == "max-abs-mem":
+        raise refused(
+            layer, "SpikingJelly", "", "decode max-abs-mem is no readout", "decode=None, 'max-mem', 'mean-mem'"
+        )
+    return Call(current, torch.empty_like(current), "TN", others=(last,), hidden=True)
+
+
 def _equation(node: Any, kind: str, rest: Any, shape: Shape, where: str) -> Membrane:
     one = np.ones(shape)
-    if kind == "IFNode":
+    if kind in ("IFNode", "SimpleIFNode"):
         return Membrane(one, one, np.zeros(shape))
     if kind == "CUBALIFNode":
         decay = array(node.v_decay, shape, where)

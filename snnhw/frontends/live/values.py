@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import OUT
+from snnhw.readout import WHOLE as ALL
+from snnhw.readout import Window
 
 INPUT, OUTPUT = "input", "output"
 """Names of the graph's ends."""
@@ -33,19 +36,40 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """A function without parameters behind the last layer, with its arguments but the first."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Sum:
     """A sum of terms; without terms it is zero, the value of the step before the first.
 
     Args:
         axes: before the features, a key of LEAD; '' (zero): any.
-        reduced: '' or how it was summed up over time: 'sum', 'mean'.
-        factor: > 0, of a sum over time; which output is the largest does not depend on it.
+        reduced: '' or how it was made one value over time: 'sum', 'mean', 'max'.
+        factor: > 0, of a value that was reduced.
+        window: the steps that are left of a value over time, or that were reduced.
+        count: how many steps were reduced.
+        groups: of a value that was reduced, whose outputs were summed in so many groups then; 0: they were not.
+        interleaved: of the groups, see `semantics.Deployment`.
+        view: a name, and other axes than its nodes' in which its features are seen: a node of its own, if more than a
+            sum over one of them comes next.
+        ending: a function that forward ends with, which changes no decision: nothing may come behind it.
     """
 
     terms: tuple[Term, ...]
     axes: str
     reduced: str = ""
     factor: float = 1.0
+    window: Window = ALL
+    count: int = 0
+    groups: int = 0
+    interleaved: bool = False
+    view: tuple[str, tuple[int, ...]] | None = None
+    ending: Ending | None = None
 
     @property
     def label(self) -> Step:
@@ -111,14 +135,23 @@ def added(left: Sum, right: Sum, where: str) -> Sum:
         raise refused_axes(where, f"values over {left.axes} and over {right.axes} are added")
     if left.factor != right.factor:
         raise refused_axes(where, "sums over time with different factors are added")
-    return Sum(left.terms + right.terms, left.axes or right.axes, left.reduced, left.factor)
+    if not left.terms or not right.terms:
+        return left if left.terms else right
+    if left.reduced == "max" or replace(left, terms=(), axes="") != replace(right, terms=(), axes=""):
+        raise refused_axes(where, "values of different steps, or maxima over them, are added")
+    return replace(left, terms=left.terms + right.terms, axes=left.axes or right.axes)
 
 
-def stacked(parts: list[Sum], axes: str, where: str) -> Sum:
-    """Values of single steps, one after another, as one value over time."""
+def stacked(parts: list[Sum], axes: str, where: str, first: int = 0, last: bool = True) -> Sum:
+    """Values of single steps, one after another, as one value over time.
+
+    Args:
+        first: the step of the first part.
+        last: whether the last part is of the last step.
+    """
     shapes = [Counter((term.node, term.port) for term in part.terms) for part in parts]
-    late = min((term.step for term in parts[0].terms if isinstance(term.step, int)), default=0) if parts else 0
-    as_is = late in (0, -1) and all(  # -1: what comes out is told from the state of the step before
+    late = first or (min((t.step for t in parts[0].terms if isinstance(t.step, int)), default=0) if parts else 0)
+    as_is = (first or late in (0, -1)) and all(  # -1: what comes out is told from the state of the step before
         term.step in (t + late, STATIC) and part.axes in ("N", "") and not part.reduced
         for t, part in enumerate(parts)
         for term in part.terms
@@ -132,13 +165,14 @@ def stacked(parts: list[Sum], axes: str, where: str) -> Sum:
             hint="collect the same layer's output at each step",
         )
     whole = (replace(term, step=WHOLE if isinstance(term.step, int) else STATIC) for term in parts[0].terms)
-    return Sum(tuple(whole), axes)
+    window = (first or None, None if last else first + len(parts))
+    return replace(parts[0], terms=tuple(whole), axes=axes, window=window)
 
 
 def at_step(value: Sum, step: int) -> Sum:
     """One step of a value over time."""
     terms = (replace(term, step=step if term.step == WHOLE else term.step) for term in value.terms)
-    return Sum(tuple(terms), "N")
+    return replace(value, terms=tuple(terms), axes="N", window=ALL)
 
 
 def refused_axes(where: str, what: str) -> SourceError:

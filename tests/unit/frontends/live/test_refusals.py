@@ -122,11 +122,53 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "a sum over time is added to values of single steps",
         "forward: add",
     ),
-    "mean, then layer": (
-        lambda m, x: m.a2(m.n(m.a(x)).mean(0)),
+    "mean, then neurons": (
+        lambda m, x: m.n2(m.n(m.a(x)).mean(0)),
         "time-axis",
         "a layer comes after a sum over time",
+        "n2",
+    ),
+    "maximum, then layer": (
+        lambda m, x: m.a2(m.n(m.a(x)).amax(0)),
+        "time-axis",
+        "a layer comes after a maximum over time, or after a sum over groups of outputs",
         "a2",
+    ),
+    "softmax, then layer": (
+        lambda m, x: m.a2(torch.softmax(m.n(m.a(x)), 2)),
+        "not-last",
+        "softmax is followed by something: it can be left out at the end only",
+        "a2: linear",
+    ),
+    "softmax over samples": (
+        lambda m, x: torch.softmax(m.n(m.a(x)).sum(0), 0),
+        "time-axis",
+        "softmax over another axis than the outputs",
+        "forward: softmax",
+    ),
+    "maximum of two layers": (
+        lambda m, x: torch.maximum(m.n(m.a(x)).unbind(0)[0], m.n2(m.a(x)).unbind(0)[0]),
+        "time-axis",
+        "a maximum that is not over the steps of one layer's output",
+        "forward: maximum",
+    ),
+    "every other step": (
+        lambda m, x: m.n(m.a(x))[::2].sum(0),
+        "time-axis",
+        "a part of a tensor over TN is taken that is no step",
+        "forward: __getitem__",
+    ),
+    "sum that keeps its axis": (
+        lambda m, x: m.n(m.a(x)).sum(0, keepdim=True),
+        "time-axis",
+        "a sum over time keeps its axis",
+        "forward: sum",
+    ),
+    "maximum over samples": (
+        lambda m, x: m.n(m.a(x)).amax(1),
+        "time-axis",
+        "the maximum over the axes [1] of a tensor over TN",
+        "forward: amax",
     ),
     "mean, negative": (
         lambda m, x: -m.n(m.a(x)).mean(0),
@@ -257,14 +299,6 @@ def odd_weights(m: Any, x: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-def last_only(m: Any, x: Tensor) -> Tensor:
-    v, z = None, None
-    for now in x:
-        z, v = m.n(m.a(now), v)
-    assert z is not None
-    return z
-
-
 def reversed_steps(m: Any, x: Tensor) -> Tensor:
     v, out = None, []
     for now in x:
@@ -317,7 +351,6 @@ LOOPS: dict[Callable[[Any, Tensor], Any], tuple[str, str, str]] = {
     odd_steps: ("steps-differ", "the steps of a run do not do the same", "n"),
     skipped: ("steps-differ", "the steps of a run do not do the same", "n"),
     odd_weights: ("steps-differ", "the steps of a run do not do the same", "linear"),
-    last_only: ("not-all-steps", "forward returns some steps of a value, not all of them", "n"),
     reversed_steps: (
         "not-all-steps",
         "what is stacked over time is not the same value of the steps 0, 1, 2 and so on",
