@@ -349,3 +349,67 @@ def test_changed_neurons_are_refused_or_read_as_they_are() -> None:
     assert "silent" not in found.detail
     assert source.semantics.at("1").v_init == 0.7
     assert source.semantics.at("3").threshold is Comparison.GT
+
+
+class Ended(nn.Module):
+    """Two layers, the last of which is read in some way."""
+
+    def __init__(self, last: nn.Module, end: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.a, self.n, self.b, self.o = layer.Linear(16, 24), neuron.IFNode(), layer.Linear(24, 6), last
+        self.end, self.fc, self.votes = end, nn.Linear(6, 3), layer.VotingLayer(2)
+        functional.set_step_mode(self, "m")
+        nn.init.normal_(self.a.weight, 0.1, 0.4)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.end(self, self.o(self.b(self.n(self.a(x)))))
+
+
+READOUTS: dict[str, tuple[nn.Module, Callable[[Any, Any], Any], str]] = {
+    "votes": (neuron.LIFNode(tau=2.0), lambda m, s: m.votes(s), "rate"),
+    "votes of the mean": (neuron.LIFNode(tau=2.0), lambda m, s: m.votes(s.mean(0)), "rate-mean"),
+    "linear behind the mean": (neuron.IFNode(), lambda m, s: m.fc(s.mean(0)), "mean"),
+    "v of an infinite threshold": (neuron.LIFNode(2.0, v_threshold=float("inf")), lambda m, s: m.o.v, "membrane-last"),
+    "v of an integrator": (neuron.IFNode(v_threshold=float("inf")), lambda m, s: m.o.v, "membrane-last"),
+    "v of a neuron that resets": (neuron.LIFNode(2.0), lambda m, s: m.o.v, "membrane-last"),
+    "v_seq": (neuron.LIFNode(2.0, store_v_seq=True), lambda m, s: m.o.v_seq.mean(0), "membrane-mean"),
+}
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_readouts(name: str) -> None:
+    torch.manual_seed(0)
+    last, end, readout = READOUTS[name]
+    module, x = Ended(last, end), (torch.rand(STEPS, 4, 16) < 0.4).float()
+    source = snnhw.load_module(module, x)
+    assert source.deployment.readout == readout
+    functional.reset_net(module)
+    want = module(x).detach().numpy()
+    want = want.sum(0) if want.ndim == 3 else want
+    values = snnhw.run_float(source, x.numpy().swapaxes(0, 1))["values"]
+    np.testing.assert_allclose(values, want, atol=1e-4)
+
+
+DECODES = {None: "membrane", "max-mem": "membrane-max", "mean-mem": "membrane-mean", "last_mem": "membrane-last"}
+
+
+@pytest.mark.skipif(not hasattr(neuron, "NonSpikingLIFNode"), reason="this release has none")
+@pytest.mark.parametrize("decode", DECODES)
+def test_nodes_that_never_spike(decode: str | None) -> None:
+    torch.manual_seed(0)
+    end = (lambda m, v: torch.stack(v)) if decode is None else (lambda m, v: v)
+    module, x = Ended(neuron.NonSpikingLIFNode(2.0, decode), end), (torch.rand(STEPS, 4, 16) < 0.4).float()
+    source = snnhw.load_module(module, x)
+    assert source.deployment.readout == DECODES[decode]
+    functional.reset_net(module)
+    want = module(x).detach().numpy()
+    values = snnhw.run_float(source, x.numpy().swapaxes(0, 1))["values"]
+    np.testing.assert_allclose(values, want.sum(0) if decode is None else want, atol=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(neuron, "NonSpikingLIFNode"), reason="this release has none")
+def test_a_decoding_that_is_no_readout() -> None:
+    module = Ended(neuron.NonSpikingLIFNode(2.0, "max-abs-mem"), lambda m, v: v)
+    with pytest.raises(SourceError, match="unsupported-neuron: SpikingJelly: decode max-abs-mem is no readout"):
+        snnhw.load_module(module, torch.rand(STEPS, 4, 16))

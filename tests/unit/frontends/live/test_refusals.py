@@ -152,6 +152,12 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "a maximum that is not over the steps of one layer's output",
         "forward: maximum",
     ),
+    "sums over other steps": (
+        lambda m, x: m.n(m.a(x))[1:].sum(0) + m.n2(m.a(x)).sum(0),
+        "time-axis",
+        "values of different steps, or maxima over them, are added",
+        "forward: add",
+    ),
     "every other step": (
         lambda m, x: m.n(m.a(x))[::2].sum(0),
         "time-axis",
