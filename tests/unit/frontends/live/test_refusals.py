@@ -152,6 +152,12 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "a maximum that is not over the steps of one layer's output",
         "forward: maximum",
     ),
+    "some steps, then neurons": (
+        lambda m, x: m.n2(m.n(m.a(x))[2:]),
+        "time-axis",
+        "a layer with state gets a part of the steps",
+        "n2",
+    ),
     "sums over other steps": (
         lambda m, x: m.n(m.a(x))[1:].sum(0) + m.n2(m.a(x)).sum(0),
         "time-axis",
