@@ -286,7 +286,7 @@ def _votes(reader: Reader, event: Function, x: Sum, seen: Shape, axis: int, keep
     return replace(found, view=None if len(left) == 1 else (name_of(event), left))
 
 
-def averaged(reader: Reader, event: Function) -> Sum:
+def averaged(reader: Reader, event: Function) -> Any:
     """F.avg_pool1d over features as one channel, as in a VotingLayer: the mean of each group of neighbours."""
     x = reader.sum_of(event.args[0], where_of(event))
     lead = LEAD.get(x.axes, 1)
