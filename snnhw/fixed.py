@@ -104,6 +104,13 @@ def decayed(x: Int, d: Int, decay_bits: int) -> Int:
     return kept - 2 * kept * (x < 0)
 
 
+def decayed_narrow(x: Int, d: Int, decay_bits: int) -> Int:
+    """`decayed` whose products fit in 32 bits, |x| < 2**31 and decay_bits <= 15: high and low bits apart."""
+    whole, kept = abs(x), (1 << decay_bits) - d
+    kept = (whole >> decay_bits) * kept + (((whole & ((1 << decay_bits) - 1)) * kept) >> decay_bits)
+    return kept - 2 * kept * (x < 0)
+
+
 def held(x: Int, width: tuple[int, ...]) -> Int:
     """What a state of this format keeps of a value.
 
@@ -219,3 +226,24 @@ def step(
     overflowed = raw_u != u, raw_v != v
     v, s = fired(v, s, parameters, rule)
     return (u, v, s), overflowed
+
+
+def narrow_reach(sizes: Parameters, rule: Rule, forgets: bool, largest: int) -> tuple[int, int] | None:
+    """Largest magnitudes of u and v between steps, where 32 bits hold every number of `step` with `decayed_narrow`.
+
+    None where they are not enough. Of neurons that send at most one spike a step; u wraps once, v saturates.
+
+    Args:
+        sizes: largest magnitude of each parameter; of v_reset also that of a membrane at a sample's start.
+        forgets: u has no memory (du is 1 << decay_bits everywhere).
+        largest: bound of |a|.
+    """
+    turn, lift = 1 << rule.widths.u.bits, largest << rule.act_shift
+    u = max(turn // 2, lift - turn)
+    v = max(rule.widths.v.high + sizes.vth, sizes.v_reset, sizes.v_min)
+    turns_once = forgets or lift <= turn  # else u would grow from step to step
+    formats = rule.widths.u.overflow == WRAP_ONCE and rule.widths.v.overflow == SATURATE
+    small = u + lift + turn < 1 << 31 and u + 2 * v + sizes.vth + sizes.bias < 1 << 31
+    if turns_once and formats and rule.max_spikes == 1 and rule.widths.decay_bits <= 15 and small:
+        return u, v
+    return None

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--engine", type=Choice([*ENGINES, "float"]), default="fast", show_default=True)
 @click.option("--record", type=Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
+@click.option("--engine-info", "info", is_flag=True, help="Which kernel `fast` ran per layer, and why no faster one.")
 @input_options
 @source_options(with_input=True)
 @json_option
@@ -59,6 +60,7 @@ def command(
     force: bool,
     record: str | None,
     output: Path | None,
+    info: bool,
     encode: str | None,
     steps: int | None,
     seed: int | None,
@@ -80,6 +82,8 @@ def command(
         raise click.UsageError("--record state and --shard are for integer engines")
     if shard is not None and output is None:
         raise click.UsageError("--shard I/N needs -o FILE for its part")
+    if info and engine != "fast":
+        raise click.UsageError("--engine-info is for --engine fast: the other engines have one kernel for all layers")
     require_outputs((output,), (model, data))
     given = samples_of(data, preprocess, memory).first(samples)
     if shard is not None and output is not None:
@@ -93,7 +97,7 @@ def command(
     else:
         said = replace(options, encoding=encode, steps=steps)
         arrays = _floats(model, given.x, record, said, seed, force)
-    summary = summary_of(arrays, given.y, engine, output)
+    summary = summary_of(arrays, given.y, engine, output) | ({"engine_info": _info(model)} if info else {})
     if output is not None:
         save_arrays(output, arrays)
     show_summary(summary, machine)
@@ -129,8 +133,12 @@ def show_summary(summary: dict[str, Any], machine: bool) -> None:
     shown = values or list(map(str, summary["predictions"]))
     summary["values" if values else "predictions"] = " ".join(shown[:20]) + (" …" if len(shown) > 20 else "")
     for key, value in summary.items():
-        if key not in ("warnings", "outputs", *(("predictions",) if values else ())):
+        if key not in ("warnings", "outputs", "engine_info", *(("predictions",) if values else ())):
             click.echo(f"{key:<12} {value}")
+    for row in summary.get("engine_info", ()):
+        what = f"synapses from {row['from']}: {row['synapses']}" if "from" in row else f"neurons: {row['neurons']}"
+        why = f" ({row['why']})" if row["why"] else ""
+        click.echo(f"{row['population']:<28} {what}{why}")
 
 
 TOTALS = {"scale": "once:scale", "saturations": "sum:saturations"}
@@ -177,6 +185,15 @@ def _integers(
     artifact = api.with_input(load(model), encode, steps, seed)
     with kernels_told() if engine == "fast" else nullcontext(), bar(f"run ({engine})") as progress:
         return api.run(artifact, x, engine, record=record, memory=memory, progress=progress, force=force)
+
+
+def _info(model: Path) -> list[dict[str, str]]:
+    from snnhw.artifact import load
+    from snnhw.engines.base import Needs
+    from snnhw.engines.fast import FastEngine
+
+    artifact = load(model)
+    return FastEngine().open(artifact.network, artifact.target, Needs()).info
 
 
 def _floats(

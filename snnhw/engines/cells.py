@@ -2,63 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
 from snnhw import fixed
-from snnhw.engines.base import Needs, Record, noted
-from snnhw.engines.kernels import at_rest, flat, update
+from snnhw.engines.base import Needs, Record, noted, states
+from snnhw.engines.kernels import Neurons, Room, flat
+from snnhw.engines.layout import inner, outer
 from snnhw.network import Array, IntNeuron, Kind, Population
 
 
-class Found(NamedTuple):
-    """What some steps gave: arrays (B, k, N), `active` (B, k, labels)."""
-
-    spikes: Array
-    state: dict[str, Array]
-    overflows: dict[str, int]
-    active: Array | None
-
-
 class Cells:
-    """One population; `held` is its states and the spikes of the last step, (states + 1, B, N)."""
+    """One population; `held` is its states and the spikes of the last step, each (B, N) in the engine's order.
 
-    held: Array
+    Args:
+        largest, exponent: the summed input is a * 2**exponent with |a| <= largest.
+    """
 
-    def __init__(self, population: Population[IntNeuron], needs: Needs, widths: fixed.Widths) -> None:
-        self.population, self.needs, self.widths = population, needs, widths
-        self.neuron = flat(population.model, population.shape)
-        self.fires = population.kind is not Kind.ACCUMULATOR
+    held: tuple[Array, ...]
+
+    def __init__(
+        self, population: Population[IntNeuron], needs: Needs, widths: fixed.Widths, largest: int | None, exponent: int
+    ) -> None:
+        self.population, self.needs, self.widths, self.exponent = population, needs, widths, exponent
         self.wanted = needs.state.get(population.name, frozenset())
-        self.labels = needs.active.get(population.name)
+        labels = needs.active.get(population.name)
+        self.labels = None
+        if labels is not None:
+            self.labels = np.array(inner(labels.reshape(population.shape), population.shape))
+        self.neurons = self._serve(largest)
+
+    def _serve(self, largest: int | None) -> Neurons:
+        p = self.population
+        fires = p.kind is not Kind.ACCUMULATOR
+        return Neurons(flat(p.model, p.shape), fires, p.size, self.widths, largest, self.exponent)
 
     def begin(self, batch: int) -> None:
         """Start samples at rest."""
-        self.held = at_rest(self.neuron, batch, self.population.size)
+        self.held = self.neurons.rest(batch)
 
-    def update(self, a: Array) -> Found:
-        """Move on by the steps of the summed input a (B, k, N)."""
-        found = update(self.neuron, self.fires, a, self.held, self.widths, self.wanted, self.labels)
-        kept = {name: x for name, x in found.state.items() if name in self.wanted}
-        return Found(found.spikes, kept, found.overflows, None if self.labels is None else found.active)
+    def room(self, size: tuple[int, int]) -> Room:
+        """For what some samples and steps give."""
+        labels = 0 if self.labels is None else int(self.labels.max(initial=-1)) + 1
+        return self.neurons.room(*size, self.wanted, labels)
 
-    def record(self, found: Found) -> tuple[Array, Record]:
-        """Spikes for the populations that read them, and the record, both (B, k, *shape)."""
-        shape = (*found.spikes.shape[:2], *self.population.shape)
-        spikes = found.spikes.reshape(shape)
-        state: Mapping[str, Array] = {name: x.reshape(shape) for name, x in found.state.items()}
-        record = noted(self.needs, self.population, spikes, state=state, overflows=found.overflows, active=found.active)
-        return spikes, record
+    def update(self, a: Array, room: Room, rows: slice = slice(None)) -> None:
+        """Move some samples on by the steps of the summed input a (B or 1, k or 1, N), into their rows of the room."""
+        rooms = room.rows(rows)
+        a = a if len(a) == len(rooms.spikes) else np.broadcast_to(a, (len(rooms.spikes), *a.shape[1:]))  # constants
+        self.neurons.update(a, tuple(x[rows] for x in self.held), rooms, self.labels)
 
+    def record(self, room: Room) -> Record:
+        """What was needed of these steps, (B, k, *shape)."""
+        p, names = self.population, states(self.population)
+        kept = {name: outer(x, p.shape) for name, x in zip(names, room.state, strict=True) if name in self.wanted}
+        overflows = {name: int(x.sum()) for name, x in zip(names, room.overflows, strict=True)}
+        counted = None if self.labels is None else room.active
+        return noted(self.needs, p, outer(room.spikes, p.shape), state=kept, overflows=overflows, active=counted)
 
-def joined(steps: Sequence[Found]) -> Found:
-    """What followed each other, as one."""
-    counted = [step.active for step in steps if step.active is not None]
-    return Found(
-        np.concatenate([step.spikes for step in steps], axis=1),
-        {name: np.concatenate([step.state[name] for step in steps], axis=1) for name in steps[0].state},
-        {name: sum(step.overflows[name] for step in steps) for name in steps[0].overflows},
-        np.concatenate(counted, axis=1) if counted else None,
-    )
+    def save(self) -> dict[str, Array]:
+        """State -> (B, *shape)."""
+        p = self.population
+        return {name: outer(x, p.shape) for name, x in zip(states(p), self.held, strict=False)}
+
+    def load(self, saved: Mapping[str, Array], fired: Array) -> None:
+        """Take states back, (B, *shape), and the spikes of the step before, (B, N)."""
+        rows = [inner(x, self.population.shape) for x in saved.values()]
+        most = self.neurons.reach
+        if most is not None and any(np.abs(x).max(initial=0) > end for x, end in zip(rows, most, strict=True)):
+            self.neurons = self._serve(None)  # a state that no steps lead to
+        number = self.neurons.number
+        self.held = (*(np.array(x, number) for x in rows), np.array(fired, self.neurons.fired))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from snnhw import fixed
-from snnhw.engines.kernels import update
+from snnhw.engines.kernels import Neurons
 from snnhw.engines.onnx.graph import Graph
 from snnhw.engines.onnx.step import IR_VERSION, OPSET
 from snnhw.engines.onnx.trace import Traced
@@ -49,14 +49,20 @@ def stepped(module: Any, said: dict[str, Any], inputs: list[int], kind: Any = in
 
 
 def compiled(_: Any, said: dict[str, Any], inputs: list[int]) -> list[list[int]]:
-    """A sample by the compiled kernel, one step a call so that overflows are told apart."""
+    """A sample by the compiled kernels, for any rule and for this one, one step a call so that overflows are told
+    apart."""
     neuron, widths = neuron_of(said)
-    state = np.array([0, neuron.v_init, 0], np.int64).reshape(3, 1, 1)
-    rows = []
-    for a in inputs:
-        s, now, left = update(neuron, said["fires"], np.array([[[a]]]), state, widths)[:3]
-        rows.append([*(int(x[0, 0, 0]) for x in (*now.values(), s)), *left.values()])
-    return rows
+    found = []
+    for largest in (None, max(map(abs, inputs), default=0)):
+        neurons = Neurons(neuron, said["fires"], 1, widths, largest)
+        state, rows = neurons.rest(1), []
+        for a in inputs:
+            room = neurons.room(1, 1, neuron.STATES)
+            neurons.update(np.array([[[a]]]), state, room)
+            rows.append([*(int(x[0, 0, 0]) for x in (*room.state, room.spikes)), *(int(x[0]) for x in room.overflows)])
+        found.append(rows)
+    assert found[0] == found[1]
+    return found[0]
 
 
 def traced(_: Any, said: dict[str, Any], inputs: list[int]) -> list[list[int]]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from snnhw import fixed
+from snnhw.engines import narrow
 
 TOP = 2**23
 CARRIERS = {
@@ -184,3 +185,41 @@ def test_decay_of_other_bits(of: Any) -> None:
 def test_a_rule_is_its_numbers_in_a_row() -> None:
     rule = fixed.Rule(3, 1, 7, fixed.RESET_TO, 0, 1, 1, fixed.Widths(fixed.width(16, 1), fixed.width(20, 2), 8))
     assert fixed.rule_from(rule.flat) == rule
+
+
+@pytest.mark.parametrize("decay", [0, 1, 5, 700, 2048, 3277, 4095, 4096])
+def test_narrow_decay_is_the_decay(decay: int) -> None:
+    """Over the whole range that it states, in numbers of 32 bits."""
+    top = (1 << 31) - 1
+    rng = np.random.default_rng(decay)
+    wide = np.concatenate([np.arange(-5000, 5000), rng.integers(-top, top, 20_000), [top, -top, 1 << 23, -(1 << 30)]])
+    expected = fixed.decayed(wide, decay, 12)
+    np.testing.assert_array_equal(fixed.decayed_narrow(wide, decay, 12), expected)
+    found = narrow.decayed(wide.astype(np.int32), decay, 12)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("rule", [(fixed.RESET_ZERO, 0), (fixed.RESET_SUBTRACT, 0), (fixed.RESET_SUBTRACT, 1), (2, 0)])
+@pytest.mark.parametrize("forgets", [True, False])
+def test_narrow_steps_are_the_steps_up_to_the_bound(rule: tuple[int, int], forgets: bool) -> None:
+    """At the largest input and the largest parameters that `narrow_reach` lets through, from the ends of all states."""
+    rng = np.random.default_rng(3)
+    reset, late = rule
+    rules = fixed.Rule(6, 1, 1, reset, late, 1, 1, fixed.LOIHI)
+    sizes = fixed.Parameters(4096, 4096, 1 << 26, 1 << 28, 1 << 27, 1 << 27)
+    most = max(n for n in range(1, 1 << 26, 1021) if fixed.narrow_reach(sizes, rules, forgets, n))
+    reach = fixed.narrow_reach(sizes, rules, forgets, most)
+    assert reach is not None
+    assert fixed.narrow_reach(sizes, rules, forgets, most * 2) is None
+    signs = [np.array([-1, 1, 0])[rng.integers(0, 3, 4000)] for _ in range(7)]
+    u, v, a, vth, bias, to, low = (sign * end for sign, end in zip(signs, (*reach, most, *sizes[2:]), strict=True))
+    du = 4096 if forgets else rng.choice([0, 1, 4000], 4000)
+    given = (u, v, np.abs(signs[0])), a, (du, rng.choice([0, 9], 4000), np.abs(vth), bias, to, low)
+    wide, left = fixed.step(*given, rules)
+    short = tuple(tuple(np.asarray(x, np.int32) for x in part) if isinstance(part, tuple) else part for part in given)
+    small, cut = narrow.step(short[0], np.asarray(a, np.int32), short[2], rules)
+    for ours, theirs in zip((*wide, *left), (*small, *cut), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (np.abs(wide[0]) <= reach[0]).all()
+    assert (np.abs(wide[1]) <= reach[1]).all()

@@ -61,14 +61,14 @@ def opened(network: Network[IntNeuron]) -> FastSession:
 
 
 def dtype_of(network: Network[IntNeuron]) -> torch.dtype:
-    return opened(network).groups["n"][0].dtype
+    return opened(network).inputs["n"].groups[0].dtype
 
 
 @pytest.mark.parametrize(("exp", "groups"), [(0, 1), (2, 1), (-1, 2)])
 def test_summands_share_a_product_only_where_that_is_the_same(exp: int, groups: int) -> None:
     """1 >> 1 twice is 0, 2 >> 1 is 1."""
     network = joined([((1,), (0, 1))] * 2, Dense("w"), {"w": np.array([[1]])}, (1,), exp)
-    assert len(opened(network).groups["n"]) == groups
+    assert len(opened(network).inputs["n"].groups) == groups
     ones = {f"in{i}": np.ones((1, 2, 1), np.int8) for i in range(2)}
     fast, reference = states(network, ones)
     np.testing.assert_array_equal(fast, reference)

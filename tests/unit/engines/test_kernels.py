@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from snnhw import fixed
-from snnhw.engines import kernels
+from snnhw.engines import kernels, narrow
 from snnhw.network import Comparison, IntNeuron, Reset
 
 READ = Path.read_bytes
@@ -19,7 +19,7 @@ READ = Path.read_bytes
 ONCE = """
 import numpy as np
 {first}
-from snnhw.engines.kernels import _kernel, update
+from snnhw.engines.kernels import _OPEN, _kernel, update
 from snnhw.network import IntNeuron
 spikes, state, _ = update(IntNeuron(0, np.array(5), np.array(1), act_shift=0), True, np.full((1, 3, 1), 2))[:3]
 print(spikes.ravel().tolist(), state['v'].ravel().tolist(), {last})
@@ -36,8 +36,8 @@ def printed(first: str = "", last: str = "0", **more: str) -> str:
 
 
 def test_contract_and_kernel_enter_the_cache_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [fixed, kernels]
-    held = [cell.cell_contents for cell in kernels._kernel(fixed.step).py_func.__closure__]
+    files = [fixed, narrow, kernels]
+    held = [cell.cell_contents for cell in kernels._kernel(fixed.step, kernels._OPEN).py_func.__closure__]
     assert kernels.contract(fixed.step) in held, "numba hashes closure cells into the key of its index"
     assert fixed.step in held
     for module in files:
@@ -48,7 +48,7 @@ def test_contract_and_kernel_enter_the_cache_key(monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_contract_is_another_entry() -> None:
-    one, other = (kernels._compiled(fixed.step, contract, cache=True) for contract in (1, 2))
+    one, other = (kernels._compiled(fixed.step, kernels._OPEN, contract, cache=True) for contract in (1, 2))
     signature = (1,)
     keys = [kernel._cache._index_key(signature, kernel.targetctx.codegen()) for kernel in (one, other)]
     assert keys[0] != keys[1]
@@ -63,7 +63,7 @@ def test_unwritable_cache_folder_is_passed_over(folder: str) -> None:
 def test_works_where_no_folder_can_be_written() -> None:
     """An installed, read-only package and a user without a home: compiled in every process."""
     assert (
-        printed(first=NOWHERE, last="_kernel(IntNeuron.step)._cache.__class__.__name__")
+        printed(first=NOWHERE, last="_kernel(IntNeuron.step, _OPEN)._cache.__class__.__name__")
         == "[0, 1, 0] [3, 0, 3] NullCache"
     )
 
@@ -86,9 +86,9 @@ def test_one_neuron_gives_many_parameters() -> None:
 
 
 def test_other_errors_of_numba_are_not_taken_for_a_missing_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(step: object, contract: int, cache: bool) -> None:
+    def broken(step: object, known: object, contract: int, cache: bool) -> None:
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(kernels, "_compiled", broken)
     with pytest.raises(RuntimeError, match="a defect"):
-        kernels._kernel.__wrapped__(fixed.step)
+        kernels._kernel.__wrapped__(fixed.step, kernels._OPEN)

@@ -124,7 +124,7 @@ def test_only_loops_go_step_by_step() -> None:
     )
     session = FastEngine().open(network, machine(PROGRAMMABLE), Needs())
     assert list(session.loops) == [("b",)]
-    assert set(session.groups) == {"a", "c"}
+    assert set(session.inputs) == {"a", "c"}
 
 
 def test_what_a_loop_reads_is_kept_until_it_has_run() -> None:
