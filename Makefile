@@ -20,7 +20,7 @@ FAST := tests/test_imports.py tests/test_errors_are_tested.py tests/unit/test_*.
   $(addprefix --ignore=tests/unit/,lowering/test_depth.py lowering/test_lag.py engines/test_onnx_examples.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-slow shape mutants docs frontends netx demo bench systems lint train clean
+.PHONY: help setup test test-fast test-slow shape mutants browser docs frontends netx demo bench systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ test-slow: setup ## the slow tests
 mutants: setup ## which faults planted in rules, scales, mapper and time no near test finds (ARGS="mapping/partition" for some)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	JOBS=$(JOBS) $(BIN)/python -m tests.mutants $(ARGS)
+
+browser: setup ## the report in Chromium (Debian's package): widths, colour schemes, axe, sorting
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(TEST_ENV) $(BIN)/python -m pytest -q tests/browser
 
 docs: setup ## build/site: the pages and the Python reference; warnings are errors
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

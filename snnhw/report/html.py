@@ -1,4 +1,8 @@
-"""A comparison as ONE self-contained HTML file: pictures inlined, no link, no script."""
+"""A comparison as ONE self-contained HTML file: pictures inlined, no link.
+
+Its one script makes tables sortable (sortable-tablesort, 3 kB, chosen for its size and keyboard use); without it the
+page says the same.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,23 @@ from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
 from snnhw.report import plots, tables
 from snnhw.report.coremap import load_map, population_map
-from snnhw.report.numbers import percent, plain, si
+from snnhw.report.numbers import magnitude, percent, plain, si
 from snnhw.report.verdict import verdict
+
+LONG = 24
+"""Rows of a table that is folded until asked for."""
+
+
+def _shipped(name: str) -> str:
+    return (resources.files("snnhw.report") / name).read_text(encoding="utf-8")
 
 
 def html(comparison: Comparison) -> str:
     """The page."""
     comparison = plain(comparison)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = (resources.files("snnhw.report") / "report.html.j2").read_text(encoding="utf-8")
+    environment.filters["magnitude"] = magnitude
+    source, script = (_shipped(name) for name in ("report.html.j2", "sortable.min.js"))
     page = environment.from_string(source).render(
         c=comparison,
         title=f"{comparison.source.get('file', 'network')} on {comparison.target}",
@@ -31,6 +43,8 @@ def html(comparison: Comparison) -> str:
         overflow=tables.saturations(comparison) if comparison.saturations else "",
         pictures={name: Markup(picture) for name, picture in _pictures(comparison).items()},
         tables=tables.by_name(comparison),
+        long=LONG,
+        script=Markup(script),
     )
     return re.sub(r"https?://", "", page)  # a source may cite an address: nothing in the file may lead outside
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -37,6 +38,18 @@ def interval(share: float, samples: int) -> tuple[float, float]:
     z2 = 1.959964**2 / max(samples, 1)
     middle, half = share + z2 / 2, math.sqrt(z2 * (share * (1 - share) + z2 / 4))
     return (middle - half) / (1 + z2), (middle + half) / (1 + z2)
+
+
+_NUMBER = re.compile(r"(-?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)(?: ([fpnµmkMG]?)(J|s|W|%|Hz|B)?\b.*)?")
+
+
+def magnitude(text: str) -> float | None:
+    """The number at the start of a cell, its prefix taken into account: what a column is sorted by; else None."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    powers = {prefix: power for power, prefix in _PREFIXES.items()}
+    return float(found[1].replace(",", "")) * 10.0 ** (powers[found[2] or ""] if found[3] else 0)
 
 
 def plain(value: Any) -> Any:
