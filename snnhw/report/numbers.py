@@ -40,7 +40,7 @@ def interval(share: float, samples: int) -> tuple[float, float]:
     return (middle - half) / (1 + z2), (middle + half) / (1 + z2)
 
 
-_NUMBER = re.compile(r"(-?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)(?: ([fpnµmkMG]?)(J|s|W|%|Hz|B)?\b.*)?")
+_NUMBER = re.compile(r"(-?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)(?: ([fpnµmkMG]?)(J|s|W|Hz|B)\b.*| %.*)?")
 
 
 def magnitude(text: str) -> float | None:
