@@ -154,7 +154,8 @@ def test_si(value: float, unit: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1,234.5", 1234.5), ("428.4 µJ", 428.4e-6), ("3.1 ns", 3.1e-9), ("83.83 %", 83.83), ("12", 12), ("-0.5", -0.5),
-     ("0.0014", 0.0014), ("5 lif1", None), ("lif1", None), ("", None), ("24 pJ", 24e-12), ("37.59 ms of core", 0.03759)],
+     ("0.0014", 0.0014), ("5 lif1", None), ("lif1", None), ("", None), ("24 pJ", 24e-12),
+     ("37.59 ms of core", 0.03759)],
 )  # fmt: skip
 def test_columns_are_sorted_by_magnitude(text: str, value: float | None) -> None:
     assert magnitude(text) == (None if value is None else pytest.approx(value))
