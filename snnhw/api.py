@@ -46,6 +46,7 @@ def compile(
     set: Mapping[str, Any] | None = None,
     steps: int | None = None,
     calibrate: Array | None = None,
+    labels: Array | None = None,
     weight_bits: WeightBits = None,
     deployment: Deployment | None = None,
     semantics: Semantics | None = None,
@@ -68,6 +69,7 @@ def compile(
         set: other values of some of its numbers, {"core.neurons": 512}; the artifact records them.
         calibrate: training samples (B, ...) for the scale search; without them those inside the checkpoint or the
             example are used, and without any the scales come from the weights alone.
+        labels: their classes (B,), if known: each is then used in proportion.
         weight_bits: bits of a weight, sign included: a number, or by layer: 'conv1=8,fc=4,*=5' or a mapping (the first
             that matches counts); the target's own number if None.
         deployment: for a live module: T, encoding and readout; told from the example input if None.
@@ -84,6 +86,7 @@ def compile(
 
     asked = Options(
         calibrate=None if calibrate is None else _plain(calibrate, "calibrate"),
+        labels=labels,
         weight_bits=weight_bits,
         hard_reset=hard_reset,
         sums=sums,

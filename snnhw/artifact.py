@@ -105,6 +105,7 @@ class _Calibration(TypedDict):
     sha256: str
     samples: int
     used: NotRequired[int]
+    apart: NotRequired[int]
 
 
 class _Rows(TypedDict):

@@ -47,3 +47,14 @@ def silent_output(population: str, size: str) -> Caution:
         size,
         "train for spikes in it, give it larger inputs, or read its membrane",
     )
+
+
+def one_sample() -> Caution:
+    """Scales and rounding were told from a single sample."""
+    return Caution(
+        "one-calibration-sample",
+        "calibration",
+        "scales and rounding fit one sample only",
+        "1 sample",
+        "give some training samples: --calibrate DATA.npz, calibrate=, or a batch as the example; 64 are used",
+    )

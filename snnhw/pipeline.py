@@ -18,7 +18,7 @@ from torch import nn
 
 from snnhw import files
 from snnhw.artifact import Artifact, write_zip
-from snnhw.cautions import SILENT, Caution, silent_output
+from snnhw.cautions import SILENT, Caution, one_sample, silent_output
 from snnhw.encoding import data_hash, encode, real_steps
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.floating import FloatEngine
@@ -43,7 +43,6 @@ from snnhw.mapping.load import Load, Rates, stated
 from snnhw.mapping.place import place, utilization
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.network_text import format_network
-from snnhw.quantize.activity import CALIBRATION_SAMPLES, calibration_samples
 from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.verbatim import lowered as lowered_integers
 from snnhw.quantize.verbatim import verbatim
@@ -74,6 +73,7 @@ class Options:
     Args:
         calibrate: training samples (B, ...) for the scale search; without them those inside the source are used, and
             without any the scales come from the weights alone.
+        labels: classes of the calibration samples (B,): these are then used in proportion.
         weight_bits: bits of a weight, sign included: a number, or by layer: 'conv1=8,fc=4,*=5' or a mapping (the first
             that matches counts); the target's own number if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
@@ -93,6 +93,7 @@ class Options:
     weight_bits: WeightBits = None
     hard_reset: bool = False
     sums: str = Sums.CHEAPEST
+    labels: Array | None = None
     source: SourceOptions | None = None
     example: Any = None
     steps: int | None = None
@@ -242,11 +243,14 @@ class Pipeline:
         self.progress("quantise")
         if isinstance(source, Source):
             said = self.options
-            found = quantize(network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
+            made = (network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
+            found = quantize(*made, labels=said.labels)
         else:
             found = verbatim(source, network, self.chip)
             self.progress("check")
             self.checks.append(require_equal(check_replay(source, found, self.chip, self.samples)))
+        if found.split is not None and len(found.split.used) == 1:
+            self.warnings.append(one_sample())
         end = found.network.readout.population
         if any(bound.silent for bound in found.bounds if bound.population == end):
             self.warnings.append(silent_output(end, "for every input, proven by its bounds"))
@@ -286,9 +290,9 @@ class Pipeline:
                 )
         calibration: dict[str, Any] | None = None
         if samples is not None:
-            used, wanted = calibration_samples(quantised.reference), min(len(samples), CALIBRATION_SAMPLES)
             calibration = {"sha256": data_hash(samples), "samples": len(samples)}
-            calibration |= {"used": used} if used < wanted else {}
+            if quantised.split is not None:
+                calibration |= {"used": len(quantised.split.used), "apart": len(quantised.split.apart)}
         return Artifact(
             source=dict(source.origin),
             target=self.chip,
@@ -399,13 +403,16 @@ def _noted(check: Check, note: str) -> Check:
 def _integer_check(
     quantized: Quantized, chip: Machine, deployment: Deployment, samples: Array
 ) -> tuple[Check, bool, Load]:
-    """Prediction agreement of the integer network with the float one on calibration samples; never a refusal.
+    """Prediction agreement of the integer network with the float one on the calibration samples that were kept apart,
+    or on all where none were; never a refusal.
 
     Beside it whether the output showed anything at all, and how busy the network was.
     """
     network = quantized.network
     values = network.steps * sum(p.size for p in network.computed)
-    part = samples[: max(1, min(2 * CHUNK, AGREEMENT_VALUES // values))]
+    apart = quantized.split is not None and len(quantized.split.apart) > 0
+    part = samples[quantized.split.apart] if quantized.split is not None and apart else samples
+    part = part[: max(1, min(2 * CHUNK, AGREEMENT_VALUES // values))]
     said, floats = Predictions(network), FloatEngine(quantized.reference, deployment, "float32")
     at_once = samples_at_once(network.steps * max(p.size for p in network.populations), len(part))
     chunks = [part[first : first + at_once] for first in range(0, len(part), at_once)]
@@ -414,7 +421,7 @@ def _integer_check(
     integer_engine("fast").run(network, chip, integers, [said, busy])
     expected = np.concatenate([floats.predict(chunk) for chunk in chunks])
     agree = int((expected == said.predictions).sum())
-    detail = f"{agree} of {len(part)} calibration predictions agree"
+    detail = f"{agree} of {len(part)} calibration predictions agree" + (", of samples kept apart" if apart else "")
     return (
         Check("float ~ integer", len(part), len(part), len(part) - agree, detail, measured=True),
         said.heard,

@@ -55,9 +55,13 @@ def _placed(choice: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _calibrated(calibration: Mapping[str, Any]) -> str:
-    """How many samples there were; of a network too large to hold the activity of all, how many were used."""
-    used = f", the first {calibration['used']} used: the network is large" if "used" in calibration else ""
-    return f"{calibration['samples']} samples{used}"
+    """How many samples there were, and how many of these were used and kept apart."""
+    parts = [f"{calibration[part]} {said}" for part, said in PARTS.items() if part in calibration]
+    return ", ".join([f"{calibration['samples']} samples", *parts])
+
+
+PARTS = {"used": "used", "apart": "kept apart for checks"}
+"""Of calibration samples, and what is said of them."""
 
 
 def _assumptions(artifact: Any) -> str:

@@ -439,5 +439,6 @@ def pipeline_of(
     """The stages that every command reads its networks from."""
     from snnhw.pipeline import Options, Pipeline
 
-    samples = None if making["calibrate"] is None else samples_of(making["calibrate"]).held
-    return Pipeline(source, target, Options(**{**making, "calibrate": samples}, source=options), stage)
+    samples = None if making["calibrate"] is None else samples_of(making["calibrate"])
+    given = {} if samples is None else {"calibrate": samples.held, "labels": samples.y}
+    return Pipeline(source, target, Options(**{**making, **given}, source=options), stage)

@@ -27,7 +27,7 @@ from snnhw.network import (
     Readout,
     verify,
 )
-from snnhw.quantize.activity import Activity
+from snnhw.quantize.activity import Activity, Split, calibration_samples, split
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_into, formats_of, round_weights
 from snnhw.quantize.inputs import (
@@ -83,6 +83,7 @@ class Quantized:
     Args:
         network: integers.
         reference: the float network they stand for (with inputs as the chip gets them).
+        split: which calibration samples were used, and which kept apart; None where integers were there already.
     """
 
     network: Network[IntNeuron]
@@ -90,6 +91,7 @@ class Quantized:
     inputs: tuple[InputSpec, ...]
     rationale: tuple[Reason, ...]
     bounds: tuple[Bound, ...]
+    split: Split | None = None
 
 
 def quantize(
@@ -99,11 +101,14 @@ def quantize(
     samples: Array | None,
     weight_bits: WeightBits = None,
     hard_reset: bool = False,
+    labels: Array | None = None,
 ) -> Quantized:
     """Quantise for a target.
 
     Args:
-        samples: real calibration input (B, T, *input shape), or None: then scales come from the weights alone.
+        samples: real calibration input (B, T, *input shape), or None: then scales come from the weights alone. Ranges
+            of inputs are those of all of them; `activity.split` says which are used else.
+        labels: their classes (B,), if known.
         weight_bits: bits of weights, of all or by layer; see `widths.bits_of_arrays`.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot; the float network
             it is compared with still subtracts, so that the loss shows.
@@ -113,12 +118,13 @@ def quantize(
     """
     formats = formats_of(target)
     bits = bits_of_arrays(network, weight_bits, formats.weight_bits)
+    chosen = None if samples is None else split(samples, labels, calibration_samples(network))
     specs = {p.name: input_spec(p, deployment, samples) for p in network.inputs}
     network = with_payload(network, specs)
     hardened = without_soft_reset(network, target) if hard_reset else network
     for population in hardened.computed:
         refuse_unsupported(population, target)
-    activity = None if samples is None else Activity(network, samples)
+    activity = None if samples is None or chosen is None else Activity(network, _some(samples, chosen.used))
     placed, hosts = move_to_host(hardened, specs, formats)
     work = _Work(placed, target, bits, hosts, activity)
     for population in placed.populations:
@@ -131,7 +137,12 @@ def quantize(
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
     forms = (*network.notes.reasons, *reset_reasons(network, hardened))
     rationale = (*map(input_reason, inputs), *forms, *work.rationale)
-    return Quantized(result, network, inputs, rationale, tuple(work.bounds))
+    return Quantized(result, network, inputs, rationale, tuple(work.bounds), chosen)
+
+
+def _some(real: Array, which: Array) -> Array:
+    """Some samples; a static input stays a view."""
+    return np.broadcast_to(real[which, :1], (len(which), *real.shape[1:])) if real.strides[1] == 0 else real[which]
 
 
 def _gathered(keep: Level, steps: int) -> float:

@@ -320,10 +320,29 @@ def test_batches_of_large_networks_are_smaller_and_change_nothing(
     monkeypatch.setattr(activity, "HELD_VALUES", 5 * (6 + 5) * 2)  # the input and the first layer, five steps
     part = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).calibration
     assert part is not None
-    assert (part["samples"], part["used"]) == (9, 2)
-    monkeypatch.setattr(pipeline, "AGREEMENT_VALUES", 3 * 40)
+    assert (part["samples"], part["used"], part["apart"]) == (9, 2, 2)
+    monkeypatch.setattr(pipeline, "AGREEMENT_VALUES", 1 * 40)
     fewer = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=spikes(9)).checks[-1]
-    assert fewer["samples"] == 3
+    assert (fewer["samples"], fewer["detail"][-23:]) == (1, ", of samples kept apart")
+
+
+def test_calibration_does_not_depend_on_the_order_of_a_file() -> None:
+    """Sorted by class, or not: the same integers, and one sample alone is warned of."""
+    x, y = spikes(200), np.arange(200) % 3
+    order = np.argsort(y, kind="stable")
+    one, other = (
+        snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=x[i], labels=y[i])
+        for i in (slice(None), order)
+    )
+    assert one.calibration is not None
+    assert (one.calibration["samples"], one.calibration["used"], one.calibration["apart"]) == (200, 64, 50)
+    assert not any(w.code == "one-calibration-sample" for w in one.warnings)
+    for name, w in one.network.weights.items():
+        np.testing.assert_array_equal(w, other.network.weights[name])
+    alone = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=x[:1])
+    assert [w.size for w in alone.warnings if w.code == "one-calibration-sample"] == ["1 sample"]
+    with pytest.raises(snnhw.SnnhwError, match="there are no calibration samples"):
+        snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2", calibrate=x[:0])
 
 
 def test_a_leaking_tie_on_loihi1_fires_and_is_called_approximate() -> None:

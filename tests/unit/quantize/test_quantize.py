@@ -105,7 +105,7 @@ def test_mean_current_is_kept(rng: np.random.Generator) -> None:
     """What rounding takes from the mean current goes into the bias."""
     network = layer(rng.normal(size=(4, 30)), neuron(comparison=Comparison.GT), steps=5)
     x = (rng.random((64, 5, 30)) < np.linspace(0.1, 0.9, 30)).astype(np.int64)
-    for bits, samples, limit in ((3, x, 0.01), (3, None, 10.0)):
+    for bits, samples, limit in ((3, x, 0.015), (3, None, 10.0)):
         made = quantized(network, "loihi2", samples, bits).network
         n = made["n"].model
         unit = np.asarray(n.vth, float)  # threshold 1.0
