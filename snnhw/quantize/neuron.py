@@ -18,6 +18,9 @@ from snnhw.rationale import Effect, Reason, rounded
 NEARLY_WHOLE = 1e-9
 """A threshold this close to a whole number of grains is meant to be one."""
 
+NEARLY_KEPT = 1e-6
+"""The same where weights came from float32, in parts of the threshold."""
+
 OTHERWISE = "use --target loihi2, or train with what the target has"
 HARD_RESET = "use --target loihi2, or --hard-reset to reset to zero instead (compare shows the loss)"
 """Hints; a hard reset stands in for a soft one only."""
@@ -121,6 +124,7 @@ def make_neuron(
     even: bool,
     exact: bool = False,
     most: int | None = None,
+    whole: Array | bool = False,
 ) -> Made:
     """Integers of one neuron model; `scale` is weight units per real unit, membrane units are 2**shift times that.
 
@@ -128,6 +132,7 @@ def make_neuron(
         even: all that arrives is a sum of even weights (stock LIF without injected currents).
         exact: all that arrives are whole numbers of `scale` (relays and gates that count spikes).
         most: spikes it sends in one step at most, where that is less than the model's.
+        whole: which neurons' weights are whole at this scale (`grid.py`); broadcasts to the population.
     """
     n, name = population.model, population.name
     unit = scale * (1 << shift)
@@ -153,7 +158,7 @@ def make_neuron(
         never = Reason(name, "vth", int(vth), None, Effect.EXACT, "never reached: the membrane is the result")
         return Made(neuron, (*reasons, never))
     counted = exact and formats.threshold_step == 1 and n.max_spikes == 1
-    found = _counted(n, scale, shift, formats) if counted else _threshold(n, unit, formats, grain)
+    found = _counted(n, scale, shift, formats) if counted else _threshold(n, unit, formats, grain, whole)
     vth, comparison, kind, text = _offered(found, n, formats, grain, name)
     reasons.append(Reason(name, "vth", _text(vth), _text(n.threshold), kind, text))
     neuron = IntNeuron(
@@ -229,14 +234,22 @@ Rule = tuple[Array, Comparison, Effect, str]
 """Integer thresholds, the comparison with them, and why."""
 
 
-def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int) -> Rule:
-    """Thresholds on their grid: the nearest, or between two multiples of the membranes' grain where that is coarser."""
+def _threshold(n: FloatNeuron, unit: Array, formats: Formats, grain: int, kept: Array | bool = False) -> Rule:
+    """Thresholds on their grid: the nearest, or between two multiples of the membranes' grain where that is coarser.
+
+    Of neurons whose membranes are whole because nothing of them is rounded (`kept`), the last whole number below.
+    """
     step, want = formats.threshold_step, n.threshold * unit
     if grain > step and "gt" in formats.numeric.comparisons:
         while_ = "" if formats.dv_max == formats.decay_one else f" while |v| < 2**{_free_bits(formats)}"
         text = f"between the two multiples of {grain} that {n.comparison} separates; exact{while_}"
         return _between(want, n.comparison, grain), Comparison.GT, Effect.EXACT, text
-    vth = np.rint(want / step).astype(np.int64) * step
+    units, whole = want / step, np.rint(want / step)
+    if n.reset is not Reset.SUBTRACT and forgets_or_keeps(n.v_keep) and forgets_or_keeps(n.u_keep):
+        near = NEARLY_KEPT * np.maximum(np.abs(units), 1.0)
+        last = np.floor(units + near) if n.comparison is Comparison.GT else np.ceil(units - near)
+        whole = np.where(kept, last, whole)
+    vth = whole.astype(np.int64) * step
     text = f"threshold * scale, off by at most {_worst(vth, want):.3%}"
     return vth, n.comparison, rounded(vth, want), text
 
@@ -329,10 +342,14 @@ def largest_bias(formats: Formats) -> int:
     return formats.bias_mantissa << formats.bias_exponents[-1]
 
 
-def bias_limit(n: FloatNeuron, shift: int, formats: Formats) -> float:
-    """Largest scale at which every bias fits."""
-    largest = float(np.max(np.abs(n.bias)))
-    return largest_bias(formats) / (largest * (1 << shift)) if largest else float("inf")
+def bias_limit(largest: Array, shift: int, formats: Formats) -> Array:
+    """Largest scales at which biases fit.
+
+    Args:
+        largest: the largest |bias| of the neurons of each scale.
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(largest_bias(formats) / (largest * (1 << shift)))
 
 
 def fits(n: FloatNeuron, scale: Array, shift: int, formats: Formats) -> bool:

@@ -30,6 +30,7 @@ from snnhw.network import (
 from snnhw.quantize.activity import Activity, Split, calibration_samples, split
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.formats import Formats, formats_into, formats_of, round_weights
+from snnhw.quantize.grid import kept_scale
 from snnhw.quantize.inputs import (
     HostLayer,
     current_max,
@@ -51,7 +52,18 @@ from snnhw.quantize.neuron import (
 )
 from snnhw.quantize.resets import reset_reasons, without_soft_reset
 from snnhw.quantize.rounding import compensated
-from snnhw.quantize.scale import ALIKE, Scale, Trial, choose, exponents, largest_weights, least_exponents, whole_scale
+from snnhw.quantize.scale import (
+    ALIKE,
+    Scale,
+    Trial,
+    choose,
+    exponents,
+    largest_scale,
+    largest_weights,
+    least_exponents,
+    whole_scale,
+    worst,
+)
 from snnhw.quantize.spikes import most_spikes, with_proven_limit
 from snnhw.quantize.widths import WeightBits, bits_of_arrays
 from snnhw.rationale import Effect, Reason, rounded
@@ -256,17 +268,26 @@ class _Work:
         one_unit = (population.name, "membrane") == (readout.population, readout.kind)  # its outputs are compared
         shared = not self.formats.numeric.vth_per_neuron or population.kind is Kind.ACCUMULATOR or tied or bool(hosted)
         shared = shared or one_unit
-        limit = bias_limit(n, self.formats.act_shifts[-1], self.formats)
         largest = largest_weights(self.placed, population, shared, self.powers, self.formats)
+        limit = bias_limit(worst(n.bias, population, largest.shape), self.formats.act_shifts[-1], self.formats)
         if hosted:
-            limit = min(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
+            most = current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30)
+            limit = np.minimum(limit, most)
         if population.kind is Kind.ACCUMULATOR:
-            limit = min(limit, self._accumulator_limit(population, float(largest.max())))
-            largest = largest * self._finer(population, self.formats.high / (max(float(largest.max()), 1e-30) * limit))
+            limit = np.minimum(limit, self._accumulator_limit(population, float(largest.max())))
+            room = self.formats.high / (max(float(largest.max()), 1e-30) * float(limit))
+            largest = largest * self._finer(population, room)
         trial = Trial(self.placed, population, self.moments, self.powers) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide
             largest = np.asarray(self.formats.high / limit)
-        return choose(largest, population, self.formats, trial, np.minimum(limit, self._unclipped(population, shared)))
+        limit = np.broadcast_to(np.minimum(limit, self._unclipped(population, shared)), largest.shape)
+        chosen = choose(largest, population, self.formats, trial, limit)
+        most = np.minimum(limit, largest_scale(population, self.formats, largest.shape))
+        kept = kept_scale(self.placed, population, self.powers, self.formats, most)
+        if not kept.any():
+            return chosen
+        text = f"{chosen.text}; {int((kept > 0).sum())} of {kept.size} keep the step that their weights have already"
+        return replace(chosen, value=np.where(kept > 0, kept, chosen.value), text=text, kept=kept > 0)
 
     def _unclipped(self, population: Population[FloatNeuron], shared: bool) -> Array:
         """The scale above which weights would be clipped whose clipping no trial prices (identity shortcuts, say)."""
@@ -386,7 +407,7 @@ class _Work:
             lost = lost * 2.0**have.weight_exp
             change = change + lost.reshape(want.op.rows(population.shape))
         change = np.where(np.abs(change) < NOTHING, 0.0, change) / scale.value
-        most = largest_bias(self.formats) / (float(scale.value.max()) * (1 << self.formats.act_shifts[-1]))
+        most = largest_bias(self.formats) / (scale.value * (1 << self.formats.act_shifts[-1]))
         return replace(population, neuron=replace(n, bias=np.clip(n.bias + change, -most, most)))
 
     def _neuron(self, population: Population[FloatNeuron], scale: Scale, exact: bool) -> tuple[Any, Bound]:
@@ -401,7 +422,7 @@ class _Work:
         for shift in shifts:
             if shift != shifts[-1] and not fits(population.model, scale.value, shift, self.formats):
                 continue
-            made = make_neuron(population, scale.value, shift, self.formats, even, exact, most)
+            made = make_neuron(population, scale.value, shift, self.formats, even, exact, most, scale.kept)
             limit = bound(
                 population.name, population.kind, made.neuron, low, high, self.placed.steps, self.formats.widths
             )

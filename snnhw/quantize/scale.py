@@ -47,11 +47,13 @@ class Scale:
         value: one number, (C, 1, 1), or the population's shape.
         text: one line for `explain`.
         kind: EXACT where whole numbers of spikes stay whole.
+        kept: whether weights are whole at this scale because they were multiples of a step already; of its shape.
     """
 
     value: Array
     text: str
     kind: Effect = Effect.CHOSEN
+    kept: Array | bool = False
 
 
 def _rows(
@@ -147,18 +149,29 @@ def whole_threshold(scale: Array, threshold: Array, unit: int) -> Array:
     return np.asarray(moved, np.float64)
 
 
+def worst(level: Array, population: Population[FloatNeuron], shape: Shape) -> Array:
+    """The largest |level| of the neurons that share a scale, of the scale's shape."""
+    sizes = np.broadcast_to(np.abs(level), population.shape)
+    if not shape:
+        return np.asarray(sizes.max())
+    return np.asarray(sizes.max(axis=tuple(a for a, n in enumerate(shape) if n == 1), keepdims=True))
+
+
+def largest_scale(population: Population[FloatNeuron], formats: Formats, shape: Shape) -> Array:
+    """Scales at which threshold and bias stay far inside the membrane's bits even before the shift."""
+    levels = (worst(level, population, shape) for level in (population.model.threshold, population.model.bias))
+    return np.asarray((formats.v_max + 1 >> 3) / np.maximum(np.maximum(*levels), 1e-30))
+
+
 def base_scale(largest: Array, population: Population[FloatNeuron], formats: Formats) -> Array:
     """Scale at which the largest weight just fits; silent channels (all-zero weights) borrow the others' scale."""
-    neuron = population.model
     some = largest[largest > 0]
+    most = largest_scale(population, formats, largest.shape)
     if some.size == 0:
-        level = max(float(np.abs(neuron.threshold).max()), float(np.abs(neuron.bias).max()), 1e-30)
-        return np.full(largest.shape, formats.high / level)
+        return np.asarray(most * formats.high / (formats.v_max + 1 >> 3))
     with np.errstate(divide="ignore"):
         fitting = np.where(largest > 0, formats.high / largest, formats.high / some.max())
-    # threshold and bias must stay far inside the membrane's bits even before the shift
-    level = max(float(np.abs(neuron.threshold).max()), float(np.abs(neuron.bias).max()), 1e-30)
-    return np.asarray(np.minimum(fitting, (formats.v_max + 1 >> 3) / level))
+    return np.asarray(np.minimum(fitting, most))
 
 
 @dataclass(frozen=True)
@@ -204,7 +217,7 @@ def _like(total: Array, shape: Shape) -> Array:
 
 
 def choose(
-    largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: Array | float
+    largest: Array, population: Population[FloatNeuron], formats: Formats, trial: Trial | None, limit: Array
 ) -> Scale:
     """The scale of a population: the best of some candidates on calibration data, else the largest that clips nothing.
 

@@ -90,7 +90,7 @@ def test_silent_channels_fire_by_their_bias(target: str) -> None:
 
 def test_a_smaller_shift_is_taken_where_the_threshold_does_not_fit_the_largest() -> None:
     """Threshold 10^4 times the largest weight: the scale is cut to 2**20 units, of which << 2 fits into v."""
-    network = layer(np.full((1, 3), 1e-4), neuron(), steps=2)
+    network = layer(np.array([[1e-4, 0.71234e-4, 0.3217e-4]]), neuron(), steps=2)
     n = quantized(network, "loihi2").network["n"].model
     assert n.act_shift == 2
     assert n.vth == (1 << 20) << 2

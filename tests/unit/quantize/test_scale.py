@@ -18,7 +18,7 @@ def scales(result) -> list[str]:  # type: ignore[no-untyped-def]
 
 
 def test_each_channel_of_loihi2_uses_its_whole_range() -> None:
-    w = np.array([[1.0, -0.5], [0.01, 0.002]]).reshape(2, 2, 1, 1)
+    w = np.array([[1.0, -0.45671], [0.01, 0.0023457]]).reshape(2, 2, 1, 1)
     result = quantized(layer(w, neuron(threshold=10.0), Conv("w"), (2, 2, 2), (2, 2, 2)), "loihi2")
     assert np.abs(result.network.weights["w"]).max(axis=(1, 2, 3)).tolist() == [127, 127]
     shared = quantized(layer(w, neuron(threshold=10.0), Conv("w"), (2, 2, 2), (2, 2, 2)), "loihi1")
