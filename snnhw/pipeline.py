@@ -249,6 +249,7 @@ class Pipeline:
             found = verbatim(source, network, self.chip)
             self.progress("check")
             self.checks.append(require_equal(check_replay(source, found, self.chip, self.samples)))
+        self.warnings += found.cautions
         if found.split is not None and len(found.split.used) == 1:
             self.warnings.append(one_sample())
         end = found.network.readout.population

@@ -33,6 +33,10 @@ class Made:
     neuron: IntNeuron
     reasons: tuple[Reason, ...]
 
+    def reason(self, parameter: str) -> Reason:
+        """The reason of one parameter."""
+        return next(r for r in self.reasons if r.parameter == parameter)
+
     def with_note(self, parameter: str, kind: Effect, text: str) -> Made:
         """The reason of one parameter with another kind and more text."""
         noted = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from snnhw.cautions import Caution
 from snnhw.encoding import InputSpec
 from snnhw.evaluate import shows_membrane
 from snnhw.fixed import WRAP_ONCE
@@ -29,6 +31,7 @@ from snnhw.network import (
 )
 from snnhw.quantize.activity import Activity, Split, calibration_samples, split
 from snnhw.quantize.bounds import Bound, arriving_range, bound
+from snnhw.quantize.flags import Rows, clipped_bias, neuron_flags, weight_flags
 from snnhw.quantize.formats import Formats, formats_into, formats_of, round_weights
 from snnhw.quantize.grid import kept_scale
 from snnhw.quantize.inputs import (
@@ -42,6 +45,7 @@ from snnhw.quantize.inputs import (
 )
 from snnhw.quantize.moments import Moments, moments_into
 from snnhw.quantize.neuron import (
+    Made,
     bias_limit,
     fits,
     forgets_or_keeps,
@@ -96,6 +100,7 @@ class Quantized:
         network: integers.
         reference: the float network they stand for (with inputs as the chip gets them).
         split: which calibration samples were used, and which kept apart; None where integers were there already.
+        cautions: what rounding did to parameters that a person must know.
     """
 
     network: Network[IntNeuron]
@@ -104,6 +109,7 @@ class Quantized:
     rationale: tuple[Reason, ...]
     bounds: tuple[Bound, ...]
     split: Split | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 def quantize(
@@ -149,7 +155,7 @@ def quantize(
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
     forms = (*network.notes.reasons, *reset_reasons(network, hardened))
     rationale = (*map(input_reason, inputs), *forms, *work.rationale)
-    return Quantized(result, network, inputs, rationale, tuple(work.bounds), chosen)
+    return Quantized(result, network, inputs, rationale, tuple(work.bounds), chosen, tuple(work.cautions))
 
 
 def _some(real: Array, which: Array) -> Array:
@@ -186,6 +192,7 @@ class _Work:
         self.powers: defaultdict[LinearOp, int] = defaultdict(int)
         self.scales: dict[str, Array] = {}
         self.rationale: list[Reason] = []
+        self.cautions: list[Caution] = []
         self.bounds: list[Bound] = []
         self.readout_scale = real_scale(placed.readout, placed.steps)
 
@@ -220,6 +227,8 @@ class _Work:
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
         made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale, exact)
+        if not exact:
+            self.cautions += self._flags(population, into, scale, made)
         self.rationale += made.with_note("scale", scale.kind, scale.text).reasons
         self.bounds.append(limit.on_a_turn())
         payload = (0, made.neuron.max_spikes)
@@ -271,8 +280,7 @@ class _Work:
         largest = largest_weights(self.placed, population, shared, self.powers, self.formats)
         limit = bias_limit(worst(n.bias, population, largest.shape), self.formats.act_shifts[-1], self.formats)
         if hosted:
-            most = current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30)
-            limit = np.minimum(limit, most)
+            limit = np.minimum(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
         if population.kind is Kind.ACCUMULATOR:
             limit = np.minimum(limit, self._accumulator_limit(population, float(largest.max())))
             room = self.formats.high / (max(float(largest.max()), 1e-30) * float(limit))
@@ -387,6 +395,38 @@ class _Work:
             text=f"{how}, multiples of {f.step}; {clipped} of {integers.size} clipped"
             + (f"; in units of 2**{power}: small weights reach the same neurons" if power else ""),
         )
+
+    def _flags(
+        self, population: Population[FloatNeuron], into: list[Projection], scale: Scale, made: Made
+    ) -> Iterator[Caution]:
+        """What a person must know of a population's integers (`flags.py`)."""
+        unit = scale.value * (1 << made.neuron.act_shift)
+        yield from neuron_flags(population, made.neuron, unit, made.reason("vth").kind, self.formats)
+        arrays: list[Rows] = []
+        result = self._so_far(population)
+        for have, want in zip(into, self.placed.into(population.name), strict=True):
+            if want.op.injects:
+                continue
+            real, integers = self._real(want, self._factor(want, scale)), result.array(have.op)
+            own, layer = self.formats.of(want.op), " + ".join(self.placed.names(want.op.weight))
+            if want.op.weight in self.placed.constants:
+                clipped = np.abs(real) > own.high + own.step
+                if clipped.any():
+                    over = float(np.abs(real).max()) / own.high
+                    yield clipped_bias(population.name, layer, int(clipped.sum()), clipped.size, over)
+                continue
+            per = len(integers) if integers.ndim and len(integers) == prod(want.op.rows(population.shape)) else 1
+            found = Rows(layer, own.weight_bits, real.reshape(per, -1), integers.reshape(per, -1), own.high)
+            if not any(found.layer == other.layer for other in arrays):
+                arrays.append(found)
+        arrays = arrays if scale.value.size > 1 else [rows.joined() for rows in arrays]
+        levels = {"threshold": population.model.threshold, "bias": population.model.bias}
+        largest = {name: float(np.max(np.abs(level))) for name, level in levels.items()}
+        name = max(largest, key=largest.__getitem__)
+        cause = (
+            f"its {name} of {largest[name]:.4g}" if population.kind is not Kind.ACCUMULATOR else "the membrane's bits"
+        )
+        yield from weight_flags(population.name, arrays, cause)
 
     def _with_mean_kept(
         self, population: Population[FloatNeuron], into: list[Projection], scale: Scale
