@@ -259,6 +259,12 @@ class Network(Generic[N]):
         sent = {array: [q for q in self.projections if q.op.parts and q.op.weight == array] for array in self.stored}
         return frozenset(array for array, by in sent.items() if all(self._always(q.pre) for q in by))
 
+    def bits_per_weight(self, most: int) -> float:
+        """Mean width of the stored weights, without those of relays and constants; `most` where nothing says it."""
+        into = {q.op.weight for q in self.projections if q.op.parts and self[q.post].kind is not Kind.RELAY}
+        sizes = {array: self.weights[array].size for array in self.stored if array in into - self.constants}
+        return sum(self.bits.get(array, most) * n for array, n in sizes.items()) / max(sum(sizes.values()), 1)
+
     def _always(self, name: str) -> bool:
         return self[name].kind is Kind.GATE and not self.into(name)
 

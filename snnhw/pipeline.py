@@ -74,8 +74,8 @@ class Options:
         calibrate: training samples (B, ...) for the scale search; without them those inside the source are used, and
             without any the scales come from the weights alone.
         labels: classes of the calibration samples (B,): these are then used in proportion.
-        weight_bits: bits of a weight, sign included: a number, or by layer: 'conv1=8,fc=4,*=5' or a mapping (the first
-            that matches counts); the target's own number if None.
+        weight_bits: bits of a weight, sign included: a number (of all layers but the first and the last), or by layer:
+            'conv1=8,fc=4,*=5' or a mapping (the first that matches counts); the target's own number if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
         sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'.
         source: of a file: what it does not say itself.

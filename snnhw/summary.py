@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from snnhw.errors import printable
+from snnhw.network import Kind
 from snnhw.rationale import Effect
 
 
@@ -27,6 +28,8 @@ def summary(artifact: Any, path: str) -> dict[str, Any]:
         "projections": len(network.projections),
         "steps": network.steps,
         "pipeline_fill": network.depth,
+        "bits_per_weight": round(network.bits_per_weight(n.weight_bits), 2),
+        "memory": {kind: f"{size:.1f} KiB" for kind, size in memory(artifact).items()},
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
         **_placed(artifact.mapping.choice),
@@ -52,6 +55,18 @@ def _placed(choice: Mapping[str, Any] | None) -> dict[str, Any]:
         for name, end in choice["ends"].items()
     )
     return {"map": choice["map"], "map_ends": list(ends), "load": choice["load"]}
+
+
+def memory(artifact: Any) -> dict[str, float]:
+    """KiB of synaptic words as the mapper counts them: of weights, constants included, and of relays.
+
+    States of neurons and axons have their own memory.
+    """
+    found = {"weights": 0.0, "relays": 0.0}
+    for part in artifact.mapping.slices:
+        kind = "relays" if artifact.network[part.population].kind is Kind.RELAY else "weights"
+        found[kind] += part.use.get("syn_words", 0) * artifact.target.core.syn_word_bits / 8192
+    return found
 
 
 def _calibrated(calibration: Mapping[str, Any]) -> str:

@@ -317,7 +317,8 @@ def making_options(function: F) -> F:
             "--weight-bits",
             metavar="BITS|NAME=BITS,...",
             default=None,
-            help="Bits of a weight, sign included: 4, or by layer: conv1=8,fc=4,*=5 (the first that matches counts).",
+            help="Bits of a weight, sign included: 4 (all layers but the first and the last), or by layer: "
+            "conv1=8,fc=4,*=5 (the first that matches counts).",
         ),
         click.option(
             "--calibrate",

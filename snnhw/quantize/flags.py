@@ -1,7 +1,7 @@
 """What quantisation did to parameters that a person must know: how large it is, and what helps.
 
 Thresholds and decays off by more than rounding should be, weights that have lost their resolution, clipped biases.
-What leaves no meaning at all (a threshold of 0, a layer without weights) is refused.
+A threshold that becomes 0 is refused.
 """
 
 from __future__ import annotations
@@ -125,20 +125,8 @@ def weight_flags(name: str, arrays: Sequence[Rows], cause: str) -> Iterator[Caut
     Args:
         arrays: whose rows are the neurons or channels of the population, or one row each.
         cause: what limits the scale, where weights do not use their range.
-
-    Raises:
-        QuantizeError 'weights-vanish': all weights become 0.
     """
     some = [rows for rows in arrays if rows.real.any()]
-    if some and not any(rows.integers.any() for rows in some):
-        raise QuantizeError(
-            "weights-vanish",
-            "all weights of a population become 0",
-            where=f"{name}: {', '.join(rows.layer for rows in some)}",
-            needed=f"largest weight {max(float(np.abs(rows.real).max()) for rows in some):g}",
-            limit=cause,
-            hint="rescale the layer: its weights are too small beside its threshold or bias",
-        )
     if some and len({len(rows.real) for rows in some}) == 1:
         used = np.maximum.reduce([rows.used for rows in some])
         short = (used < RANGE_USED) & np.logical_or.reduce([rows.real.any(axis=1) for rows in some])

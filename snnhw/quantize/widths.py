@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from snnhw.errors import QuantizeError
-from snnhw.network import Network
+from snnhw.network import Network, Projection
 
 WeightBits = int | str | Mapping[str, int] | None
-"""One width for all weights, patterns with widths (as text or mapping; the first that matches counts), or None."""
+"""One width for the body, patterns with widths (as text or mapping; the first that matches counts), or None."""
+
+WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 
 FORM = "a number, or NAME=BITS,... with names of layers or modules that snnhw explain lists (* and ? match any)"
 
 
 def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict[str, int]:
     """Weight array -> bits of a stored weight, sign included; arrays that nothing names have the full width.
+
+    A number alone is that of the body: the first and the last layer keep the full width, `*=4` does not spare them.
 
     Constants (`Network.constants`) always have it: a bias that reaches a filtered or late current is one, and a bias is
     no weight.
@@ -31,6 +35,7 @@ def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict
             layer, or two widths for one array.
     """
     rules = _rules(wanted)
+    body = isinstance(wanted, int) or (isinstance(wanted, str) and WHOLE_NUMBER.fullmatch(wanted.strip()) is not None)
     for _, bits in rules:
         if not 2 <= bits <= most:
             raise QuantizeError(
@@ -55,7 +60,31 @@ def bits_of_arrays(network: Network[Any], wanted: WeightBits, most: int) -> dict
                 hint="snnhw explain lists the layers of each weight array",
             )
     found = {array: _bits(array, network.names(array), rules, most) for array in weights}
+    outer = ends(network) if body else frozenset()
+    if not outer.issuperset(array for array in weights if network.layers.get(array)):  # else there is no body
+        found |= dict.fromkeys(outer, most)
     return found | dict.fromkeys(constants, most)
+
+
+def ends(network: Network[Any]) -> frozenset[str]:
+    """Weight arrays of the first and the last layer: the nearest to the inputs and to the readout that are layers of
+    the source (no identity shortcuts or relays)."""
+    first = _nearest(network, {p.name for p in network.inputs}, network.out_of, "post")
+    return first | _nearest(network, {network.readout.population}, network.into, "pre")
+
+
+def _nearest(
+    network: Network[Any], start: set[str], ways: Callable[[str], Iterable[Projection]], end: str
+) -> frozenset[str]:
+    """Arrays of layers on the shortest ways from some populations."""
+    seen: set[str] = set()
+    while start - seen:
+        links = [q for name in sorted(start - seen) for q in ways(name)]
+        found = {q.op.weight for q in links if q.op.parts and network.layers.get(q.op.weight)}
+        if found:
+            return frozenset(found)
+        seen, start = seen | start, {getattr(q, end) for q in links}
+    return frozenset()
 
 
 def _bits(array: str, names: tuple[str, ...], rules: list[tuple[str, int]], most: int) -> int:
@@ -95,7 +124,7 @@ def _rules(wanted: WeightBits) -> list[tuple[str, int]]:
             raise _malformed(wanted)
         return pairs
     text = str(wanted).strip()
-    if re.fullmatch(r"[+-]?\d+", text):
+    if WHOLE_NUMBER.fullmatch(text):
         return [("*", int(text))]
     parts = [part.rpartition("=") for part in text.split(",")]
     if not all(pattern.strip() and re.fullmatch(r"\s*[+-]?\d+\s*", bits) for pattern, _, bits in parts):

@@ -51,7 +51,7 @@ def cases() -> dict[str, dict[str, Any]]:
             found[f"{path.name} {target}"] = {"source": path, "target": target}
     for name in ("sew_resnet", "stbp_scnn"):
         source = ROOT / "examples" / f"{name}.pt"
-        found[f"{name}.pt loihi2 4 bits"] = {"source": source, "target": "loihi2", "weight_bits": 4}
+        found[f"{name}.pt loihi2 4 bits"] = {"source": source, "target": "loihi2", "weight_bits": "*=4"}
     return found
 
 

@@ -68,7 +68,7 @@ def test_compile_says_what_it_made(stbp: Room, tmp_path: Path) -> None:
     assert found["neurons"] == 2 * 64 + 3 * 16 + 5 + 4
     assert found["never_fire"] == "no population: each can reach its threshold"
     assert found["checks"][:2] == ["source = NIR: equal", "NIR = lowered: equal"]
-    assert found["calibration"] == "4 samples"
+    assert found["calibration"] == "4 samples, 3 used, 1 kept apart for checks"
     people = snnhw(*words)
     assert (people.code, people.err) == (0, "")
     assert "target       loihi1\n" in people.out

@@ -42,13 +42,11 @@ def test_a_threshold_that_becomes_0_is_refused(rng: np.random.Generator) -> None
     assert "limit: 1 unit or more\n  hint: rescale the layer" in str(caught.value)
 
 
-def test_weights_that_all_become_0_are_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(QuantizeError) as caught:
-        flags(layer(weights(rng), neuron(1e8)))
-    assert str(caught.value).startswith(
-        "weights-vanish: all weights of a population become 0\n  where: n: w\n  needed: "
-    )
-    assert "limit: its threshold of 1e+08\n  hint: rescale the layer" in str(caught.value)
+def test_weights_that_all_become_0_are_named(rng: np.random.Generator) -> None:
+    (flag,) = flags(layer(weights(rng), neuron(1e8)))
+    assert flag.code == "range-unused"
+    assert flag.what == "weights of w use little of their bits: its threshold of 1e+08 is in the way"
+    assert flag.size == "6 of 6 rows; row 0 uses 0.0% of the range"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from snnhw.cli import main
 from snnhw.errors import ArtifactError, QuantizeError
 from snnhw.mapping.place import utilization
 from snnhw.mapping.synapses import Format
-from snnhw.network import Network
-from snnhw.quantize.widths import bits_of_arrays
+from snnhw.network import Dense, Kind, Network, Population, Projection, Readout
+from snnhw.quantize.widths import bits_of_arrays, ends
+from snnhw.summary import summary
 from snnhw.zoo.containers import PerStep
 from snnhw.zoo.neurons import IF
 from tests.unit.frontends.modules import Flow
@@ -71,8 +73,9 @@ def words(artifact: Artifact) -> int:
     ("said", "want"),
     [
         (None, {"conv": 8, "fc1": 8, "fc2": 8, "fc3": 8}),
-        (4, {"conv": 4, "fc1": 4, "fc2": 4, "fc3": 4}),
-        ("4", {"conv": 4, "fc1": 4, "fc2": 4, "fc3": 4}),
+        (4, {"conv": 8, "fc1": 4, "fc2": 8, "fc3": 8}),
+        (" 4", {"conv": 8, "fc1": 4, "fc2": 8, "fc3": 8}),
+        ("*=4", {"conv": 4, "fc1": 4, "fc2": 4, "fc3": 4}),
         ("conv=6,fc?=3,*=5", {"conv": 6, "fc1": 3, "fc2": 3, "fc3": 3}),
         ({"fc2": 3, "fc*": 4}, {"conv": 8, "fc1": 4, "fc2": 3, "fc3": 4}),
         ("pool=5", {"conv": 8, "fc1": 5, "fc2": 8, "fc3": 5}),
@@ -87,6 +90,48 @@ def test_every_array_has_the_width_that_was_asked_for(said: Any, want: dict[str,
         w, bits = network.weights[name], network.bits[name]
         step = int(np.gcd.reduce(np.abs(w), axis=None)) or 1
         assert np.abs(w).max() <= step * ((1 << (bits - 1)) - 1)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_network_without_a_body_is_all_body(layers: int) -> None:
+    network = layer(np.ones((4, 6)), neuron())
+    if layers == 2:
+        more = (Population("m", (3,), Kind.NEURON, neuron(), 2), Projection("n->m", "n", "m", Dense("v")))
+        network = Network(
+            (*network.populations, more[0]),
+            (*network.projections, more[1]),
+            {**network.weights, "v": np.ones((3, 4))},
+            4,
+            Readout("rate", "m"),
+        )
+    network = replace(network, layers={name: (name,) for name in network.weights})
+    assert set(bits_of_arrays(network, 4, 8).values()) == {4}
+
+
+def test_the_ends_are_layers_of_the_source_and_what_stands_between_is_body() -> None:
+    """in -> a (identity) -> b -> c -> d, and a shortcut of no layer into the readout d."""
+    names = ("in", "a", "b", "c", "d")
+    cells = tuple(
+        Population(n, (4,), Kind.INPUT if n == "in" else Kind.NEURON, None if n == "in" else neuron(), i)
+        for i, n in enumerate(names)
+    )
+    links = [Projection(f"{p}->{q}", p, q, Dense(f"{p}{q}")) for p, q in pairwise(names)]
+    links.append(Projection("b->d", "b", "d", Dense("bd"), 2))
+    weights = {q.op.weight: np.eye(4) for q in links}
+    layers = {name: (f"layer.{name}",) for name in ("ab", "bc", "cd")}
+    network = Network(cells, tuple(links), weights, 4, Readout("rate", "d"), layers=layers)
+    assert ends(network) == {"ab", "cd"}
+    assert bits_of_arrays(network, 3, 8) == {"ina": 3, "ab": 8, "bc": 3, "cd": 8, "bd": 3}
+    assert replace(network, bits=bits_of_arrays(network, 3, 8)).bits_per_weight(8) == 5.0
+
+
+def test_compile_says_bits_and_memory() -> None:
+    said = summary(compiled(4), "a.snnhw")
+    artifact = compiled(4)
+    sizes = {short(artifact.network, name): artifact.network.weights[name].size for name in artifact.network.stored}
+    want = sum(size * (4 if name == "fc1" else 8) for name, size in sizes.items()) / sum(sizes.values())
+    assert said["bits_per_weight"] == round(want, 2)
+    assert said["memory"] == {"weights": f"{words(artifact) / 128:.1f} KiB", "relays": "0.0 KiB"}
 
 
 def test_narrow_weights_keep_their_grid_beside_wide_ones() -> None:
@@ -130,7 +175,7 @@ def test_mixed_widths_give_the_same_bits_in_all_engines() -> None:
 
 def test_words_of_mixed_widths_are_those_of_each_array() -> None:
     """What four bits and eight bits take apart, array by array, adds up to what the mixture takes."""
-    few, many = compiled(4), compiled(8)
+    few, many = compiled("*=4"), compiled(8)
     mixed = compiled("conv=4,fc2=4,fc1=8,fc3=8")
 
     def by_array(artifact: Artifact) -> dict[str, int]:
