@@ -60,12 +60,14 @@ def _placed(choice: Mapping[str, Any] | None) -> dict[str, Any]:
 def memory(artifact: Any) -> dict[str, float]:
     """KiB of synaptic words as the mapper counts them: of weights, constants included, and of relays.
 
-    States of neurons and axons have their own memory.
+    States of neurons and axons have their own memory. Nothing of a target that does not limit these words.
     """
     found = {"weights": 0.0, "relays": 0.0}
     for part in artifact.mapping.slices:
+        if "syn_words" not in part.use:
+            return {}
         kind = "relays" if artifact.network[part.population].kind is Kind.RELAY else "weights"
-        found[kind] += part.use.get("syn_words", 0) * artifact.target.core.syn_word_bits / 8192
+        found[kind] += part.use["syn_words"] * artifact.target.core.syn_word_bits / 8192
     return found
 
 
