@@ -52,7 +52,8 @@ def module() -> nn.Module:
 
 
 def compiled(bits: Any, target: str = "loihi2") -> Artifact:
-    return snnhw.compile(module(), torch.rand(4, 2, 2, 8, 8), target=target, weight_bits=bits)
+    drawn = torch.rand(4, 2, 2, 8, 8)
+    return snnhw.compile(module(), drawn, target=target, weight_bits=bits, map="fewest-cores")
 
 
 def short(network: Network[Any], name: str) -> str:
@@ -131,7 +132,10 @@ def test_compile_says_bits_and_memory() -> None:
     sizes = {short(artifact.network, name): artifact.network.weights[name].size for name in artifact.network.stored}
     want = sum(size * (4 if name == "fc1" else 8) for name, size in sizes.items()) / sum(sizes.values())
     assert said["bits_per_weight"] == round(want, 2)
-    assert said["memory"] == {"weights": f"{words(artifact) * artifact.target.core.syn_word_bits / 8192:.1f} KiB", "relays": "0.0 KiB"}
+    assert said["memory"] == {
+        "weights": f"{words(artifact) * artifact.target.core.syn_word_bits / 8192:.1f} KiB",
+        "relays": "0.0 KiB",
+    }
 
 
 def test_narrow_weights_keep_their_grid_beside_wide_ones() -> None:
