@@ -169,6 +169,7 @@ def run(
     *,
     record: str | None = None,
     memory: int | None = None,
+    batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     force: bool = False,
 ) -> dict[str, Array]:
@@ -180,6 +181,7 @@ def run(
         record: None, 'spikes', or 'state' (spikes, u and v).
         memory: bytes that the process may hold: samples are run in batches that fit.
         force: run what would take longer than an hour, or over 80 % of the memory (`memory`, else what is free), too.
+        batch: samples that are run at once, if not as many as fit.
 
     Returns:
         `output` (samples, T, outputs...), `counts` (its sum over T), `scores` (samples, classes: by the readout),
@@ -190,7 +192,7 @@ def run(
     x = _plain(x, "x")
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
-    chosen, size = integer_engine(engine), batch_of(compiled, memory)
+    chosen, size = integer_engine(engine), batch or batch_of(compiled, memory)
     if not force:
         require_affordable(compiled, x, engine, chosen, recorder.needs, size, memory)
     chosen.run(compiled.network, compiled.target, _chunks(compiled, x, size, progress), [recorder])
@@ -288,6 +290,7 @@ def count(
     memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     judge: str | None = None,
+    batch: int | None = None,
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -301,7 +304,7 @@ def count(
         source: as of `compile`; a live module is read on some of the samples.
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
-        memory, force: as of `run`.
+        memory, batch, force: as of `run`.
         shard: I of N, from 1: whole batches, so that every sample is run in the batch that one process would run it in.
         of: what else tells that parts are of one run: hashes of the artifact and of the data.
 
@@ -333,7 +336,7 @@ def count(
             where=", ".join(odd[:3]),
             hint="compile the source again",
         )
-    chosen, size = integer_engine(engine), batch_of(compiled, memory)
+    chosen, size = integer_engine(engine), batch or batch_of(compiled, memory)
     if not force:
         samples, needs = ceil(len(x) / shard[1]), output_needs(compiled.network)
         require_affordable(compiled, x, engine, chosen, needs, size, memory, samples)

@@ -40,6 +40,10 @@ class SnnhwError(Exception):
         self.limit = limit
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A refusal of another process says what it said there."""
+        return _again, (type(self), vars(self))
+
     def __str__(self) -> str:
         lines = [f"{self.code}: {shown(self.message)}"]
         for label in ("where", "needed", "limit", "hint"):
@@ -53,6 +57,12 @@ class SnnhwError(Exception):
         parts = {"where": self.where, "needed": self.needed, "limit": self.limit, "hint": self.hint}
         given = {key: shown(value) for key, value in parts.items() if value is not None}
         return {"code": self.code, "message": shown(self.message), **given}
+
+
+def _again(kind: type[SnnhwError], parts: dict[str, Any]) -> SnnhwError:
+    error = kind.__new__(kind, parts["message"])
+    vars(error).update(parts)
+    return error
 
 
 def shown(value: Any) -> str:

@@ -10,6 +10,7 @@ EXTRAS = {
     "report": {"matplotlib": "matplotlib>=3.9,<4", "jinja2": "jinja2>=3.1,<4"},
     "onnx": {"onnx": "onnx>=1.16,<2", "onnxruntime": "onnxruntime>=1.20,<2"},
     "images": {"PIL": "pillow>=10,<14"},
+    "cluster": {"distributed": "distributed>=2025.1"},
     "zarr": {"zarr": "zarr>=3,<4"},
     "train": {"sklearn": "scikit-learn>=1.5,<2"},
     "frames": {"pandas": "pandas>=2.2,<4"},

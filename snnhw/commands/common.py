@@ -91,19 +91,8 @@ GIVEN = Given()
 
 _SECTIONS = {
     "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "settings"),
-    "What is run": (
-        "data",
-        "input",
-        "samples",
-        "shard",
-        "preprocess",
-        "memory",
-        "force",
-        "engine",
-        "encode",
-        "steps",
-        "seed",
-    ),
+    "What is run": ("data", "input", "samples", "preprocess", "engine", "encode", "steps", "seed"),
+    "Where it is run": ("memory", "force", "shard", "cluster", "tls"),
     "What is written": (
         "output",
         "record",
@@ -225,9 +214,15 @@ LOG = logging.getLogger("snnhw")
 """Stages and warnings; `snnhw --verbose` and `--log FILE` show them with their times."""
 
 
+def _quiet() -> bool:
+    """--quiet; on a worker of a cluster there is no command line."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("quiet"))
+
+
 def shows_progress() -> bool:
     """Bars and stages, on a terminal and unless --quiet."""
-    return sys.stderr.isatty() and not click.get_current_context().find_root().params.get("quiet")
+    return sys.stderr.isatty() and not _quiet()
 
 
 @contextmanager
@@ -369,6 +364,28 @@ shard_option = click.option(
     default=None,
     help="Only part I of N (from 1), into the file of -o; snnhw merge makes one result of all parts.",
 )
+
+
+def cluster_options(function: F) -> F:
+    """--cluster and --tls."""
+    for option in (
+        click.option(
+            "--tls",
+            nargs=3,
+            type=click.Path(path_type=Path),
+            default=None,
+            metavar="CA CERT KEY",
+            help="Files of a scheduler that speaks TLS.",
+        ),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            default=None,
+            help="Run on the workers of this dask.distributed scheduler, which is trusted like your own machine.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def save_part(part: Part, path: Path, machine: bool) -> None:

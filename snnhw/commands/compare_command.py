@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from snnhw.commands.common import (
     Choice,
     Sections,
     bar,
+    cluster_options,
     data_options,
     file_hash,
     input_options,
@@ -28,6 +29,10 @@ from snnhw.commands.source_options import source_options
 from snnhw.engines.choose import ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from snnhw.comparison.partial import Part
+    from snnhw.data import Samples
     from snnhw.frontends.options import SourceOptions
 
 
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 @click.argument("artifact", type=GIVEN)
 @data_options("--data")
 @shard_option
+@cluster_options
 @click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="The part's file (with --shard).")
 @page_options
@@ -55,6 +61,8 @@ def command(
     engine: str,
     samples: int | None,
     shard: tuple[int, int] | None,
+    cluster: str | None,
+    tls: tuple[Path, Path, Path] | None,
     output: Path | None,
     preprocess: str | None,
     memory: int | None,
@@ -78,30 +86,49 @@ def command(
     from snnhw import api
     from snnhw.artifact import load
 
+    if shard is not None and cluster is not None:
+        raise click.UsageError("--shard and --cluster are two ways to the same")
     if (shard is None) != (output is None) or (shard is not None and (html, markdown, figures) != (None, None, None)):
         raise click.UsageError("--shard I/N and -o FILE belong together; reports are made by snnhw merge")
     require_pages(html, markdown, figures, (source, artifact, data), output)
-    compiled = api.with_input(load(artifact), encode, steps, seed)
     given = samples_of(data, preprocess, memory).first(samples)
-    of = {"artifact": file_hash(artifact), "data": given.digest, "input": [encode, steps, seed]} if shard else None
-    said = replace(options, steps=steps)
-    with kernels_told(), bar("compare") as progress:
-        counted = api.count(
-            source,
-            compiled,
-            given.x,
-            given.y,
-            engine=engine,
-            options=said,
-            memory=memory,
-            progress=progress,
-            judge=judge,
-            shard=shard or (1, 1),
-            of=of,
-            force=force,
-        )
+    batch = api.batch_of(api.with_input(load(artifact), encode, steps, seed), memory)
+    fixed: dict[str, Any] = {
+        "engine": engine,
+        "asked": (encode, steps, seed),
+        "options": replace(options, steps=steps),
+        "judge": judge,
+        "force": force,
+    }
+    files = {"source": source, "artifact": artifact}
+    if cluster is None:
+        with kernels_told(), bar("compare") as progress:
+            whole = part_of(files, given, shard or (1, 1), given.digest, **fixed, batch=batch, progress=progress)
+    else:
+        from snnhw.commands.cluster import run_on
+
+        whole = run_on(cluster, tls, part_of, files, (data, preprocess, memory), given, fixed, batch)
     if output is not None:
-        save_part(replace(counted, of={**counted.of, "path": str(artifact)}), output, machine)
+        save_part(replace(whole, of={**whole.of, "path": str(artifact)}), output, machine)
         return
-    result = replace(api.merge(compiled, [counted]), provenance=provenance(source=source, artifact=artifact, data=data))
+    compiled = api.with_input(load(artifact), encode, steps, seed)
+    result = replace(api.merge(compiled, [whole]), provenance=provenance(source=source, artifact=artifact, data=data))
     show_pages(result, html, markdown, figures, machine)
+
+
+def part_of(
+    files: Mapping[str, Path],
+    given: Samples,
+    shard: tuple[int, int],
+    digest: str,
+    *,
+    asked: tuple[str | None, int | None, int | None],
+    **how: Any,
+) -> Part:
+    """What both networks do on a shard; here, or on a worker."""
+    from snnhw import api
+    from snnhw.artifact import load
+
+    of = {"artifact": file_hash(files["artifact"]), "data": digest, "input": list(asked)}
+    compiled = api.with_input(load(files["artifact"]), *asked)
+    return api.count(files["source"], compiled, given.x, given.y, shard=shard, of=of, **how)

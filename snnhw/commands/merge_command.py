@@ -9,7 +9,7 @@ import click
 
 from snnhw.commands.common import GIVEN, Sections, file_hash, json_option, provenance
 from snnhw.commands.pages import page_options, require_pages, show_pages
-from snnhw.commands.run_command import TOTALS, show_summary, summary_of
+from snnhw.commands.run_command import arrays_of, show_summary, summary_of
 from snnhw.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def command(
             raise click.UsageError("parts of run make no report")
         from snnhw.data import save_arrays
 
-        arrays = {name: whole.arrays[name] for name in whole.arrays if name != "y" and name not in TOTALS.values()}
-        arrays |= {name: whole.arrays[key] for name, key in TOTALS.items()}
+        arrays = arrays_of(whole)
         summary = summary_of(arrays, whole.arrays.get("y"), whole.of["engine"], output)
         if output is not None:
             save_arrays(output, arrays)

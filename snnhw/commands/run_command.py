@@ -15,6 +15,7 @@ from snnhw.commands.common import (
     Choice,
     Sections,
     bar,
+    cluster_options,
     data_options,
     emit,
     file_hash,
@@ -31,6 +32,8 @@ from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.engines.choose import ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from snnhw.comparison.partial import Part
     from snnhw.data import Samples
     from snnhw.frontends.options import SourceOptions
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=GIVEN)
 @data_options("--input", "--data")
 @shard_option
+@cluster_options
 @click.option("--engine", type=Choice([*ENGINES, "float"]), default="fast", show_default=True)
 @click.option("--record", type=Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Write the arrays to this .npz.")
@@ -55,6 +59,8 @@ def command(
     engine: str,
     samples: int | None,
     shard: tuple[int, int] | None,
+    cluster: str | None,
+    tls: tuple[Path, Path, Path] | None,
     preprocess: str | None,
     memory: int | None,
     force: bool,
@@ -73,30 +79,39 @@ def command(
     Example:
       snnhw run sew.snnhw --input example:fashion_mnist_500 --engine lava --samples 10 --record state -o out.npz
     """
+    from snnhw import api
+    from snnhw.artifact import load
     from snnhw.data import save_arrays
 
     compiled = model.suffix == ".snnhw"
     if compiled == (engine == "float"):
         raise click.UsageError("artifacts run in integer engines, sources with --engine float")
-    if engine == "float" and (record == "state" or shard is not None):
-        raise click.UsageError("--record state and --shard are for integer engines")
-    if shard is not None and output is None:
-        raise click.UsageError("--shard I/N needs -o FILE for its part")
+    if engine == "float" and (record == "state" or (shard, cluster) != (None, None)):
+        raise click.UsageError("--record state, --shard and --cluster are for integer engines")
+    if shard is not None and (output is None or cluster is not None):
+        raise click.UsageError("--shard I/N needs -o FILE for its part, and no --cluster")
     if info and engine != "fast":
         raise click.UsageError("--engine-info is for --engine fast: the other engines have one kernel for all layers")
     require_outputs((output,), (model, data))
     given = samples_of(data, preprocess, memory).first(samples)
-    if shard is not None and output is not None:
-        refuse_for_artifact(options)
-        part = _part(model, given, engine, record, (encode, steps, seed), memory, shard, force)
-        save_part(part, output, machine)
-        return
-    if compiled:
-        refuse_for_artifact(options)
-        arrays = _integers(model, given.x, engine, record, encode, steps, seed, memory, force)
-    else:
+    if not compiled:
         said = replace(options, encoding=encode, steps=steps)
         arrays = _floats(model, given.x, record, said, seed, force)
+    else:
+        refuse_for_artifact(options)
+        asked = encode, steps, seed
+        fixed: dict[str, Any] = {"engine": engine, "record": record, "asked": asked, "force": force}
+        if shard is not None and output is not None:
+            fixed["batch"] = api.batch_of(load(model), memory)
+            save_part(part_of({"artifact": model}, given, shard, given.digest, **fixed), output, machine)
+            return
+        if cluster is not None:
+            from snnhw.commands.cluster import run_on
+
+            place, batch = (data, preprocess, memory), api.batch_of(load(model), memory)
+            arrays = arrays_of(run_on(cluster, tls, part_of, {"artifact": model}, place, given, fixed, batch))
+        else:
+            arrays = _integers(model, given.x, engine, record, asked, memory, force)
     summary = summary_of(arrays, given.y, engine, output) | ({"engine_info": _info(model)} if info else {})
     if output is not None:
         save_arrays(output, arrays)
@@ -145,27 +160,33 @@ TOTALS = {"scale": "once:scale", "saturations": "sum:saturations"}
 """Arrays of a run that are not by sample, and their names in a part."""
 
 
-def _part(
-    model: Path,
+def arrays_of(part: Part) -> dict[str, Any]:
+    """The arrays of a whole run."""
+    arrays = {name: array for name, array in part.arrays.items() if name != "y" and name not in TOTALS.values()}
+    return arrays | {name: part.arrays[key] for name, key in TOTALS.items()}
+
+
+def part_of(
+    files: Mapping[str, Path],
     given: Samples,
+    shard: tuple[int, int],
+    digest: str,
+    *,
     engine: str,
     record: str | None,
     asked: tuple[str | None, int | None, int | None],
-    memory: int | None,
-    shard: tuple[int, int],
+    batch: int,
     force: bool,
 ) -> Part:
-    from snnhw import api
-    from snnhw.artifact import load
+    """What an artifact gives on a shard; here, or on a worker."""
     from snnhw.comparison.partial import Part, of_run, shard_of
 
-    total, batch = len(given.x), api.batch_of(load(model), memory)
-    first, last = shard_of(total, batch, shard)
-    arrays = _integers(model, given.part(first, last).x, engine, record, *asked, memory, force)
+    first, last = shard_of(len(given.x), batch, shard)
+    arrays = _integers(files["artifact"], given.part(first, last).x, engine, record, asked, None, force, batch)
     named = {TOTALS.get(name, name): array for name, array in arrays.items()}
     named |= {} if given.y is None else {"y": given.y[first:last]}
-    more = {"artifact": file_hash(model), "data": given.digest, "input": list(asked)}
-    return Part(named, of_run("run", engine, first, last, total, batch, shard[1], **more))
+    more = {"artifact": file_hash(files["artifact"]), "data": digest, "input": list(asked)}
+    return Part(named, of_run("run", engine, first, last, len(given.x), batch, shard[1], **more))
 
 
 def _integers(
@@ -173,18 +194,17 @@ def _integers(
     x: Array | Rows,
     engine: str,
     record: str | None,
-    encode: str | None,
-    steps: int | None,
-    seed: int | None,
+    asked: tuple[str | None, int | None, int | None],
     memory: int | None,
     force: bool,
+    batch: int | None = None,
 ) -> dict[str, Any]:
     from snnhw import api
     from snnhw.artifact import load
 
-    artifact = api.with_input(load(model), encode, steps, seed)
+    artifact = api.with_input(load(model), *asked)
     with kernels_told() if engine == "fast" else nullcontext(), bar(f"run ({engine})") as progress:
-        return api.run(artifact, x, engine, record=record, memory=memory, progress=progress, force=force)
+        return api.run(artifact, x, engine, record=record, memory=memory, batch=batch, progress=progress, force=force)
 
 
 def _info(model: Path) -> list[dict[str, str]]:

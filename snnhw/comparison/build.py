@@ -164,7 +164,7 @@ def _chunks(
     """Encoded chunks for the engine; the float network runs on each as it passes."""
     for first in range(0, len(x), size):
         part = x[first : first + size]
-        floats.add(*getattr(float_run, "outcome", float_run.run)(part))
+        floats.run(float_run, part)
         encoded = encode(part, artifact.inputs, artifact.network.steps)
         static.update({name: array.shape[1] == 1 or array.strides[1] == 0 for name, array in encoded.items()})
         yield encoded

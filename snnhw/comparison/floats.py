@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from snnhw.artifact import Artifact
+from snnhw.engines.floating import events_of
 from snnhw.errors import DataError
 from snnhw.network import Array, Kind
 
@@ -18,8 +19,8 @@ class FloatRun(Protocol):
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted classes, int (B,), and spikes of populations by name, (B, T, *population shape).
 
-        A method `outcome` that gives a third, the output in the source's units (B, outputs), is called instead; without
-        one the integers' values are judged against the labels alone.
+        A method `counted` (`FloatEngine.counted`) is called instead where there is one: it counts events itself, and
+        gives outputs in the source's units; without one the integers' values are judged against the labels alone.
 
         Every NEURON, GATE and RELAY population of `artifact.reference` must be among them, and its INPUT populations
         unless they are directly encoded; others are ignored.
@@ -39,16 +40,22 @@ class FloatCounts:
         self._predictions: list[Array] = []
         self._values: list[Array] = []
 
-    def add(self, predictions: Array, spikes: Mapping[str, Array], values: Array | None = None) -> None:
-        """Count one chunk."""
+    def run(self, float_run: FloatRun, x: Array) -> None:
+        """Run and count one chunk."""
+        if hasattr(float_run, "counted"):
+            self.add(*float_run.counted(x))
+        else:
+            predictions, spikes = float_run.run(x)
+            self.add(predictions, {name: events_of(np.asarray(spikes[name])) for name in self.wanted if name in spikes})
+
+    def add(self, predictions: Array, events: Mapping[str, Array], values: Array | None = None) -> None:
+        """One chunk: events of every neuron (N,) by population."""
         self._values += [] if values is None else [values]
         self._predictions.append(np.asarray(predictions).astype(np.int64))
         for name in self.wanted:
-            if name not in spikes:
+            if name not in events:
                 raise DataError("float-run-incomplete", "the float run gave no spikes of a population", where=name)
-            found = np.asarray(spikes[name])
-            count = (found != 0).reshape(found.shape[0] * found.shape[1], -1).sum(axis=0, dtype=np.int64)
-            self.events[name] = self.events[name] + count if name in self.events else count
+            self.events[name] = self.events.get(name, 0) + events[name]
 
     @property
     def values(self) -> Array | None:

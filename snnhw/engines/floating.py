@@ -14,6 +14,11 @@ from snnhw.readout import judged, real_scale, scores, values
 from snnhw.semantics import Deployment
 
 
+def events_of(spikes: Array) -> Array:
+    """Spikes (B, T, ...) that are not zero, of every neuron, int64 (N,)."""
+    return np.asarray(np.count_nonzero(spikes.reshape(spikes.shape[0] * spikes.shape[1], -1), axis=0), np.int64)
+
+
 class FloatEngine:
     """Runs a float network on samples as the user gives them.
 
@@ -50,14 +55,21 @@ class FloatEngine:
 
     def run(self, x: Array) -> tuple[Array, Mapping[str, Array]]:
         """Predicted class of each sample (lowest class on ties), and spikes (inputs: values) of populations by name."""
-        return self.outcome(x)[:2]
-
-    def outcome(self, x: Array) -> tuple[Array, Mapping[str, Array], Array]:
-        """What `run` gives, and the scores (B, classes) in the source's units."""
-        found, outputs = self.values(x), self.network[self.readout.population].size
+        found = self.values(x)
         spiking = {p.name: found[p.name] for p in self.network.populations if p.kind is not Kind.ACCUMULATOR}
-        said = scores(self.readout, found[output_key(self.network)])
-        return judged(self.readout, said), spiking, values(self.readout, said, outputs, self.network.steps)
+        return judged(self.readout, scores(self.readout, found[output_key(self.network)])), spiking
+
+    def counted(self, x: Array) -> tuple[Array, Mapping[str, Array], Array]:
+        """Predictions, events of every neuron over samples and steps, int64 (N,) by population, and the scores
+        (B, classes) in the source's units; no population's spikes are held longer than they are needed."""
+        said, events = np.zeros(0), dict[str, Array]()
+        for name, found in self._walk(x):
+            if name == output_key(self.network):
+                said = scores(self.readout, found)
+            if name in self.network.by_name and self.network[name].kind is not Kind.ACCUMULATOR:
+                events[name] = events_of(found)
+        outputs = self.network[self.readout.population].size
+        return judged(self.readout, said), events, values(self.readout, said, outputs, self.network.steps)
 
     def record(self, x: Array, spikes: bool) -> dict[str, Array]:
         """`output`, `counts`, `predictions` and, if asked for, `spikes/NAME`, as the integer engines name them."""
