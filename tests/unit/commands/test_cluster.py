@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,3 +121,10 @@ def test_a_worker_that_is_killed_is_made_up_for(sew: Room, monkeypatch: pytest.M
         result = compare(sew, "--cluster", found.scheduler_address)
     assert not pids
     assert same(result, compare(sew))
+
+
+def test_a_cluster_is_an_extra(sew: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    asked = ("--data", sew / "data.npz", "--cluster", "tcp://nowhere:1")
+    done = snnhw("compare", sew / "net.pt", sew / "net.snnhw", *asked)
+    assert "needs-extra: --cluster needs packages of the extra 'cluster'" in done.err
