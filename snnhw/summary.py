@@ -10,6 +10,7 @@ from typing import Any
 from snnhw.errors import printable
 from snnhw.network import Kind
 from snnhw.rationale import Effect
+from snnhw.readout import told
 
 
 def summary(artifact: Any, path: str) -> dict[str, Any]:
@@ -33,6 +34,8 @@ def summary(artifact: Any, path: str) -> dict[str, Any]:
         "cores_used": artifact.mapping.cores_used,
         "chips_used": artifact.mapping.chips,
         **_placed(artifact.mapping.choice),
+        "inputs": _inputs(artifact),
+        "readout": told(network.readout, network[network.readout.population].size),
         "range_proof": "unproven for " + ", ".join(unproven) if unproven else f"{bits} bit proven for every input",
         "never_fire": ", ".join(silent) or "no population: each can reach its threshold",
         "approximate": approximations(artifact),
@@ -43,6 +46,18 @@ def summary(artifact: Any, path: str) -> dict[str, Any]:
         "assumed": _assumptions(artifact),
         "calibration": None if artifact.calibration is None else _calibrated(artifact.calibration),
     }
+
+
+def _inputs(artifact: Any) -> str:
+    """Shape of a sample; of several inputs which parts of one flat sample they take."""
+    specs = artifact.inputs
+    shapes = {p.name: "x".join(map(str, p.shape)) for p in artifact.reference.populations if p.kind is Kind.INPUT}
+    if len(shapes) == 1:
+        return f"{'x'.join(map(str, specs[0].sample_shape))}, {specs[0].encoding}"
+    parts = ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
+    total = "x".join(map(str, specs[0].sample_shape))
+    order = f"one after another in this order in flat samples of {total} values"
+    return f"{len(shapes)}: {parts}; {order}, {specs[0].encoding}"
 
 
 def _placed(choice: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import nir
+import numpy as np
 
 from snnhw import files
+from snnhw.cautions import Caution
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, shows_fit, validate
 from snnhw.frontends.nir.dialects import fitting, translate
@@ -77,12 +79,45 @@ def from_graph(graph: nir.NIRGraph, options: SourceOptions, origin: Mapping[str,
         source = _ours(tidy, options, said, where)
     else:
         source = _foreign(tidy, options, said, where)
+    source = replace(source, warnings=(*source.warnings, *_contradictions(tidy, source.graph)))
     own: dict[str, Any] = {**origin, **source.origin}
     ends = sorted(name for name in tidy.nodes.keys() - graph.nodes.keys() if _is_end(tidy.nodes[name]))
     if ends:
         note = "the file has no such Input or Output node: roots and leaves of the graph are read as such"
         own["flags"] = {**own.get("flags", {}), "ends": {"value": ", ".join(ends), "from": "assumed", "note": note}}
     return replace(source, origin=own)
+
+
+def _contradictions(said: nir.NIRGraph, graph: nir.NIRGraph) -> list[Caution]:
+    """Convolutions whose input_shape is not the shape of what arrives: what arrives counts."""
+    found = []
+    for name, node in said.nodes.items():
+        shape = getattr(node, "declared", getattr(node, "input_shape", None))
+        real = getattr(graph.nodes.get(name), "input_shape", None)
+        if shape is None or real is None or np.array_equal(np.ravel(shape), np.ravel(real)):
+            continue
+        told, arrives = (tuple(int(n) for n in np.ravel(value)) for value in (shape, real))
+        what = f"its input_shape says {told}, and {arrives} arrives: what arrives counts"
+        found.append(Caution("input-shape", name, what, fix="write the node's own input_shape, or the right Input"))
+    return found
+
+
+def _losses(graph: nir.NIRGraph) -> list[Caution]:
+    """What exporters leave of a sum whose edges they lose (a residual connection): an input named after the node that
+    it feeds, or a layer that reaches the output beside the last one."""
+    found = []
+    pairs = set(graph.edges)
+    for name, node in sorted(graph.nodes.items()):
+        fed = [post for pre, post in pairs if pre == name and name == f"input_{post}"]
+        ends = sorted(pre for pre, post in pairs if post == name) if isinstance(node, nir.Output) else []
+        if (isinstance(node, nir.Input) and fed) or len(ends) > 1:
+            size = (
+                f"{len(ends)} edges into an output: {', '.join(ends)}" if ends else f"a second input, of {fed[0]} alone"
+            )
+            what = "the graph looks as exporters leave a sum (a residual connection) whose edges they lose"
+            fix = "compile the module instead of the file, if it has such a sum"
+            found.append(Caution("lost-residual", name, what, size, fix))
+    return found
 
 
 def _is_end(node: nir.NIRNode) -> bool:
@@ -137,7 +172,9 @@ def _foreign(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any
     _require_nodes(semantics, graph, where)
     deployment, more = _deployment(graph, options, where)
     graph.metadata = to_metadata(semantics, deployment)
-    return Source(graph, semantics, deployment, {"dialect": name or "said by --semantics", "flags": {**rows, **more}})
+    origin = {"dialect": name or "said by --semantics", "flags": {**rows, **more}}
+    said_so = _losses(graph) if name in (None, "nir") else []  # the exporters of others are known, and refused
+    return Source(graph, semantics, deployment, origin, warnings=tuple(said_so))
 
 
 def _question(graph: nir.NIRGraph, missing: list[str], where: str) -> SourceError:

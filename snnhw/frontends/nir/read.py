@@ -205,6 +205,7 @@ def _conv(axes: int) -> Callable[[Fields], nir.NIRNode]:
             groups=_whole(fields["groups"]),
             bias=_bias(fields, weight),
         )
+        vars(node)["declared"] = fields["input_shape"]
         return node
 
     return make
