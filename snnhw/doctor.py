@@ -104,7 +104,7 @@ def _kernels() -> Finding:
         from snnhw.engines import kernels
         from snnhw.network import IntNeuron
 
-        neuron = IntNeuron(dv=0, vth=np.array(64), bias=np.array(0), act_shift=6)
+        neuron = IntNeuron(dv=0, vth=np.array(64), bias=np.array(0), du=4096, act_shift=6)
         spikes, *_ = kernels.update(neuron, True, np.array([[[1], [1]]], np.int32))
         found = [int(s) for s in spikes.ravel()]
     except Exception as error:  # noqa: BLE001 - numba's errors share no class, and a doctor reports all of them

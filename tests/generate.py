@@ -215,9 +215,11 @@ def _relay(grower: Grower) -> None:
     name = f"w{len(grower.weights)}"
     grower.weights[name] = np.array([1])
     if grower.profile == LIF:
-        model = IntNeuron(0, np.array(0), np.array(0))
+        model = IntNeuron(0, np.array(0), np.array(0), du=4096)
     else:
-        model = IntNeuron(4096, np.array(1), np.array(0), act_shift=0, comparison=Comparison.GE, max_spikes=most)
+        model = IntNeuron(
+            4096, np.array(1), np.array(0), act_shift=0, comparison=Comparison.GE, max_spikes=most, du=4096
+        )
     relay = grower.grow(population.shape, [(first, Diagonal(name))], kind=Kind.RELAY, neuron=model, exps=False)
     assert relay is not None
     _dense_layer(grower, [relay, first])

@@ -188,7 +188,7 @@ def arriving(network: Network[IntNeuron], post: Population[IntNeuron], history: 
 
 def play(population: Population[IntNeuron], arrived: Sequence[Array], steps: int) -> History:
     """One population alone, by the reference's cells."""
-    cells, history = Cells(population), History()
+    cells, history = Cells(population, fixed.LOIHI), History()
     for step, a in enumerate(arrived):
         if step >= population.start and (step - population.start) % steps == 0:
             cells.begin_sample()
@@ -232,7 +232,7 @@ def counter(profile: str, level: int, lasting: bool = False) -> tuple[IntNeuron,
 
 def adder(most: int) -> IntNeuron:
     """A relay that hands on sums of spikes up to `most`."""
-    return IntNeuron(4096, np.array(1), np.array(0), act_shift=0, comparison=Comparison.GE, max_spikes=most)
+    return IntNeuron(4096, np.array(1), np.array(0), act_shift=0, comparison=Comparison.GE, max_spikes=most, du=4096)
 
 
 def random_neuron(rng: np.random.Generator, profile: str, shape: Shape) -> IntNeuron:

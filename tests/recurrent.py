@@ -200,7 +200,11 @@ class _Maker:
     def constant(self) -> str:
         name = f"n{len(self.populations)}"
         lif = self.profile == LIF
-        model = IntNeuron(4095, np.array(64), np.array(128)) if lif else IntNeuron(4096, np.array(0), np.array(1))
+        model = (
+            IntNeuron(4095, np.array(64), np.array(128), du=4096)
+            if lif
+            else IntNeuron(4096, np.array(0), np.array(1), du=4096)
+        )
         self.populations.append(Population(name, (1,), Kind.GATE, replace(model, act_shift=6 if lif else 0), 0))
         return name
 

@@ -84,5 +84,13 @@ def test_lava_gives_the_same_bits(name: str, target: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["fast", "onnx", "lava"])
+def test_a_third_machine_gives_the_same_bits(engine: str) -> None:
+    artifact, (x, _) = compiled("stbp_scnn", "generic"), data("stbp_scnn")
+    require_same(artifact, x[:2], engine)
+    assert api.run(artifact, x[:2], "fast", record="spikes")["counts"].any()
+
+
+@pytest.mark.slow
 def test_integers_are_those_of_before() -> None:
     assert integers.changed(integers.pinned(), json.loads(integers.FILE.read_text(encoding="utf-8"))) == []

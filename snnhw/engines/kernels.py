@@ -256,7 +256,7 @@ class Neurons:
         list(_threads().map(some, parts) if shares > 1 else map(some, parts))
 
 
-_OPEN: tuple[None, ...] = (None,) * (len(IntNeuron(0, np.array(0), np.array(0)).rule(True, fixed.LOIHI).flat) + 2)
+_OPEN: tuple[None, ...] = (None,) * (len(IntNeuron(0, np.array(0), np.array(0), 0).rule(True, fixed.LOIHI).flat) + 2)
 """Nothing is known when the kernel is compiled."""
 
 

@@ -158,7 +158,7 @@ class ReferenceSession(Session):
 class Cells:
     """One population on some chips side by side: its states by name, and the spikes `s` of the last step."""
 
-    def __init__(self, population: Population[IntNeuron], widths: fixed.Widths = fixed.LOIHI, chips: int = 1) -> None:
+    def __init__(self, population: Population[IntNeuron], widths: fixed.Widths, chips: int = 1) -> None:
         self.shape = (chips, *population.shape)
         self.neuron = population.model
         self.parameters = tuple(np.asarray(x, np.int64) for x in self.neuron.parameters.values())

@@ -151,7 +151,7 @@ class IntNeuron(Rules):
     dv: IntLevel
     vth: Array
     bias: Array
-    du: IntLevel = 4096
+    du: IntLevel
     act_shift: int = 6
     comparison: Comparison = Comparison.GT
     reset: Reset = Reset.ZERO

@@ -141,7 +141,7 @@ def bound(
     a_low: Array,
     a_high: Array,
     steps: int,
-    widths: fixed.Widths = fixed.LOIHI,
+    widths: fixed.Widths,
 ) -> Bound:
     """Bounds of one population over `steps` steps from rest.
 

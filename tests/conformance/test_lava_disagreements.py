@@ -28,7 +28,7 @@ WEIGHTS = {"row": ODD[None], "large": np.array([[300, -300, 4, 4]]), "kernel": O
 
 def _network(weights: dict[str, np.ndarray], exponents: bool = True) -> Network[IntNeuron]:
     pre = Population[IntNeuron]("in", (4, 1, 1), Kind.INPUT)
-    neuron = IntNeuron(0, np.array(131071 << 6), np.array(0))
+    neuron = IntNeuron(0, np.array(131071 << 6), np.array(0), du=4096)
     posts = [Population(name, (1, 1, 1), Kind.NEURON, neuron, 1) for name in OPS]
     projections = [Projection(f"to_{name}", "in", name, op, 1, e * exponents) for name, (op, e) in OPS.items()]
     return Network((pre, *posts), tuple(projections), weights, 4, Readout("rate", "dense"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from snnhw.engines.reference import ReferenceEngine
+from snnhw.fixed import LOIHI
 from snnhw.network import Array, Comparison, Dense, IntNeuron, Kind, Network, Population, Projection, Readout, Reset
 from snnhw.network import ResetTiming as Timing
 from snnhw.quantize import bounds
@@ -101,14 +102,14 @@ def test_pixels_that_differ_in_anything_are_bounded_apart(
         "bias": rng.integers(-90, 90, (2, 1, 4)),
     }
     neuron = replace(plain, **{name: each[name]})  # type: ignore[arg-type]
-    short = bound("n", Kind.NEURON, neuron, -high, high, 5)
+    short = bound("n", Kind.NEURON, neuron, -high, high, 5, widths=LOIHI)
     monkeypatch.setattr(bounds, "_distinct", lambda _neuron, low, high: (low, high))
-    assert short == bound("n", Kind.NEURON, neuron, -high, high, 5)
+    assert short == bound("n", Kind.NEURON, neuron, -high, high, 5, widths=LOIHI)
 
 
 def test_a_current_that_may_wrap_bounds_spikes_by_the_format() -> None:
     """Wrapped, it can come back as the largest membrane there is."""
-    neuron = IntNeuron(4096, np.array(1000), np.array(0), act_shift=6, max_spikes=1 << 22)
+    neuron = IntNeuron(4096, np.array(1000), np.array(0), act_shift=6, max_spikes=1 << 22, du=4096)
     wide = np.full(1, 1 << 20)
-    assert bound("n", Kind.NEURON, neuron, -wide, wide, 2).spikes == ((1 << 23) - 1) // 1000
-    assert bound("n", Kind.NEURON, neuron, 0 * wide, wide // 1024, 2).spikes == (1 << 16) // 1000
+    assert bound("n", Kind.NEURON, neuron, -wide, wide, 2, widths=LOIHI).spikes == ((1 << 23) - 1) // 1000
+    assert bound("n", Kind.NEURON, neuron, 0 * wide, wide // 1024, 2, widths=LOIHI).spikes == (1 << 16) // 1000

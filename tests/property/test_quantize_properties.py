@@ -117,7 +117,9 @@ class Extremes:
 
 def bounds_of(network: Network[IntNeuron]) -> dict[str, Bound]:
     ranges = {p.name: arriving_range(network, p) for p in network.computed}
-    return {p.name: bound(p.name, p.kind, p.model, *ranges[p.name], network.steps) for p in network.computed}
+    return {
+        p.name: bound(p.name, p.kind, p.model, *ranges[p.name], network.steps, fixed.LOIHI) for p in network.computed
+    }
 
 
 @pytest.mark.parametrize("profile", [PROGRAMMABLE, "lava-lif"])

@@ -14,6 +14,7 @@ from snnhw import fixed
 from snnhw.engines.fast import FastEngine
 from snnhw.engines.kernels import flat, update
 from snnhw.engines.reference import Cells, ReferenceEngine
+from snnhw.fixed import LOIHI
 from snnhw.network import Comparison, IntNeuron, Kind, Network, Population, Reset, ResetTiming
 from tests.generate import LIF, PROGRAMMABLE, Case
 from tests.property.test_engines_properties import run, same
@@ -97,13 +98,13 @@ def test_arrays_of_parameters_are_single_neurons_side_by_side(
         0, vth, np.array(data.draw(st.integers(-(1 << 20), 1 << 20))), act_shift=data.draw(st.integers(0, 6)),
         comparison=data.draw(st.sampled_from(list(Comparison))), reset=reset, max_spikes=most,
         reset_timing=ResetTiming.NEXT_STEP if late else ResetTiming.SAME_STEP,
-    )  # fmt: skip
+     du=4096)  # fmt: skip
     clip = data.draw(st.booleans())
     each = replace(plain, du=du, dv=dv, v_init=v_init, v_reset=v_reset, v_min=v_min if clip else None)
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 30)))
     a = rng.integers(-(1 << 16), 1 << 16, (1, steps, size))
     together = update(flat(each, (size,)), True, a)
-    cells = Cells(Population("n", (size,), Kind.NEURON, each))
+    cells = Cells(Population("n", (size,), Kind.NEURON, each), LOIHI)
     for t in range(steps):
         cells.step(a[:, t])
         for ours, found in zip(

@@ -60,7 +60,7 @@ def test_missing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_broken_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     from snnhw.engines import kernels
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **more: object) -> None:
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(kernels, "update", broken)

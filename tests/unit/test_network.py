@@ -184,7 +184,7 @@ def test_text_of_a_float_network() -> None:
 
 
 def test_text_of_integers_and_convolutions() -> None:
-    model = IntNeuron(dv=2048, vth=np.array([64, 128]), bias=np.zeros(2, int), comparison=Comparison.GE)
+    model = IntNeuron(dv=2048, vth=np.array([64, 128]), bias=np.zeros(2, int), comparison=Comparison.GE, du=4096)
     net = Network(
         (Population("in", (4, 5, 5), Kind.INPUT), Population("c", (2, 2, 2), Kind.NEURON, model, start=1)),
         (Projection("p", "in", "c", Conv("w", (2, 2), (1, 1), (2, 2), 2), weight_exp=3),),

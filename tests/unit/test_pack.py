@@ -32,7 +32,7 @@ def test_lists_come_back_as_tuples_and_numpy_numbers_as_numbers() -> None:
 
 
 def test_enums_come_back_as_enums() -> None:
-    neuron = IntNeuron(1, np.array([1, 2]), np.array(0), reset=Reset.SUBTRACT, comparison=Comparison.GE)
+    neuron = IntNeuron(1, np.array([1, 2]), np.array(0), reset=Reset.SUBTRACT, comparison=Comparison.GE, du=4096)
     found = again(Population("subtract", (2,), Kind.NEURON, neuron))
     assert found.kind is Kind.NEURON
     assert found.name == "subtract"

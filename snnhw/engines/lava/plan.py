@@ -75,7 +75,7 @@ class Job:
     connections: str
     samples: int
     window: int
-    widths: fixed.Widths = fixed.LOIHI
+    widths: fixed.Widths
 
     @property
     def spatial(self) -> bool:

@@ -45,7 +45,8 @@ def step_model(
     network: Network[IntNeuron],
     specs: Sequence[InputSpec] = (),
     metadata: Mapping[str, Any] | None = None,
-    widths: fixed.Widths = fixed.LOIHI,
+    *,
+    widths: fixed.Widths,
     endless: bool = False,
 ) -> Any:
     """The ModelProto; what it takes and gives is in its metadata, key `snnhw` (docs/onnx.md).

@@ -71,7 +71,7 @@ def toy() -> Machine:
 
 def integrator(vth: int, bias: int = 0, v_init: int = 0) -> IntNeuron:
     """IF neuron without leak; one unit of weight is one unit of membrane."""
-    return IntNeuron(dv=0, vth=np.array(vth), bias=np.array(bias), act_shift=0, v_init=v_init)
+    return IntNeuron(dv=0, vth=np.array(vth), bias=np.array(bias), act_shift=0, v_init=v_init, du=4096)
 
 
 Piece = tuple[str, tuple[tuple[int, int], ...], int]

@@ -32,7 +32,7 @@ from snnhw.network import (
 )
 from tests.generate import PROGRAMMABLE, machine
 
-SILENT = IntNeuron(0, np.array((1 << 24) - 1), np.array(0), act_shift=0)
+SILENT = IntNeuron(0, np.array((1 << 24) - 1), np.array(0), act_shift=0, du=4096)
 Input = tuple[Shape, tuple[int, int]]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 {first}
 from snnhw.engines.kernels import _OPEN, _kernel, update
 from snnhw.network import IntNeuron
-spikes, state, _ = update(IntNeuron(0, np.array(5), np.array(1), act_shift=0), True, np.full((1, 3, 1), 2))[:3]
+spikes, state, _ = update(IntNeuron(0, np.array(5), np.array(1), 4096, 0), True, np.full((1, 3, 1), 2))[:3]
 print(spikes.ravel().tolist(), state['v'].ravel().tolist(), {last})
 """
 NOWHERE = "import numba.core.caching as c; c.CacheImpl._locator_classes = []"
@@ -70,7 +70,9 @@ def test_works_where_no_folder_can_be_written() -> None:
 
 @pytest.mark.parametrize("reset", list(Reset))
 def test_kernel_knows_every_reset(reset: Reset) -> None:
-    neuron = IntNeuron(0, np.array(4), np.array(0), act_shift=0, comparison=Comparison.GE, reset=reset, v_reset=-3)
+    neuron = IntNeuron(
+        0, np.array(4), np.array(0), act_shift=0, comparison=Comparison.GE, reset=reset, v_reset=-3, du=4096
+    )
     spikes, state, _ = kernels.update(neuron, True, np.array([[[6], [0]]]))[:3]
     assert spikes.ravel().tolist() == [1, 0]
     assert state["v"].ravel().tolist() == {Reset.ZERO: [0, 0], Reset.SUBTRACT: [2, 2], Reset.V_RESET: [-3, -3]}[reset]
@@ -78,7 +80,7 @@ def test_kernel_knows_every_reset(reset: Reset) -> None:
 
 def test_one_neuron_gives_many_parameters() -> None:
     """Scalars and arrays of one entry serve every neuron; accumulators never fire."""
-    neuron = IntNeuron(0, np.array([1]), np.array(2), act_shift=1)
+    neuron = IntNeuron(0, np.array([1]), np.array(2), act_shift=1, du=4096)
     spikes, state, _ = kernels.update(neuron, False, np.array([[[1, 2], [3, 4]]]))[:3]
     assert not spikes.any()
     assert state["u"].tolist() == [[[2, 4], [6, 8]]]

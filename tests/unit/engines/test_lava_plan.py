@@ -14,6 +14,7 @@ from snnhw.engines.lava.folder import read_plan, write_plan
 from snnhw.engines.lava.layout import conv_weights, dense_weights, from_lava, lava_shape, order, to_lava
 from snnhw.engines.lava.operators import drive, rows_by_source
 from snnhw.engines.lava.plan import Job, make_plan, op_from_json, op_to_json
+from snnhw.fixed import LOIHI
 from snnhw.network import (
     Conv,
     Dense,
@@ -30,7 +31,7 @@ from snnhw.network import (
 from tests.generate import LIF, PROGRAMMABLE, random_case
 from tests.grow import Grower
 
-NEURON = IntNeuron(0, np.array(64), np.array([64]))
+NEURON = IntNeuron(0, np.array(64), np.array([64]), du=4096)
 
 
 def skip_network() -> Network[IntNeuron]:
@@ -43,7 +44,7 @@ def skip_network() -> Network[IntNeuron]:
 
 
 def test_stock_processes_of_lif_networks() -> None:
-    plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5))
+    plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5, LOIHI))
     assert Counter(node.kind for node in plan.nodes) == {"Clock": 1, "Source": 1, "LIFReset": 3, "Conv": 5, "Delay": 1}
     assert plan.steps == 5 * 3 + 2
 
@@ -57,7 +58,7 @@ def test_a_convolution_with_an_exponent_is_ours() -> None:
 
 
 def test_delay_lines_are_shared_by_pre_and_delay() -> None:
-    plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5))
+    plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5, LOIHI))
     (line,) = (node for node in plan.nodes if node.kind == "Delay")
     assert line.params == {"shape": (4, 3, 2), "delay": 1, "start": 0, "interval": 3, "lag": 0}
     assert {w.target for w in plan.wires if w.source == line.name} == {"in-b#3", "in-c#4"}
@@ -66,7 +67,7 @@ def test_delay_lines_are_shared_by_pre_and_delay() -> None:
 def test_injections_have_a_line_of_their_own() -> None:
     net = skip_network()
     twice = (*net.projections, Projection("i1", "in", "b", Inject(), 2), Projection("i2", "in", "b", Inject(), 2))
-    plan = make_plan(Job(replace(net, projections=twice), LIF, "stock", 5, 5))
+    plan = make_plan(Job(replace(net, projections=twice), LIF, "stock", 5, 5, LOIHI))
     lines = [node for node in plan.nodes if node.name.endswith("#inject")]
     assert [node.params["delay"] for node in lines] == [2, 2]
 
@@ -74,12 +75,12 @@ def test_injections_have_a_line_of_their_own() -> None:
 def test_projections_of_one_name_are_two_processes() -> None:
     net = skip_network()
     named = tuple(replace(q, name="a") for q in net.projections)
-    names = [node.name for node in make_plan(Job(replace(net, projections=named), LIF, "stock", 5, 5)).nodes]
+    names = [node.name for node in make_plan(Job(replace(net, projections=named), LIF, "stock", 5, 5, LOIHI)).nodes]
     assert len(set(names)) == len(names) == 11
 
 
 def test_own_processes_of_programmable_networks() -> None:
-    plan = make_plan(Job(skip_network(), PROGRAMMABLE, "sparse", 5, 5))
+    plan = make_plan(Job(skip_network(), PROGRAMMABLE, "sparse", 5, 5, LOIHI))
     kinds = Counter(node.kind for node in plan.nodes)
     assert kinds == {"Clock": 1, "Source": 1, "Programmable": 3, "Synapses": 5, "Delay": 1}
     assert next(node for node in plan.nodes if node.name == "a").params["shape"] == (24,)
@@ -87,7 +88,7 @@ def test_own_processes_of_programmable_networks() -> None:
 
 def test_registers_of_lif() -> None:
     net = skip_network()
-    b = next(node for node in make_plan(Job(net, LIF, "stock", 5, 5)).nodes if node.name == "b")
+    b = next(node for node in make_plan(Job(net, LIF, "stock", 5, 5, LOIHI)).nodes if node.name == "b")
     assert {key: b.params[key] for key in ("du", "dv", "vth", "bias_exp")} == {
         "du": 4095,
         "dv": 0,
@@ -101,7 +102,7 @@ def test_registers_of_lif() -> None:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("profile", "connections"), [(LIF, "stock"), (PROGRAMMABLE, "sparse")])
 def test_plan_survives_the_folder(seed: int, profile: str, connections: str, tmp_path: Path) -> None:
-    plan = make_plan(Job(random_case(seed, profile).network, profile, connections, 4, 4))
+    plan = make_plan(Job(random_case(seed, profile).network, profile, connections, 4, 4, LOIHI))
     write_plan(tmp_path, plan)
     back = read_plan(tmp_path)
     assert (back.wires, back.steps) == (plan.wires, plan.steps)
@@ -111,7 +112,7 @@ def test_plan_survives_the_folder(seed: int, profile: str, connections: str, tmp
 
 
 def test_only_integers_enter_a_plan(tmp_path: Path) -> None:
-    plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5))
+    plan = make_plan(Job(skip_network(), LIF, "stock", 5, 5, LOIHI))
     plan.nodes[0].params["odd"] = 1j
     with pytest.raises(TypeError, match="complex does not belong in a plan"):
         write_plan(tmp_path, plan)
@@ -164,7 +165,7 @@ def test_feedback_that_needs_no_waiting_still_passes_a_line() -> None:
     """It takes away what would reach the next sample, and costs no step."""
     net = skip_network()
     loop = Projection("b-a", "b", "a", Conv("w"), 1, 0, 2)
-    plan = make_plan(Job(replace(net, projections=(*net.projections, loop)), LIF, "stock", 5, 5))
+    plan = make_plan(Job(replace(net, projections=(*net.projections, loop)), LIF, "stock", 5, 5, LOIHI))
     (line,) = (node for node in plan.nodes if node.kind == "Delay" and node.params["delay"] == 0)
     assert line.params == {"shape": (4, 3, 2), "delay": 0, "start": 2, "interval": 3, "lag": 2}
     assert [w.source for w in plan.wires if w.target == "b-a#5"] == [line.name]
@@ -176,7 +177,7 @@ def test_a_constant_hangs_on_the_clock(profile: str) -> None:
     """Lava runs only what is connected to the process it is told to run."""
     net = skip_network()
     one = Population("one", (2,), Kind.GATE, NEURON, 0)
-    plan = make_plan(Job(replace(net, populations=(*net.populations, one)), profile, "sparse", 5, 5))
+    plan = make_plan(Job(replace(net, populations=(*net.populations, one)), profile, "sparse", 5, 5, LOIHI))
     (synapses,) = (node for node in plan.nodes if node.name == "one#nothing")
     assert not rows_by_source(Sparse("w"), synapses.arrays, (1,), (2,)).nnz
     wires = {(w.source, w.out_port, w.target, w.in_port) for w in plan.wires}
@@ -188,7 +189,9 @@ def test_levels_that_differ_are_arrays_in_the_order_of_lava() -> None:
     each = replace(NEURON, dv=np.arange(24).reshape(2, 3, 4), v_init=np.array([[[1]], [[2]]]))
     cells = tuple(replace(p, neuron=each) if p.name == "a" else p for p in net.populations)
     (node,) = (
-        n for n in make_plan(Job(replace(net, populations=cells), PROGRAMMABLE, "stock", 5, 5)).nodes if n.name == "a"
+        n
+        for n in make_plan(Job(replace(net, populations=cells), PROGRAMMABLE, "stock", 5, 5, LOIHI)).nodes
+        if n.name == "a"
     )
     assert set(node.arrays) == {"vth", "bias", "dv", "initial_v"}
     assert node.arrays["dv"].shape == node.arrays["initial_v"].shape == (4, 3, 2)

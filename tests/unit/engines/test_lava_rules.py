@@ -12,6 +12,7 @@ from snnhw import fixed
 from snnhw.engines.lava import rules
 from snnhw.engines.lava.plan import Job, make_plan
 from snnhw.errors import EngineError
+from snnhw.fixed import LOIHI
 from snnhw.network import (
     Comparison,
     Conv,
@@ -28,7 +29,7 @@ from snnhw.network import (
 )
 from snnhw.neurons.base import WORDS
 
-PLAIN = IntNeuron(0, np.array(640), np.array(0))
+PLAIN = IntNeuron(0, np.array(640), np.array(0), du=4096)
 
 
 def network(
@@ -48,7 +49,7 @@ def network(
 
 def refusal(net: Network[IntNeuron], profile: str = "lava-lif", connections: str = "stock") -> EngineError:
     with pytest.raises(EngineError) as caught:
-        make_plan(Job(net, profile, connections, 1, 1))
+        make_plan(Job(net, profile, connections, 1, 1, widths=LOIHI))
     return caught.value
 
 
@@ -61,8 +62,8 @@ def test_odd_mixed_weights_are_refused(conv: bool, connections: str) -> None:
 
 
 def test_odd_weights_of_one_sign_are_held() -> None:
-    make_plan(Job(network(weight=[[1, 3, 0, 255]]), "lava-lif", "stock", 1, 1))
-    make_plan(Job(network(weight=[[-1, -3, 0, -255]]), "lava-lif", "stock", 1, 1))
+    make_plan(Job(network(weight=[[1, 3, 0, 255]]), "lava-lif", "stock", 1, 1, widths=LOIHI))
+    make_plan(Job(network(weight=[[-1, -3, 0, -255]]), "lava-lif", "stock", 1, 1, widths=LOIHI))
 
 
 @pytest.mark.parametrize("weight", [[[0, 0, 0, 256]], [[-256, 0, 0, 0]], [[-258, 2, 0, 0]], [[256, -2, 0, 0]]])
@@ -72,7 +73,7 @@ def test_weights_beyond_8_bits_are_refused(weight: list[list[int]]) -> None:
 
 
 def test_programmable_with_own_synapses_holds_any_weight() -> None:
-    make_plan(Job(network(weight=[[300, -301, 0, 0]]), "programmable", "sparse", 1, 1))
+    make_plan(Job(network(weight=[[300, -301, 0, 0]]), "programmable", "sparse", 1, 1, widths=LOIHI))
     assert refusal(network(weight=[[300, -301, 0, 0]]), "programmable", "stock").code == "weight-range"
 
 
@@ -86,7 +87,7 @@ def test_stock_conv_has_no_exponent() -> None:
     assert (error.code, error.where) == ("lava-unsupported", "syn")
     assert error.message == "Lava's Conv ignores weight_exp (lava issue 803)"
     assert error.hint == "use connections='sparse'"
-    make_plan(Job(network(conv=True, exponent=1), "lava-lif", "sparse", 1, 1))
+    make_plan(Job(network(conv=True, exponent=1), "lava-lif", "sparse", 1, 1, widths=LOIHI))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_fields_that_lif_lacks(field: str, value: Any) -> None:
     error = refusal(network(replace(PLAIN, **{field: value})))
     assert (error.code, error.where, error.needed) == ("lava-unsupported", "n", value)
     assert error.message == f"Lava's LIF has no such {WORDS.get(field, field)}"
-    make_plan(Job(network(replace(PLAIN, **{field: value})), "programmable", "sparse", 1, 1))
+    make_plan(Job(network(replace(PLAIN, **{field: value})), "programmable", "sparse", 1, 1, widths=LOIHI))
 
 
 def test_one_threshold_per_population() -> None:
@@ -161,6 +162,7 @@ def test_injected_values_have_no_weights() -> None:
             "stock",
             1,
             1,
+            widths=LOIHI,
         )
     )
 

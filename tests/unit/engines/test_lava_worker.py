@@ -18,6 +18,7 @@ import pytest
 from snnhw.engines.base import Needs, Record
 from snnhw.engines.lava import LavaEngine, compat, engine, lava_status
 from snnhw.errors import DataError, EngineError
+from snnhw.fixed import LOIHI
 from snnhw.network import Kind
 from tests.generate import LIF, PROGRAMMABLE, machine, random_case
 
@@ -223,6 +224,6 @@ def test_values_of_a_wrong_shape(folder: Path) -> None:
 
 def test_the_default_timeout_grows_with_the_work() -> None:
     case = random_case(0, LIF)
-    jobs = [engine.Job(case.network, LIF, "stock", samples, 1) for samples in (1, 1000)]
+    jobs = [engine.Job(case.network, LIF, "stock", samples, 1, LOIHI) for samples in (1, 1000)]
     short, long = (engine._generous(job, engine.make_plan(job)) for job in jobs)
     assert 120 < short < long

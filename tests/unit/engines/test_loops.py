@@ -34,7 +34,7 @@ ONE = {"w": np.array(1)}
 
 def cell(vth: int = 1, **more: object) -> IntNeuron:
     more.setdefault("comparison", Comparison.GE)
-    return IntNeuron(4096, np.array(vth), np.array(0), act_shift=0, **more)  # type: ignore[arg-type]
+    return IntNeuron(4096, np.array(vth), np.array(0), act_shift=0, **more, du=4096)  # type: ignore[arg-type]
 
 
 def traced(engine: Engine, network: Network[IntNeuron], x: list[list[int]]) -> dict[str, list[list[int]]]:
@@ -104,7 +104,7 @@ def test_a_constant_fires_at_every_step_of_every_sample(engine: Engine) -> None:
 
 @ENGINES
 def test_a_leaking_readout_shows_its_membrane(engine: Engine) -> None:
-    leaky = IntNeuron(2048, np.array(1), np.array(0), act_shift=0, v_init=16)
+    leaky = IntNeuron(2048, np.array(1), np.array(0), act_shift=0, v_init=16, du=4096)
     base = line({"n": cell()}, [("in", "n", 0)], 3)
     network = replace(
         base,

@@ -22,6 +22,7 @@ from snnhw.engines.onnx.step import step_model
 from snnhw.engines.onnx.synapses import exact_type, magnitude
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import EngineError, SnnhwError
+from snnhw.fixed import LOIHI
 from snnhw.network import (
     Array,
     Comparison,
@@ -47,7 +48,7 @@ from tests.recurrent import FORMS, recurrent_case
 
 
 def equal(case: Case, cuts: tuple[int, ...] = ()) -> None:
-    onnx.checker.check_model(step_model(case.network), full_check=True)
+    onnx.checker.check_model(step_model(case.network, widths=LOIHI), full_check=True)
     same(run(ReferenceEngine(), case), run(OnnxEngine(), case, cuts))
 
 
@@ -171,7 +172,7 @@ def recurrent() -> Network[IntNeuron]:
         du=4096,
         max_spikes=3,
     )
-    pulse = IntNeuron(0, np.array([3, 4, 5]), ones, act_shift=0, reset=Reset.ZERO, comparison=Comparison.GE)
+    pulse = IntNeuron(0, np.array([3, 4, 5]), ones, act_shift=0, reset=Reset.ZERO, comparison=Comparison.GE, du=4096)
     cells = (
         Population[IntNeuron]("in", (3,), Kind.INPUT, payload=(-4, 4)),
         Population("pulse", (3,), Kind.NEURON, pulse, 1),
@@ -200,7 +201,7 @@ def test_recurrent_and_constant_populations_per_neuron() -> None:
 
 
 def test_a_lag_beyond_the_sample_costs_no_state() -> None:
-    said = json.loads(step_model(recurrent()).metadata_props[0].value)
+    said = json.loads(step_model(recurrent(), widths=LOIHI).metadata_props[0].value)
     depth = {row["output"]: row["shape"][0] for row in said["state"] if row["output"].startswith("past/")}
     assert depth == {"past/a": 1, "past/b": 3}
     assert [row["initial"] for row in said["state"] if row["output"] == "v/a"] == [[0, 2, -1]]
@@ -208,7 +209,7 @@ def test_a_lag_beyond_the_sample_costs_no_state() -> None:
 
 def test_weights_are_stored_once_and_small() -> None:
     case = random_case(2, PROGRAMMABLE, flavour="residual")
-    stored = [t for t in step_model(case.network).graph.initializer if t.name.startswith("weight/")]
+    stored = [t for t in step_model(case.network, widths=LOIHI).graph.initializer if t.name.startswith("weight/")]
     assert len(stored) == len(case.network.weights)
     assert {t.data_type for t in stored} <= {onnx.TensorProto.INT8, onnx.TensorProto.INT16}
 
@@ -235,7 +236,7 @@ def test_weights_beyond_protobuf_are_refused(most: int, monkeypatch: pytest.Monk
     """13 weights of a byte; with all other constants more than 300 bytes."""
     monkeypatch.setattr(step, "MOST_BYTES", most)
     with pytest.raises(EngineError, match="too-big: the network's weights are more than an ONNX file holds"):
-        step_model(recurrent())
+        step_model(recurrent(), widths=LOIHI)
 
 
 def test_without_onnxruntime_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def traced(network: Network[IntNeuron], x: list[list[int]]) -> dict[str, Array]:
 
 
 def neuron(vth: int, **more: object) -> IntNeuron:
-    return IntNeuron(0, np.array(vth), np.array(0), act_shift=0, **more)  # type: ignore[arg-type]
+    return IntNeuron(0, np.array(vth), np.array(0), act_shift=0, **more, du=4096)  # type: ignore[arg-type]
 
 
 def test_integrate_and_fire_by_hand() -> None:

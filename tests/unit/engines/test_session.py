@@ -114,7 +114,7 @@ def test_lava_runs_whole_samples_only() -> None:
 
 def test_a_run_that_only_counts_makes_no_states() -> None:
     """The kernel counts active updates itself, by label; a neuron at rest that hears nothing is none."""
-    neuron = IntNeuron(0, np.array(100), np.array(0), act_shift=0)
+    neuron = IntNeuron(0, np.array(100), np.array(0), act_shift=0, du=4096)
     a = np.zeros((4, 3, 2), np.int64)
     a[:3, :, 0] = 1
     a[3, 1:] = 5

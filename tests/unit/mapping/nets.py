@@ -9,7 +9,7 @@ import numpy as np
 
 from snnhw.network import Array, Conv, Dense, IntNeuron, Kind, LinearOp, Network, Population, Projection, Readout, Shape
 
-LIF = IntNeuron(dv=0, vth=np.array(64), bias=np.array(0))
+LIF = IntNeuron(dv=0, vth=np.array(64), bias=np.array(0), du=4096)
 
 
 @dataclass

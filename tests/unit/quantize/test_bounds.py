@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from snnhw.fixed import LOIHI
 from snnhw.network import (
     Array,
     Comparison,
@@ -25,11 +26,11 @@ from snnhw.quantize.bounds import Bound, arriving_range, bound
 
 
 def fires(neuron: IntNeuron, low: Array, high: Array, steps: int = 4, kind: Kind = Kind.NEURON) -> Bound:
-    return bound("n", kind, neuron, low, high, steps)
+    return bound("n", kind, neuron, low, high, steps, widths=LOIHI)
 
 
 def integrating(vth: int, comparison: Comparison = Comparison.GT, dv: int = 0) -> IntNeuron:
-    return IntNeuron(dv=dv, vth=np.asarray(vth), bias=np.asarray(0), act_shift=0, comparison=comparison)
+    return IntNeuron(dv=dv, vth=np.asarray(vth), bias=np.asarray(0), act_shift=0, comparison=comparison, du=4096)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snnhw.fixed import LOIHI
 from snnhw.network import Comparison, IntNeuron, Kind, Reset, ResetTiming
 from snnhw.neurons import cuba_lif
 from snnhw.neurons.alif import IntAlif
@@ -21,7 +22,7 @@ def neuron(alif: bool, timing: ResetTiming, dv: int, **more: int) -> IntNeuron:
 
 
 def found(model: IntNeuron, steps: int) -> Bound:
-    return bound("n", Kind.NEURON, model, LOW, HIGH, steps)
+    return bound("n", Kind.NEURON, model, LOW, HIGH, steps, widths=LOIHI)
 
 
 CASES = [(False, t, dv) for t in ResetTiming for dv in (0, 3, 400)] + [
@@ -60,8 +61,8 @@ def test_what_drifts_for_ever_is_not_proven() -> None:
     """Without a leak, an input that is never positive pulls the membrane down without end."""
     model = IntNeuron(dv=0, vth=np.array(1 << 16), bias=np.array(-200), du=4096, reset=Reset.ZERO)
     nothing = np.zeros(2, np.int64)
-    short = bound("n", Kind.NEURON, model, nothing, nothing, 1000)
-    long = bound("n", Kind.NEURON, model, nothing, nothing, 50_000_000)
+    short = bound("n", Kind.NEURON, model, nothing, nothing, 1000, widths=LOIHI)
+    long = bound("n", Kind.NEURON, model, nothing, nothing, 50_000_000, widths=LOIHI)
     assert short.proven
     assert not long.proven
     assert long.silent, "it can still not fire"
