@@ -1,8 +1,8 @@
 """A machine: what a target file means once it is validated, from `targets/NAME.toml` or the user's own file.
 
 Every number of the file is `{value, unit, grade, source}`; pydantic checks it against the type, unit and range declared
-here, `_rules` checks numbers against each other. Python holds no chip constant, and every key below drives something
-but those in RESERVED. Sections hold values (times in picoseconds, energies in joules, power in watts), `constant` the
+here, `_rules` checks numbers against each other. Python holds no chip constant, and every key below drives something.
+Sections hold values (times in picoseconds, energies in joules, power in watts), `constant` the
 number as the file says it.
 """
 
@@ -32,8 +32,8 @@ GRADES = ("definition", "published", "measured-fit", "simulated", "scaled", "inh
 """How well a number is known, from the most to the least certain; `published` is a vendor's or paper's statement,
 `definition` a rule of the format."""
 
-RESERVED = ("chip.link_buffer", "time.hop_ew", "time.hop_ns", "time.border", "time.link_occupancy")
-"""Keys for the time of single events: validated, and read by nothing yet."""
+EVENTS = ("chip.link_buffer", "time.hop_ew", "time.hop_ns", "time.border", "time.link_occupancy")
+"""Keys for the time of single messages, which the analytic model does not read."""
 
 UNLIMITED = "unlimited"
 """What a file says of a resource whose limit is not known; it is then not checked."""

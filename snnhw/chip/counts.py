@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from snnhw.chip.loads import Loads
 from snnhw.chip.wiring import Wiring, wire
 from snnhw.engines.base import Needs, Record
 from snnhw.network import Array, IntNeuron, Kind, Population
+
+if TYPE_CHECKING:
+    from snnhw.chip.trace import EventTimes
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ class ChipObserver:
 
     Args:
         wiring: give it when several observers watch the same artifact; made from the artifact otherwise.
+        timing: 'analytic', or 'event' for times of single messages.
     """
 
-    def __init__(self, artifact: Artifact, wiring: Wiring | None = None) -> None:
+    def __init__(self, artifact: Artifact, wiring: Wiring | None = None, timing: str = "analytic") -> None:
         self.artifact = artifact
         self.wiring = wiring if wiring is not None else wire(artifact)
         self.loads = Loads(artifact, self.wiring)
@@ -79,8 +83,15 @@ class ChipObserver:
         self._magnitude = {name: count.copy() for name, count in self._events.items()}
         self._active, self._wraps, self._clips = (dict.fromkeys(names, 0) for _ in range(3))
         self._samples = 0
+        self._timer: EventTimes | None = None
+        if timing == "event":
+            from snnhw.chip.trace import EventTimes
+
+            self._timer = EventTimes(artifact, self.wiring, self.loads)
         self.needs = Needs(
-            frozenset(names), active={p.name: self.loads.costs[p.name].slot for p in artifact.network.computed}
+            frozenset(names),
+            events=frozenset(names if self._timer else ()),
+            active={p.name: self.loads.costs[p.name].slot for p in artifact.network.computed},
         )
 
     def observe(self, first_sample: int, population: str, record: Record) -> None:
@@ -96,6 +107,8 @@ class ChipObserver:
         self._wraps[population] += record.overflows.get("u", 0)
         self._clips[population] += sum(count for state, count in record.overflows.items() if state != "u")
         self.loads.add(population, histogram.reshape(batch, steps, -1), active)
+        if self._timer is not None and record.events is not None:
+            self._timer.add(population, record.events, active)
 
     def _count(self, p: Population[IntNeuron], spikes: Array) -> Array:
         """Events per class of neurons, (B, T, classes); a static input is counted once and repeated."""
@@ -119,4 +132,4 @@ class ChipObserver:
     @property
     def times(self) -> Times:
         """Times of all samples whose populations have all been seen."""
-        return self.loads.times
+        return self.loads.times if self._timer is None else self._timer.times

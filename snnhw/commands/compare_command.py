@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="The part's file (with --shard).")
 @page_options
 @click.option(
+    "--timing",
+    type=click.Choice(["analytic", "event"]),
+    default="analytic",
+    show_default=True,
+    help="Model of times: work of the busiest core, or single messages on the mesh.",
+)
+@click.option(
     "--judge",
     type=click.Choice(["classes", "values"]),
     default=None,
@@ -70,6 +77,7 @@ def command(
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
+    timing: str,
     judge: str | None,
     encode: str | None,
     steps: int | None,
@@ -98,6 +106,7 @@ def command(
         "asked": (encode, steps, seed),
         "options": replace(options, steps=steps),
         "judge": judge,
+        "timing": timing,
         "force": force,
     }
     files = {"source": source, "artifact": artifact}

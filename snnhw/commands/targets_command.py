@@ -23,7 +23,7 @@ def command(name: str | None, settings: dict[str, Any], machine: bool) -> None:
       snnhw targets loihi2
       snnhw targets my.toml --set core.neurons=512
     """
-    from snnhw.machine import RESERVED, available, load_target
+    from snnhw.machine import EVENTS, available, load_target
 
     if name is None:
         if settings:
@@ -42,12 +42,10 @@ def command(name: str | None, settings: dict[str, Any], machine: bool) -> None:
             section, _, rest = key.partition(".")
             entry = {name: value for name, value in asdict(constant).items() if name != "alternatives" or value}
             said.setdefault(section, {})[rest] = entry
-        emit({**said, "reserved": list(RESERVED)})
+        emit(said)
         return
     click.echo(f"{target.name}: {target.title} (profile {target.profile})")
     for key, c in target.constants.items():
-        reserved = " (reserved)" if key in RESERVED else ""
-        click.echo(f"{key}{reserved} = {c.value} {c.unit} [{c.grade}]")
+        alone = " (event time alone)" if key in EVENTS else ""
+        click.echo(f"{key}{alone} = {c.value} {c.unit} [{c.grade}]")
         click.echo(textwrap.fill(c.source, 78, initial_indent="    ", subsequent_indent="    "))
-    reserved = "reserved for the time of single events, read by nothing yet: " + ", ".join(RESERVED)
-    click.echo(textwrap.fill(reserved, 78))

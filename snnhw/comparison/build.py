@@ -48,6 +48,7 @@ def count(
     chunk: int = 64,
     progress: Progress | None = None,
     rule: str | None = None,
+    timing: str = "analytic",
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
 ) -> Part:
@@ -61,6 +62,7 @@ def count(
         chunk: samples held in memory at once.
         progress: told after every chunk.
         rule: outputs are judged as 'classes' or 'values'; told from them and the labels if None (`snnhw.judge`).
+        timing: model of the times: 'analytic' or 'event'.
         shard: I of N, from 1.
         of: what else tells that parts are of one run.
 
@@ -72,7 +74,7 @@ def count(
     first, last = shard_of(len(x), chunk, shard)
     network = artifact.network
     kind = judge(y, len(x), _outputs(artifact), rule).kind
-    chip, said, pictures = ChipObserver(artifact), Predictions(network), RasterObserver(network)
+    chip, said, pictures = ChipObserver(artifact, timing=timing), Predictions(network), RasterObserver(network)
     floats, static = FloatCounts(artifact), dict[str, bool]()
     part = x.cut(first, last) if isinstance(x, Rows) else x[first:last]
     engine.run(
@@ -99,7 +101,13 @@ def count(
     if kind == VALUES:
         arrays |= {"scores": said.scores}
         arrays |= {} if floats.values is None else {"values": floats.values}
-    more = {"static": static, "rasters": [asdict(raster) for raster in pictures.rasters], "judge": rule, **(of or {})}
+    more = {
+        "static": static,
+        "rasters": [asdict(raster) for raster in pictures.rasters],
+        "judge": rule,
+        "timing": timing,
+        **(of or {}),
+    }
     return Part(
         {name: np.asarray(found) for name, found in arrays.items()},
         of_run("compare", engine.name, first, last, len(x), chunk, shard[1], **more),
@@ -126,6 +134,7 @@ def finish(artifact: Artifact, part: Part) -> Comparison:
     measured = Measured(
         artifact=artifact,
         engine=part.of["engine"],
+        timing=part.of["timing"],
         wiring=wiring,
         counts=counts,
         times=times,

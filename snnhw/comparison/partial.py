@@ -22,7 +22,7 @@ from snnhw.errors import DataError
 from snnhw.network import Array
 from snnhw.version import version
 
-SAME = ("kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge")
+SAME = ("kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge", "timing")
 """What all parts of one run have in common."""
 
 
@@ -149,7 +149,7 @@ def of_run(
     kind: str, engine: str, first: int, last: int, total: int, batch: int, shards: int, **more: Any
 ) -> dict[str, Any]:
     """What a part is of."""
-    said = {"artifact": None, "data": None, "input": None, "judge": None, **more}
+    said = {"artifact": None, "data": None, "input": None, "judge": None, "timing": None, **more}
     return {
         "kind": kind, "snnhw": version(), "engine": engine, "first": first, "last": last, "total": total,
         "batch": batch, "shards": shards, **said,

@@ -39,12 +39,10 @@ from snnhw.comparison.tree import (
     Values,
 )
 from snnhw.judge import Judge, output_errors
-from snnhw.machine import worst
+from snnhw.machine import EVENTS, worst
 from snnhw.mapping.route import tile
 from snnhw.network import Array, Kind
 from snnhw.readout import host_operations, told
-
-MODEL = "analytic"
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Measured:
 
     artifact: Artifact
     engine: str
+    timing: str
     wiring: Wiring
     counts: Counts
     times: Times
@@ -80,7 +79,8 @@ class Measured:
         """Constants that times were made from."""
         formats = {link.format for link in self.wiring.links if link.format is not None}
         target = self.artifact.target
-        return time_keys(target, formats, tiles_in_use(self.wiring.cores, target), self.artifact.mapping.chips)
+        keys = time_keys(target, formats, tiles_in_use(self.wiring.cores, target), self.artifact.mapping.chips)
+        return keys + [key for key in EVENTS if self.timing == "event" and key in target.constants]
 
     @property
     def time_grade(self) -> str:
@@ -205,7 +205,7 @@ def _values(m: Measured) -> Values | None:
 def _latency(m: Measured) -> Latency:
     network, times = m.artifact.network, m.times
     mean, least, most = (ps / 1e12 for ps in (times.latency / m.samples, times.latency_min, times.latency_max))
-    return Latency(network.depth + network.steps, mean, m.time_grade, least, most, MODEL)
+    return Latency(network.depth + network.steps, mean, m.time_grade, least, most, m.timing)
 
 
 def _throughput(m: Measured) -> Throughput:

@@ -88,7 +88,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Latency:
-    """One isolated sample: start of the last population plus T chip steps, by the analytic model; mean, least, most."""
+    """One isolated sample: start of the last population plus T chip steps, by `model`; mean, least, most."""
 
     steps: int
     seconds: float

@@ -17,7 +17,7 @@ from snnhw.chip.analytic import barrier
 from snnhw.errors import ArtifactError, EngineError, QuantizeError, TargetError
 from snnhw.export.netx import write_net
 from snnhw.fixed import SATURATE
-from snnhw.machine import KEYS, RESERVED, SECTIONS, Machine, Section, load_target
+from snnhw.machine import KEYS, SECTIONS, Machine, Section, load_target
 from snnhw.network import Comparison, Reset
 from snnhw.quantize.formats import formats_of, round_weights
 from snnhw.quantize.quantize import quantize
@@ -240,7 +240,7 @@ class Heard:
         return key in self.inner
 
 
-def test_every_key_is_read_but_the_reserved(tmp_path: Path) -> None:
+def test_every_key_is_read(tmp_path: Path) -> None:
     """By a compilation, a comparison, a network that is integers already, and the barrier of many chips."""
     machine, heard = load_target("loihi2"), set[str]()
     for name in SECTIONS:
@@ -249,11 +249,12 @@ def test_every_key_is_read_but_the_reserved(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.pt", content("sew_resnet"))
     artifact = snnhw.compile(path, target=machine, sums="relays")
     quantize(floored := layer(np.ones((2, 3)), neuron(v_init=0.1, v_min=-1.0)), machine, deployment(floored), None)
-    snnhw.compare(path, artifact, np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
+    snnhw.compare(path, artifact, pixels, timing="event")
     snnhw.compile(NET, target=machine)
     assert barrier(machine, 1, 300).keys == ("time.sync.tiles_1", "time.sync_chips.chips_256")
     tables = {"time.sync.tiles_1": "time.sync", "time.sync_chips.chips_1": "time.sync_chips"}
-    assert {tables.get(key, key) for key in KEYS} - heard == set(RESERVED)
+    assert {tables.get(key, key) for key in KEYS} - heard == set()
 
 
 NET = Path(__file__).parent / "frontends" / "netx" / "tinynet" / "tiny.net"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from snnhw.errors import TargetError
-from snnhw.machine import KEYS, RESERVED, SECTIONS, Machine, available, load_target, parse_target, variants
+from snnhw.machine import EVENTS, KEYS, SECTIONS, Machine, available, load_target, parse_target, variants
 from tests.unit.commands.line import snnhw
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
@@ -39,12 +39,12 @@ def test_every_key_is_documented_and_every_documented_key_there(name: str) -> No
     assert documented - found <= OPTIONAL
 
 
-def test_a_barrier_never_gets_shorter_and_the_reserved_keys_are_keys() -> None:
+def test_a_barrier_never_gets_shorter_and_the_keys_of_event_time_are_keys() -> None:
     for name in available():
         times = load_target(name).time
         assert list(times.sync.values()) == sorted(times.sync.values())
-    assert set(RESERVED) < set(KEYS)
-    assert "chip.link_buffer" in RESERVED
+    assert set(EVENTS) < set(KEYS)
+    assert "chip.link_buffer" in EVENTS
 
 
 def test_no_loihi2_joule_is_called_measured() -> None:
@@ -323,11 +323,10 @@ def test_other_values_are_checked_like_a_file(key: str, value: Any, message: str
 
 
 def test_the_command_lists_checks_and_shows(tmp_path: Path) -> None:
-    assert "reserved for the time of single events, read by nothing yet: chip.link_buffer,\ntime.hop_ew" in (
-        snnhw("targets", "loihi2", "--set", "core.neurons=512").out
-    )
+    out = snnhw("targets", "loihi2", "--set", "core.neurons=512").out
+    assert "chip.link_buffer (event time alone) = 16 messages [assumed]" in out
     shown = snnhw("targets", "loihi2", "--set", "core.neurons=512", "--json").json
-    assert (shown["core"]["neurons"]["value"], shown["reserved"]) == (512, list(RESERVED))
+    assert shown["core"]["neurons"]["value"] == 512
     (tmp_path / "x.toml").write_text(edited("core.neurons", "0"), encoding="utf-8")
     for words in (("targets", tmp_path / "x.toml"), ("check", "a.pt", "--target", tmp_path / "x.toml")):
         done = snnhw(*words)

@@ -1,0 +1,227 @@
+"""From the spikes of a run to the messages of each chip step, and their event time."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from snnhw.artifact import Artifact
+from snnhw.chip.analytic import Times
+from snnhw.chip.event import Step, mesh_of, run_step, state_of
+from snnhw.chip.loads import Loads
+from snnhw.chip.wiring import Wiring
+from snnhw.engines.base import Events
+from snnhw.errors import EngineError
+from snnhw.network import Array, Kind
+
+
+class _Table(NamedTuple):
+    """The network as its cores see it; neurons, classes and slots (a population's part on one core) of all populations
+    follow each other.
+
+    Args:
+        kind, rank: class of every neuron, and its place among those of its slot.
+        slot, home: of every class its slot and its core; -1 of inputs.
+        first, to, work: messages of class k are first[k]:first[k + 1], each with its core and what it costs there.
+        flits: of every class, of each of its messages.
+        core, size: of every slot.
+        slots, neurons, host: of every population its first slot and neuron (and the ends); whether it is an input.
+        prices: picoseconds of access, update, spike_out and of each flit.
+    """
+
+    kind: Array
+    rank: Array
+    slot: Array
+    home: Array
+    first: Array
+    to: Array
+    work: Array
+    flits: Array
+    core: Array
+    size: Array
+    slots: Array
+    neurons: Array
+    host: Array
+    prices: Array
+
+
+class EventTimes:
+    """Times of samples by the event model; a sample is timed once all its populations have been seen."""
+
+    def __init__(self, artifact: Artifact, wiring: Wiring, loads: Loads) -> None:
+        self.network, self.loads, self.mesh = artifact.network, loads, mesh_of(wiring.cores, artifact.target)
+        self._table = _table(artifact, wiring, loads)
+        self._seen: dict[str, tuple[Events, Array]] = {}
+        self._found: list[tuple[int, int]] = []
+
+    def add(self, population: str, events: Events, active: Array) -> None:
+        """Events and active updates (B, T, population's cores) of one population of the chunk."""
+        self._seen[population] = events, active
+        if len(self._seen) < len(self.network.populations):
+            return
+        parts = [self._seen[p.name] for p in self.network.populations]
+        self._seen = {}
+        steps, depth = self.network.steps, self.network.depth
+        batch = len(parts[0][1])
+        before = np.cumsum([0, *(len(e.neurons) for e, _ in parts[:-1])])
+        ends = np.stack([e.ends for e, _ in parts]) + before[:, None]
+        neurons = np.concatenate([e.neurons for e, _ in parts])
+        busy = np.concatenate([a for _, a in parts], axis=2).reshape(batch * steps, -1)
+        start = np.array([p.start for p in self.network.populations])
+        since = np.arange(depth + steps)[:, None] - start
+        once = np.where((since < 0) | (since >= steps), -1, since)  # sample step of each population in each chip step
+        steady = (np.arange(steps)[:, None] - start) % steps
+        when = np.concatenate([once, steady])
+        rows = batch * len(when)
+        found = np.zeros(rows, np.int64)
+        workers = min(rows, len(os.sched_getaffinity(0)))
+        cut = np.linspace(0, rows, workers + 1).astype(int)
+
+        def part(n: int) -> None:
+            _rows(cut[n], cut[n + 1], when, steps, ends, neurons, busy, self._table, self.mesh, found)
+
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(part, range(workers)))
+        if (found < 0).any():
+            raise EngineError(
+                "step-too-long",
+                "event time counts picoseconds of up to 4 seconds of work in a step",
+                where=f"chip step {int(np.argmin(found) % len(when))}",
+                hint="use --timing analytic",
+            )
+        times = found.reshape(batch, len(when)) + self.loads.sync
+        each = times[:, : len(once)].sum(axis=1), times[:, len(once) :].sum(axis=1)
+        self._found += zip(*(part.tolist() for part in each), strict=True)
+
+    @property
+    def times(self) -> Times:
+        """The analytic times with event latencies and periods."""
+        plain = self.loads.times
+        if not self._found:
+            return plain
+        latency, period = zip(*self._found, strict=True)
+        return replace(
+            plain, latency=sum(latency), latency_min=min(latency), latency_max=max(latency), period=sum(period),
+            period_min=min(period), period_max=max(period),
+        )  # fmt: skip
+
+
+def _table(artifact: Artifact, wiring: Wiring, loads: Loads) -> _Table:
+    target, populations = artifact.target, artifact.network.populations
+    kind, rank, slot, home, lengths, to, work, core, size = (list[Array]() for _ in range(9))
+    flits: list[int] = []
+    slots, neurons = [0], [0]
+    classes = 0
+    for p in populations:
+        fan, cost = wiring.fans[p.name], loads.costs[p.name]
+        kind.append(fan.labels + classes)
+        place = cost.slot if p.kind is not Kind.INPUT else np.zeros(p.size, np.int64)
+        order = np.argsort(place, kind="stable")
+        counts = np.bincount(place, minlength=len(cost.at)) if p.kind is not Kind.INPUT else np.zeros(0, np.int64)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        ranked = np.empty(p.size, np.int64)
+        ranked[order] = np.arange(p.size) - (starts[place[order]] if len(counts) else 0)
+        rank.append(ranked)
+        home.append(fan.home)
+        slot.append(np.searchsorted(cost.at, fan.home) + slots[-1])
+        for whole, part in zip((lengths, to, work), _messages(fan.touched, cost.receive.T), strict=True):
+            whole.append(part)
+        flits += [fan.flits] * len(fan.home)
+        core.append(cost.at)
+        size.append(counts)
+        slots.append(slots[-1] + len(cost.at))
+        neurons.append(neurons[-1] + p.size)
+        classes += len(fan.home)
+    time = target.time
+    kinds, ranks, of, homes, costs, cores, counted = (
+        np.concatenate(part).astype(np.int64) for part in (kind, rank, slot, home, work, core, size)
+    )
+    first = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return _Table(
+        kinds, ranks, of, homes, first, np.concatenate(to).astype(np.int64), costs, np.array(flits, np.int64), cores,
+        counted, np.array(slots), np.array(neurons), np.array([p.kind is Kind.INPUT for p in populations]),
+        np.array([time.access, time.update, time.spike_out, time.message_out]),
+    )  # fmt: skip
+
+
+def _messages(touched: Any, receive: Any) -> tuple[Array, Array, Array]:
+    """Of messages to cores and what those do, CSR (classes, cores): (messages of each class, their cores, their costs).
+
+    What several messages to one core cost is known together: in equal parts.
+    """
+    touched = touched.tocsr().sorted_indices()
+    row, number = np.repeat(np.arange(touched.shape[0]), np.diff(touched.indptr)), touched.data
+    costs = receive.tocsr()[row, touched.indices] if len(row) else np.zeros(0)  # scipy picks no elements as a matrix
+    each, more = np.divmod(np.asarray(costs, np.int64).ravel(), number)
+    before = np.concatenate([[0], np.cumsum(number)])
+    nth = np.arange(before[-1]) - np.repeat(before[:-1], number)
+    work = np.repeat(each, number) + (nth < np.repeat(more, number))
+    return np.asarray(touched.sum(axis=1)).ravel(), np.repeat(touched.indices, number), work
+
+
+@njit(nogil=True, cache=True)
+def _rows(begin, end, when, steps, ends, neurons, busy, table, mesh, found):  # type: ignore[no-untyped-def]
+    """Event times of chip steps: row r is chip step r % len(when) of sample r // len(when)."""
+    cores = len(mesh.at)
+    state = state_of(cores, len(mesh.delay), mesh.depth)
+    for row in range(begin, end):
+        sample, chip_step = divmod(row, len(when))
+        step = _step(when[chip_step], sample * steps, cores, ends, neurons, busy, table)
+        found[row] = run_step(step, mesh, state)
+
+
+@njit(nogil=True, cache=True)
+def _step(when, base, cores, ends, neurons, busy, table):  # type: ignore[no-untyped-def]
+    """The messages of one chip step, core by core in the order of populations and neurons.
+
+    Neurons of a slot are taken one after another; its active updates are spread evenly over them.
+    """
+    first, host = np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64)
+    for p in range(len(when)):
+        if when[p] < 0:
+            continue
+        for at in range(ends[p, base + when[p]], ends[p, base + when[p] + 1]):
+            kind = table.kind[table.neurons[p] + neurons[at]]
+            if table.host[p]:
+                for m in range(table.first[kind], table.first[kind + 1]):
+                    host[table.to[m]] += table.work[m]
+            else:
+                first[table.home[kind] + 1] += table.first[kind + 1] - table.first[kind]
+    for core in range(cores):
+        first[core + 1] += first[core]
+    total = first[cores]
+    gap, to = np.zeros(total, np.int64), np.zeros(total, np.int64)
+    work, flits = np.zeros(total, np.int64), np.zeros(total, np.int64)
+    place, rest = first[:-1].copy(), np.zeros(cores, np.int64)
+    access, update, spike, flit = table.prices
+    for p in range(len(when)):
+        if table.host[p]:
+            continue
+        low, high = table.slots[p], table.slots[p + 1]
+        told = np.zeros(high - low, np.int64)  # work of the slot's neurons so far
+        if when[p] >= 0:
+            for at in range(ends[p, base + when[p]], ends[p, base + when[p] + 1]):
+                neuron = table.neurons[p] + neurons[at]
+                kind = table.kind[neuron]
+                slot, core = table.slot[kind], table.home[kind]
+                count = table.rank[neuron] + 1
+                upto = access * count + update * (busy[base + when[p], slot] * count // table.size[slot])
+                rest[core] += upto - told[slot - low] + spike
+                told[slot - low] = upto
+                for m in range(table.first[kind], table.first[kind + 1]):
+                    n = place[core]
+                    gap[n] = rest[core] + flit * table.flits[kind]
+                    to[n], work[n], flits[n] = table.to[m], table.work[m], table.flits[kind]
+                    rest[core] = 0
+                    place[core] += 1
+        for slot in range(low, high):
+            all_of_it = access * table.size[slot]
+            if when[p] >= 0:
+                all_of_it += update * busy[base + when[p], slot]
+            rest[table.core[slot]] += all_of_it - told[slot - low]
+    return Step(first, gap, to, work, flits, rest, host)
