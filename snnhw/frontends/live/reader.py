@@ -143,8 +143,9 @@ class Reader:
         if isinstance(value, Sum):
             if value.ending is not None:
                 raise SourceError(
-                    "not-last",
-                    f"{value.ending.name} is followed by something: it can be left out at the end only",
+                    "unknown-operation",
+                    f"the operation {value.ending.name} in forward is followed by something: "
+                    "only at the end can it be left out",
                     where=where,
                     limit="the last function of forward",
                     hint="compute on what comes before it, or leave it out",

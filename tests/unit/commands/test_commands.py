@@ -173,6 +173,26 @@ def test_populations_that_cannot_fire_are_named(tmp_path: Path) -> None:
     assert "no input can make it fire within these steps" in said
 
 
+def test_readout_and_population_of_any_source(tmp_path: Path) -> None:
+    """Said when compiling, kept in the artifact, remembered when comparing."""
+    net = saved(tmp_path / "net.pt", content("stbp_scnn"))
+    x = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x, y=np.array([0, 1, 0]))
+    words = ("--target", "loihi2", "-o", tmp_path / "net.snnhw", "--readout", "rate[1:]", "--population", 2)
+    done = snnhw("compile", net, *words, "--json")
+    assert done.json["readout"] == "spike counts [1:], summed over 2 groups of 2 outputs"
+    found = snnhw("run", tmp_path / "net.snnhw", "--input", tmp_path / "x.npz", "-o", tmp_path / "o.npz", "--json").json
+    with np.load(tmp_path / "o.npz") as out:
+        want = out["output"][:, 1:].reshape(3, -1, 2, 2).sum((1, 3))
+        np.testing.assert_array_equal(out["scores"], want)
+    assert (found["predictions"], found["scale"], found["warnings"]) == (want.argmax(1).tolist(), 1.0, [])
+    tree = snnhw("compare", net, tmp_path / "net.snnhw", "--data", tmp_path / "x.npz", "--json").json
+    assert tree["rule"] == "classes: the largest of 2, spike counts [1:], summed over 2 groups of 2 outputs"
+    assert tree["quantized"]["accuracy"] == found["accuracy"]
+    assert snnhw("compile", net, *words[:4], "--readout", "votes").code == 2
+    assert "bad-population" in snnhw("compile", net, *words[:4], "--population", 3).err
+
+
 def test_an_output_layer_that_never_fires_is_warned_of(tmp_path: Path) -> None:
     """By what the bounds prove, where nothing was run; the artifact holds it, so that every command can say it."""
     parts = content("stbp_scnn")

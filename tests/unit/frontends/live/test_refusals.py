@@ -136,8 +136,8 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
     ),
     "softmax, then layer": (
         lambda m, x: m.a2(torch.softmax(m.n(m.a(x)), 2)),
-        "not-last",
-        "softmax is followed by something: it can be left out at the end only",
+        "unknown-operation",
+        "the operation softmax in forward is followed by something: only at the end can it be left out",
         "a2: linear",
     ),
     "softmax over samples": (
