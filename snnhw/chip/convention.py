@@ -119,13 +119,21 @@ def _handed_on(artifact: Artifact, events: Mapping[str, Array]) -> dict[str, Arr
     found: dict[str, Array] = {}
     for p in network.populations:
         if p.kind is Kind.RELAY:
-            parts = ((q, found[q.pre].reshape(2, *network[q.pre].shape)) for q in network.into(p.name))
-            found[p.name] = np.sum([q.op.apply(network.weights, x, p.shape) for q, x in parts], axis=0)
+            found[p.name] = np.sum([_passed(network, q, found[q.pre]) for q in network.into(p.name)], axis=0)
         elif p.name in events:
             sent = np.asarray(events[p.name], np.float64)
             silent = np.zeros_like(sent)
             found[p.name] = np.stack((sent, silent) if _binary(artifact, p.name) else (silent, sent))
     return found
+
+
+def _passed(network: Network[Any], q: Projection, events: Array) -> Array:
+    """Sums over a projection, in float64: whole numbers below 2**53 stay exact."""
+    import torch
+
+    pre, post = network[q.pre].shape, network[q.post].shape
+    weight = q.op.tensor(network.weights, pre, post, torch.float64)
+    return np.asarray(q.op.product(weight, torch.from_numpy(events.reshape(2, *pre)), post).numpy())
 
 
 def _binary(artifact: Artifact, name: str) -> bool:

@@ -138,7 +138,7 @@ class ResNet(nn.Module):
     def _start(self, zero_init: bool) -> None:
         """He initialisation of the convolutions by their outputs, as the authors' code has it."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # there it would only import, for seconds
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if isinstance(module, Block) and zero_init:
                 module.start_as_identity()
