@@ -14,7 +14,7 @@ from snnhw.chip.counts import Counts
 from snnhw.chip.energy import Energy, energy
 from snnhw.chip.tally import Tally
 from snnhw.chip.wiring import Wiring
-from snnhw.comparison.drift import rate_distance
+from snnhw.comparison.drift import by_harm, drift, drifted
 from snnhw.comparison.notes import notes, warnings
 from snnhw.comparison.tree import (
     SCHEMA,
@@ -94,7 +94,7 @@ def comparison(m: Measured) -> Comparison:
     """The tree."""
     art, total, n = m.artifact, m.total, m.samples
     spent = energy(art, total, m.times, m.time_grade)
-    baseline = _convention(m)
+    baseline, moved = _convention(m), _drift(m)
     return Comparison(
         float_=_side(m, m.float_events, m.float_predictions),
         quantized=_side(m, m.counts.events, m.predictions),
@@ -127,7 +127,7 @@ def comparison(m: Measured) -> Comparison:
         hops_ns=total.hops_ns / n,
         chip_crossings=total.chip_crossings / n,
         projections=_projections(total),
-        drift=_drift(m),
+        drift=moved,
         overflow=tuple(Overflow(p.name, p.wraps, p.clips) for p in total.populations if p.wraps or p.clips),
         convention_45nm=baseline,
         mesh=_mesh(m),
@@ -136,7 +136,11 @@ def comparison(m: Measured) -> Comparison:
         constants=_constants(m, spent),
         calibration=art.calibration,
         notes=notes(art, total),
-        warnings=(*m.judge.warnings, *warnings(art, n, m.float_events, m.counts.events)),
+        warnings=(
+            *m.judge.warnings,
+            *warnings(art, n, m.float_events, m.counts.events),
+            *drifted(moved, m.float_events),
+        ),
         rule=_rule(m),
         values=_values(m),
         decisions=_decisions(m),
@@ -233,7 +237,7 @@ def _projections(total: Tally) -> tuple[ProjectionRow, ...]:
 def _drift(m: Measured) -> tuple[Drift, ...]:
     slots = m.samples * m.artifact.network.steps
     spiking = [p.name for p in m.artifact.network.populations if p.kind in (Kind.NEURON, Kind.GATE)]
-    return tuple(Drift(name, rate_distance(m.float_events[name], m.counts.events[name], slots)) for name in spiking)
+    return by_harm([drift(name, m.float_events[name], m.counts.events[name], slots) for name in spiking])
 
 
 def _convention(m: Measured) -> Convention45nm:

@@ -157,10 +157,18 @@ class ProjectionRow:
 
 @dataclass(frozen=True)
 class Drift:
-    """Earth mover's distance between the per-neuron firing rates of the float and the quantised network."""
+    """How far a layer's firing moved from the float network to the integers; the most harmed layer first.
+
+    Args:
+        distance: earth mover's distance between the per-neuron firing rates, blind to which neuron fires.
+        relative: spikes of the integers / spikes of the float network - 1; null where that is silent.
+        neurons: sum over neurons of |change of spikes| / spikes of the float network; null likewise.
+    """
 
     name: str
     distance: float
+    relative: float | None = None
+    neurons: float | None = None
 
 
 @dataclass(frozen=True)

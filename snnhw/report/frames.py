@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 def _layers(c: Comparison) -> Rows:
-    moved = {row.name: row.distance for row in c.drift}
+    moved = {row.name: row for row in c.drift}
     return [
         {
             "layer": q.name,
@@ -24,7 +24,9 @@ def _layers(c: Comparison) -> Rows:
             "rate_quantized": q.rate,
             "spikes_float": f.spikes,
             "spikes_quantized": q.spikes,
-            "drift": moved.get(q.name),
+            "drift": moved[q.name].distance,
+            "change": moved[q.name].relative,
+            "change_of_neurons": moved[q.name].neurons,
         }
         for f, q in zip(c.float_.layers, c.quantized.layers, strict=True)
     ]

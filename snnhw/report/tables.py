@@ -134,15 +134,32 @@ def saturations(c: Comparison) -> str:
     return f"WARNING: {wraps} wraps of u, {clips} clips of v in {c.samples} samples"
 
 
+def _change(part: float | None) -> str:
+    return "-" if part is None else f"{part:+.2%}"
+
+
 def layers(c: Comparison) -> Table:
     """Spiking populations, float beside quantised."""
-    moved = {d.name: d.distance for d in c.drift}
+    moved = {d.name: (_rate(d.distance), _change(d.relative), _change(d.neurons)) for d in c.drift}
     rows = tuple(
-        (q.name, str(q.neurons), _rate(f.rate), _rate(q.rate), count(f.spikes), count(q.spikes), _rate(moved[q.name]))
+        (q.name, str(q.neurons), _rate(f.rate), _rate(q.rate), count(f.spikes), count(q.spikes), *moved[q.name])
         for f, q in zip(c.float_.layers, c.quantized.layers, strict=True)
     )
-    columns = ("layer", "neurons", "rate, float", "rate, quantised", "spikes, float", "spikes, quantised", "drift")
-    note = "rate = spikes / (neurons * T); drift = earth mover's distance between the per-neuron rates of both networks"
+    columns = (
+        "layer",
+        "neurons",
+        "rate, float",
+        "rate, quantised",
+        "spikes, float",
+        "spikes, quantised",
+        "drift",
+        "change",
+        "of neurons",
+    )
+    note = (
+        "rate = spikes / (neurons * T); drift = earth mover's distance between the per-neuron rates of both networks; "
+        "change of all spikes, and of neurons: sum of |change of each| by all spikes"
+    )
     return Table("Layers", columns, rows, note=note)
 
 

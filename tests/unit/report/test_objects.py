@@ -108,7 +108,7 @@ def test_latex_is_printed_as_it_stands(report: ComparisonReport) -> None:
     assert escape("a_b & 5 % ~ [x] \\") == r"a\_b \& 5 \% \textasciitilde{} {[}x] \textbackslash{}"
     text = report.to_latex("layers")
     assert text.count("\\\\") == len(report.quantized.layers) + 1
-    assert text.splitlines()[1] == r"\begin{tabular}{lrrrrrr}"
+    assert text.splitlines()[1] == r"\begin{tabular}{lrrrrrrrr}"
 
 
 def test_figures_stand_alone(report: ComparisonReport, tmp_path: Path) -> None:
