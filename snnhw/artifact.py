@@ -169,7 +169,7 @@ class Artifact:
     def _said(self) -> dict[str, Any]:
         """Short enough for the end of a notebook's cell."""
         said = summary(self, "")
-        left_out = ("artifact", "dialect", "projections", "warnings", "bits_per_weight")
+        left_out = ("artifact", "dialect", "projections", "pipeline_fill", "warnings", "bits_per_weight", "memory")
         name = str(self.source.get("file", "a network in memory"))
         warned = {"warned": [str(caution) for caution in self.warnings]} if self.warnings else {}
         return {"compiled_from": name, **warned, **{key: value for key, value in said.items() if key not in left_out}}
