@@ -56,10 +56,16 @@ class Cells:
     def record(self, room: Room) -> Record:
         """What was needed of these steps, (B, k, *shape)."""
         p, names = self.population, states(self.population)
-        kept = {name: outer(x, p.shape) for name, x in zip(names, room.state, strict=True) if name in self.wanted}
+        kept = {
+            name: np.ascontiguousarray(outer(x, p.shape))
+            for name, x in zip(names, room.state, strict=True)
+            if name in self.wanted
+        }
         overflows = {name: int(x.sum()) for name, x in zip(names, room.overflows, strict=True)}
         counted = None if self.labels is None else room.active
-        return noted(self.needs, p, outer(room.spikes, p.shape), state=kept, overflows=overflows, active=counted)
+        needed = p.name in self.needs.spikes | self.needs.events
+        spikes = np.ascontiguousarray(outer(room.spikes, p.shape)) if needed else None
+        return noted(self.needs, p, spikes, state=kept, overflows=overflows, active=counted)
 
     def save(self) -> dict[str, Array]:
         """State -> (B, *shape)."""

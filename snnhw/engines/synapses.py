@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -94,6 +95,8 @@ class Synapses:
         batch, steps, _ = spikes.shape
         if self.projection.op.injects:
             return spikes
+        if not batch * steps:
+            return np.zeros((batch, steps, prod(self.post)), np.float32)
         flat = spikes.reshape(batch * steps, -1)
         return (self._quick(flat) if self.quick else self._exact(flat)).reshape(batch, steps, -1)
 
