@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.frontends import models
 from tests.frontends.environments import OVERLAYS, ROOT, matrix
 from tests.frontends.harness import CELLS, LEAST_AGREEMENT
 
@@ -26,6 +27,7 @@ and compares the result with the module, spike for spike, before it goes on. The
 | framework | example_input |
 | --- | --- |
 | snnTorch | (T, N, ...) of a module that loops over time, or takes one step a call; (N, ...) with `steps=T` |
+| plain torch, neurons of one's own | what forward takes: (N, T, ...), (T, N, ...), or (N, ...) that it shows T times; one step a call as snnTorch |
 | SpikingJelly | (T, N, ...) in step modes 's' and 'm'; (N, ...) with `steps=T`, or if forward shows it at every step |
 | sinabs | (N, T, ...), or (N * T, ...) with squeezed layers |
 | Norse | (T, N, ...): `Lift`, `SequentialState`, a loop in forward, or cells that take one step a call |
@@ -52,7 +54,8 @@ def main() -> None:
         found[cell]["samples"] for found in results.values() for cell in CELLS if "samples" in found.get(cell, {})
     }
     text = HEAD.format(samples=" or ".join(str(n) for n in sorted(counts)) or "the", least=LEAST_AGREEMENT)
-    parts = [text, _table(["framework", *CELLS], rows), *_notes(results, known), *_layers(results, known)]
+    people = [models.section(models.stored())] if models.stored() else []
+    parts = [text, _table(["framework", *CELLS], rows), *_notes(results, known), *people, *_layers(results, known)]
     PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 

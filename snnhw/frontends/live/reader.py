@@ -176,6 +176,9 @@ class Reader:
         if event.name in ZEROS and isinstance(event.result, Tensor):
             self.give(event.result, Sum((), ""))
             return
+        if event.name in RANDOM and isinstance(event.result, Tensor):
+            self.give(event.result, Refused(_random(event), self.events))
+            return
         if event.name in EMPTIES and isinstance(event.result, Tensor):
             self.give(event.result, Unfilled())
             return
@@ -195,7 +198,8 @@ class Reader:
                 raise unknown_operation(event)
             found = rule(self, event)
         except SourceError as error:
-            earlier = next((value for part in known if isinstance(value := self.value(part), Refused)), None)
+            before = [value for part in known if isinstance(value := self.value(part), Refused)]
+            earlier = min(before, key=lambda value: value.error.code != "random", default=None)
             refused = earlier or Refused(error, self.events)
             if event.written is None and not _results(event.result):
                 self.events = refused.event
@@ -621,6 +625,34 @@ ZEROS = ("zeros", "zeros_like", "new_zeros")
 
 EMPTIES = ("empty", "empty_like", "new_empty")
 """Functions whose result steps are stored into."""
+
+
+RANDOM = (
+    *(
+        "rand",
+        "rand_like",
+        "randn",
+        "randn_like",
+        "bernoulli",
+        "bernoulli_",
+        "poisson",
+        "normal",
+        "normal_",
+        "uniform_",
+    ),
+    *("randint", "randint_like", "multinomial"),
+)
+"""Functions that draw numbers."""
+
+
+def _random(event: Function) -> SourceError:
+    return SourceError(
+        "random",
+        f"forward draws random numbers with {event.name}: no run is like the one before",
+        where=where_of(event),
+        hint="take the encoder out of forward and say --encode bernoulli, or Deployment(T, 'bernoulli', ...): both "
+        "networks get the same spike trains",
+    )
 
 
 def name_of(event: Function) -> str:

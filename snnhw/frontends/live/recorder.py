@@ -158,7 +158,7 @@ class Recorder(TorchFunctionMode):
     @contextmanager
     def watching(self, module: nn.Module) -> Iterator[Recorder]:
         """Hooks on every submodule, gone afterwards."""
-        self._seen |= {id(part) for inside in module.modules() for part in tensors(vars(inside))}
+        self._seen |= {id(part) for inside in nn.Module.modules(module) for part in tensors(vars(inside))}
         leaf_of = {id(layer): (path, adapter) for path, layer, adapter in leaves(module, self.adapters)}
         handles = []
         for path, layer in module.named_modules():

@@ -45,6 +45,7 @@ def test_modules_that_no_core_has_are_refused_as_what_they_are(name: str) -> Non
         load_module(module, example, steps=steps)
     assert caught.value.code == MODULES[name].refused, caught.value
     assert caught.value.hint
+    assert MODULES[name].instead in TAKEN  # the form that works, which the test above runs
 
 
 Step = Callable[[Tensor, list[Any]], Any]
@@ -177,6 +178,15 @@ def test_a_forward_that_asks_for_steps_is_told_them() -> None:
         load_module(module, example)
     assert (caught.value.code, caught.value.needed) == ("needs-steps", "num_steps")
     assert "forward asks for the number of steps, and nothing says it" in caught.value.message
+
+
+def test_random_numbers_in_forward_name_the_encoding() -> None:
+    module, example, _ = made("rate coding")
+    with pytest.raises(SnnhwError) as caught:
+        load_module(module, example)
+    assert caught.value.code == "random"
+    assert "forward draws random numbers with rand_like: no run is like the one before" in caught.value.message
+    assert "--encode bernoulli" in str(caught.value.hint)
 
 
 def test_what_cannot_be_recorded_is_named() -> None:

@@ -635,6 +635,7 @@ class Case:
     example: tuple[int, ...]
     steps: int | None = None
     refused: str = ""
+    instead: str = ""
 
 
 TNF, NTF, NF = (T, N, 6), (N, T, 6), (N, 6)
@@ -649,7 +650,7 @@ MODULES: dict[str, Case] = {
     "in place, masked": Case(lambda: seq(IntegrateAndFire), TNF),
     "mul_, masked_fill_": Case(lambda: seq(InPlace), TNF),
     "current and membrane": Case(lambda: seq(TwoStates), TNF),
-    "SpyTorch": Case(lambda: seq(Zenke), TNF, None, "not-a-neuron"),
+    "SpyTorch": Case(lambda: seq(Zenke), TNF, None, "not-a-neuron", "current and membrane"),
     "kept in the module": Case(lambda: seq(Kept), TNF),
     "kept, steps given": Case(lambda: seq(Kept), NF, T),
     "kept as a number": Case(lambda: seq(KeptZero), TNF),
@@ -690,12 +691,18 @@ MODULES: dict[str, Case] = {
     "spectral norm": Case(lambda: Everyday(nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 4, 3))), IMAGES),
     "old weight norm": Case(lambda: Everyday(nn.utils.weight_norm(nn.Conv2d(2, 4, 3))), IMAGES),
     "pruned": Case(lambda: Everyday(pruned(nn.Conv2d(2, 4, 3))), IMAGES),
-    "group norm": Case(lambda: Everyday(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4)), IMAGES, None, "unknown-operation"),
+    "group norm": Case(
+        lambda: Everyday(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4)),
+        IMAGES,
+        None,
+        "unknown-operation",
+        "conv1d, batch norm",
+    ),
     "joined": Case(Joined, IMAGES),
     "side line": Case(SideLine, NTF),
-    "rate coding": Case(Encoded, NF, None, "unknown-operation"),
-    "scripted": Case(Scripted, TNF, None, "unseen"),
-    "attention": Case(Product, TNF, None, "not-spikes"),
+    "rate coding": Case(Encoded, NF, None, "random", "static"),
+    "scripted": Case(Scripted, TNF, None, "unseen", "time first"),
+    "attention": Case(Product, TNF, None, "not-spikes", "AND"),
 }
 
 
@@ -703,10 +710,9 @@ def pruned(layer: nn.Module) -> nn.Module:
     return prune.l1_unstructured(layer, "weight", 0.5)
 
 
-def made(name: str, seed: int = 3) -> tuple[nn.Module, Tensor, int | None]:
-    """The module in eval mode, with running statistics that are no ones, its example, and T where it is to be said."""
+def built(case: Case, seed: int = 3) -> tuple[nn.Module, Tensor]:
+    """The module in eval mode, with running statistics that are no ones, and its example."""
     torch.manual_seed(seed)
-    case = MODULES[name]
     module = case.make().eval()
     example = torch.rand(*case.example)
     for part in module.modules():
@@ -719,9 +725,14 @@ def made(name: str, seed: int = 3) -> tuple[nn.Module, Tensor, int | None]:
         for part in module.modules():
             if isinstance(part, Kept):
                 part.mem = None
-    for weight in module.parameters():
+    for weight in nn.Module.parameters(module):
         weight.data = weight.data * (4 if weight.dim() > 1 else 1)
-    return module, example, case.steps
+    return module, example
+
+
+def made(name: str) -> tuple[nn.Module, Tensor, int | None]:
+    """A module by name, its example, and T where it is to be said."""
+    return *built(MODULES[name]), MODULES[name].steps
 
 
 def main(wanted: list[str]) -> None:
