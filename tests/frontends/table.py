@@ -27,7 +27,7 @@ and compares the result with the module, spike for spike, before it goes on. The
 | framework | example_input |
 | --- | --- |
 | snnTorch | (T, N, ...) of a module that loops over time, or takes one step a call; (N, ...) with `steps=T` |
-| plain torch, neurons of one's own | what forward takes: (N, T, ...), (T, N, ...), or (N, ...) that it shows T times; one step a call as snnTorch |
+| plain torch, own neurons | what forward takes: (N, T, ...), (T, N, ...), (N, ...) shown T times, or one step a call |
 | SpikingJelly | (T, N, ...) in step modes 's' and 'm'; (N, ...) with `steps=T`, or if forward shows it at every step |
 | sinabs | (N, T, ...), or (N * T, ...) with squeezed layers |
 | Norse | (T, N, ...): `Lift`, `SequentialState`, a loop in forward, or cells that take one step a call |
