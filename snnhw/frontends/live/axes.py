@@ -32,7 +32,7 @@ def reshaped(reader: Reader, event: Function) -> Sum:
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
     if not x.axes:
         return x
-    if event.name in ("unsqueeze", "__getitem__") and x.axes == "N" and x.label == STATIC:
+    if event.name in ("unsqueeze", "__getitem__") and x.axes == "N" and (x.label == STATIC or reader.written):
         at = next((at for at in (0, 1) if after == (*before[:at], 1, *before[at:])), None)
         if at is not None:
             return replace(x, axes=("TN", "NT")[at])
@@ -185,6 +185,9 @@ def joined(reader: Reader, event: Function) -> Sum:
     axis = int(given(event, 1, "dim", 0)) % event.result.dim()
     parts = [reader.sum_of(t, where_of(event)) for t in tensors]
     axes = next((part.axes for part in parts if part.axes), "N")
+    if axis == TIME.get(axes) and all(isinstance(part.label, int) for part in parts):  # of steps, one by one
+        reader.count_steps(len(parts), where_of(event))
+        return reader.over_time([replace(part, axes="N") for part in parts], axes, where_of(event))
     if axis != LEAD[axes]:
         raise refused_axes(where_of(event), f"tensors over {axes} are joined along axis {axis}")
     shape = reader.features(event.result, axes)

@@ -185,6 +185,14 @@ def times(reader: Reader, event: Function) -> Any:
     return product(reader, event, *(value_of(reader, event, side) for side in sides))
 
 
+def plus(reader: Reader, event: Function) -> Any:
+    """a + b, a + alpha b."""
+    if given(event, 2, "alpha", 1) == 1:
+        return operations.plus(reader, event)
+    one, other = (value_of(reader, event, given(event, place, name)) for place, name in enumerate(("input", "other")))
+    return total(reader, event, one, product(reader, event, other, np.asarray(float(event.kwargs["alpha"]))))
+
+
 def minus(reader: Reader, event: Function) -> Any:
     """a - b, 1 - a."""
     sides = [given(event, place, name) for place, name in enumerate(("input", "other"))]
@@ -242,6 +250,7 @@ def _named(*names: str, rule: Callable[[Reader, Function], Any]) -> dict[str, op
 
 
 ELEMENTWISE: dict[str, operations.Rule] = {
+    **_named("add", rule=plus),
     **_named("mul", "multiply", rule=times),
     **dict.fromkeys(("__mul__", "__rmul__", "__imul__"), times),
     **_named("sub", "subtract", rule=minus),

@@ -199,7 +199,16 @@ def _read_as_given(
                 limit=", ".join(adapter.name for adapter in ADAPTERS),
                 hint="snnhw.convert takes ReLU networks; a neuron of one's own compares its membrane in torch: mem > 1",
             )
-        return _first_that_fits(run, layouts)
+        try:
+            return _first_that_fits(run, layouts)
+        except SourceError:
+            if max(_comparing(run).values(), default=0) != FEW or example.dim() < 3:
+                raise
+            with suppress(SourceError, *FORWARD_ERRORS):  # no neuron has a memory: all steps may come at once
+                shape = tuple(example.shape)
+                whole = [Layout(axes, shape[at], shape[2:], shape[at]) for at, axes in enumerate(("TN", "NT"))]
+                return _first_that_fits(subject.run([example]), whole)
+            raise
     except SourceError as error:
         if error.code != "unknown-operation":  # which says more
             _refuse_unseen(run)
@@ -475,7 +484,8 @@ def _folded(reader: Reader, run: Run, layout: Layout, rules: Rules) -> Read:
     for event in run.events:
         reader.read(event, known)
     output, place = output_of(reader, run.results)
-    folded = neurons_found(fold(reader, output, layout.recorded, more=layout.axes == "N"))
+    starts = reader.started() if reader.written else {}
+    folded = neurons_found(fold(reader, output, layout.recorded, more=layout.axes == "N"), starts)
     decided = {name: _decided(reader.decided[key], inverted) for name, (key, inverted) in folded.told.items()}
     return norms_folded(replace(folded, decided=decided)), (place, output.axes)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS
 from snnhw.frontends.live.adapter import MEMBRANE, OUT, Call, Cell, Other, Part, Shape
-from snnhw.frontends.live.arithmetic import Op, Same
+from snnhw.frontends.live.arithmetic import Op, Same, Shift
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, node_name, path_of
 from snnhw.frontends.live.values import (
     INPUT,
@@ -417,6 +417,26 @@ class Reader:
             order = [parts[at] for at in range(len(parts))]
             self._values[id(target)] = self.over_time(order, "TN" if axis == 0 else "NT", where)
 
+    def started(self) -> dict[str, Array]:
+        """Sums with what was a step before -> the number that stood for it at the first step, a start value."""
+        found: dict[str, Array] = {}
+        for (name, site, kind), places in self._of_site.items():
+            late = [at for at in places if kind and kind[0] is Same and min(map(_number, self.nodes[at].calls)) == 1]
+            shifts = self._of_site.get((name, site, (Shift, b"")), [])
+            first = [at for at in shifts if set(self.nodes[at].calls) == {0}]
+            if len(late) == len(first) == 1:
+                self.nodes[late[0]].calls[0] = self.nodes[first[0]].calls[0]
+                found[late[0]] = self.nodes[first[0]].node.by
+                self._rename(first[0], late[0])
+        return found
+
+    def _rename(self, old: str, new: str) -> None:
+        for node in self.nodes.values():
+            for step, terms in node.calls.items():
+                if any(term.node == old for term in terms):
+                    renamed = (replace(term, node=new) if term.node == old else term for term in terms)
+                    node.calls[step] = tuple(renamed)
+
     def looped(self, value: Sum) -> Sum | None:
         """A value that holds all steps, added up in a loop: a sum over time if it is the output. None of others."""
         value = self.expanded(value)
@@ -595,6 +615,10 @@ def bias_over(node: Any, times: float) -> Any:
     found = copy(node)
     found.bias = np.asarray(bias) / times
     return found
+
+
+def _number(step: Step) -> int:
+    return step if isinstance(step, int) else -1
 
 
 def _numbered(name: str, number: int) -> str:

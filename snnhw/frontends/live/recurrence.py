@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import nir
@@ -42,8 +43,12 @@ END = "\0end"
 """The output, among what reads values."""
 
 
-def neurons_found(folded: Folded) -> Folded:
-    """A graph whose neurons are nodes; raises SourceError for arithmetic that is none of a neuron's."""
+def neurons_found(folded: Folded, starts: Mapping[str, Array] = MappingProxyType({})) -> Folded:
+    """A graph whose neurons are nodes; raises SourceError for arithmetic that is none of a neuron's.
+
+    Args:
+        starts: sum with a value of the step before -> what that was at the first step, if not zero.
+    """
     if not any(isinstance(node.node, Op) for node in folded.nodes.values()):
         return folded
     step = _Step(folded)
@@ -53,7 +58,7 @@ def neurons_found(folded: Folded) -> Folded:
         shown = {name: step.total(edges, 0) for name, edges in read.items()}
         states = {name: step.written(name, 0) for name in sorted(step.states)}
         comparisons, floors, states, shown = step.resolved(states, shown)
-        found = recognise(comparisons, floors, states, shown)
+        found = _started(recognise(comparisons, floors, states, shown), step, starts)
     except NotLinearError as error:
         raise refused("forward", str(error)) from None
     except SourceError as error:
@@ -61,6 +66,23 @@ def neurons_found(folded: Folded) -> Folded:
             raise
         raise refused(str(error.where), error.message.removeprefix("the step holds ")) from None
     return _Built(folded, step, found).folded()
+
+
+def _started(found: Recognised, step: _Step, starts: Mapping[str, Array]) -> Recognised:
+    """Neurons whose membranes do not start at zero."""
+    cells = dict(found.cells)
+    for name in sorted(starts.keys() & step.ops):
+        form = step.written(name, 0)
+        states = [atom for atom in form.atoms if atom[0] == "state"]
+        coefficient = form.of(states[0]) if len(states) == 1 else np.zeros(())
+        if np.any(coefficient == 0) or states[0][1] not in cells:
+            raise refused(name, "a start value of more or less than one membrane")
+        values = np.unique(np.round(_compact(starts[name]) / coefficient, 12))
+        state, said = states[0][1], cells[states[0][1]].semantics
+        if len(values) != 1 or said.get("v_init") not in (0.0, float(values[0])):
+            raise refused(name, "start values that differ between the neurons of a layer")
+        cells[state] = replace(cells[state], semantics={**said, "v_init": float(values[0])})
+    return replace(found, cells=cells)
 
 
 class _Step:

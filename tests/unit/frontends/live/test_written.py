@@ -34,7 +34,9 @@ def test_modules_as_people_write_them_are_taken_with_their_spikes(name: str) -> 
     assert check.samples == len(x), check
     assert check.compared > 50
     found = run_graph(source, x)
-    firing = [name for name, node in source.graph.nodes.items() if hasattr(node, "v_threshold")]
+    firing = [
+        name for name, node in source.graph.nodes.items() if hasattr(node, "v_threshold") or hasattr(node, "threshold")
+    ]
     assert sum(bool(found[name].any()) for name in firing) > len(firing) / 2
 
 
@@ -142,6 +144,38 @@ def membrane_out(x: Tensor, s: list[Any]) -> Tensor:
 def difference(x: Tensor, s: list[Any]) -> Tensor:
     s[0], s[1] = 0.5 * s[0] + x, 0.8 * s[1] + x
     return (s[0] - s[1] > -0.1).float()
+
+
+class Started(nn.Module):
+    """Membranes, or currents, that start at numbers of their own."""
+
+    def __init__(self, first: Tensor, current: bool = False) -> None:
+        super().__init__()
+        self.fc, self.first, self.current = nn.Linear(6, 4), first, current
+
+    def forward(self, x: Tensor) -> Tensor:
+        v, out = self.first.expand(x.shape[1], 4), []
+        i, v = (v, torch.zeros(x.shape[1], 4)) if self.current else (0.0, v)
+        for now in x:
+            i = 0.5 * i + self.fc(now) if self.current else self.fc(now)
+            v = 0.75 * v + i
+            s = (v > 0.5).float()
+            v = v - 0.5 * s
+            out.append(s)
+        return torch.stack(out)
+
+
+def test_start_values() -> None:
+    torch.manual_seed(0)
+    source = load_module(Started(torch.tensor(0.75)), torch.rand(T, N, 6))
+    assert {changes.get("v_init", source.semantics.v_init) for changes in source.semantics.nodes.values()} | {
+        source.semantics.v_init
+    } == {0.75}
+    with pytest.raises(SnnhwError, match="a start value of more or less than one membrane"):
+        load_module(Started(torch.tensor(0.75), current=True), torch.rand(T, N, 6))
+    with pytest.raises(SnnhwError, match="start values that differ between the neurons of a layer") as caught:
+        load_module(Started(torch.tensor([0.1, 0.2, 0.3, 0.4])), torch.rand(T, N, 6))
+    assert caught.value.code == "not-a-neuron"
 
 
 ARITHMETIC: dict[Step, str] = {

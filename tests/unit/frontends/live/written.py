@@ -621,6 +621,237 @@ class Scripted(nn.Module):
         return torch.stack(out)
 
 
+# A second batch: forms that the first did not have.
+
+
+class MemorySpike(nn.Module):
+    """tdBN / STBP-simple: time is looped outside, states in a list, the threshold is an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.fc = nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.Linear(64, 3)
+        self.vth, self.tau = 0.4, 0.25
+
+    def neuron(self, x: Tensor, mem: Tensor, spike: Tensor) -> tuple[Tensor, Tensor]:
+        mem = self.tau * mem * (1 - spike) + x
+        return mem, torch.gt(mem, self.vth).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.shape[0]
+        y = self.bn(self.conv(x.reshape(-1, *x.shape[2:]))).reshape(steps, -1, 4, 8, 8)
+        mem, spike = torch.zeros_like(y[0]), torch.zeros_like(y[0])
+        out = []
+        for t in range(steps):
+            mem, spike = self.neuron(y[t], mem, spike)
+            out.append(self.fc(F.avg_pool2d(spike, 2).flatten(1)))
+        return sum(out) / steps  # type: ignore[return-value]
+
+
+class Dspike(nn.Module):
+    """A class with an inner spike function given at construction, buffers as states."""
+
+    def __init__(self, fire: Callable[[Tensor], Tensor] = FireGt.apply) -> None:
+        super().__init__()
+        self.fire = fire
+        self.register_buffer("v", torch.zeros(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.v = torch.zeros_like(x[:, 0])
+        spikes = []
+        for t in range(x.size(1)):
+            self.v = self.v * 0.5 + x[:, t]
+            spike = self.fire(self.v - 0.6)
+            self.v = self.v * (1 - spike)
+            spikes.append(spike.unsqueeze(1))
+        return torch.cat(spikes, dim=1)
+
+
+class TimeLast(nn.Module):
+    """[N, ..., T], as STBP's own code has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem = torch.zeros(x.shape[0], 8)
+        spikes = torch.zeros(x.shape[0], 8, x.shape[-1])
+        for t in range(x.shape[-1]):
+            mem = 0.5 * mem + self.fc(x[..., t])
+            s = (mem > 0.5).float()
+            mem = mem * (1 - s)
+            spikes[..., t] = s
+        return spikes.mean(-1)
+
+
+class Dictionary(nn.Module):
+    """States in a dictionary, a helper method per step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def step(self, name: str, x: Tensor, state: dict[str, Tensor]) -> Tensor:
+        u = state.get(name)
+        u = x if u is None else 0.7 * u + x
+        s = (u - 0.5 >= 0).to(torch.float32)
+        state[name] = u - 0.5 * s
+        return s
+
+    def forward(self, x: Tensor) -> Tensor:
+        state: dict[str, Tensor] = {}
+        total = 0
+        for t in range(x.shape[0]):
+            total += self.step("b", self.fc2(self.step("a", self.fc1(x[t]), state)), state)
+        return total  # type: ignore[return-value]
+
+
+class Cell(nn.Module):
+    """A cell with (spike, membrane) as its state, unrolled by the network."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(inputs, outputs) * 0.3)
+        self.b = nn.Parameter(torch.zeros(outputs) + 0.05)
+        self.tau = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        if state is None:
+            state = (torch.zeros(x.shape[0], self.w.shape[1]),) * 2
+        spike, mem = state
+        alpha = torch.exp(-1 / self.tau)
+        mem = alpha * mem * (1 - spike) + x @ self.w + self.b
+        spike = FireGt.apply(mem - 0.6)
+        return spike, (spike, mem)
+
+
+class Cells(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = Cell(6, 8), Cell(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = b = None
+        out = []
+        for now in torch.unbind(x, dim=0):
+            s, a = self.one(now, a)
+            s, b = self.two(s, b)
+            out.append(s)
+        return torch.stack(out, dim=0)
+
+
+class Alpha(nn.Module):
+    """i and v in the order v first, exponential decays of time constants, relative to the rest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        i = v = torch.zeros_like(x[0])
+        out = []
+        for now in x:
+            v = v + 0.1 * (0.0 - v) + 0.5 * i
+            i = i - 0.2 * i + now
+            z = torch.heaviside(v - 0.5, torch.zeros(()))
+            v = (1 - z) * v + z * 0.0
+            out.append(z)
+        return torch.stack(out)
+
+
+class Memoryless(nn.Module):
+    """Binary activations, no state: a binarised network over T frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(FireGt.apply(self.a(x) - 0.1)).mean(0)
+
+
+class Preallocated(nn.Module):
+    """The output and all membranes live in preallocated tensors of (T, N, ...)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        t_max, n = x.shape[:2]
+        out = torch.zeros(t_max, n, 8, device=x.device)
+        u = torch.zeros(n, 8)
+        o = torch.zeros(n, 8)
+        current = self.fc(x.view(t_max * n, -1)).view(t_max, n, 8)
+        for t in range(t_max):
+            u = 0.5 * u * (1.0 - o) + current[t]
+            o = torch.where(u > 0.5, torch.ones_like(u), torch.zeros_like(u))
+            out[t] = o
+        return out
+
+
+class Numpyish(nn.Module):
+    """Thresholds per neuron from a buffer, addcmul, sub_, logical masks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 8)
+        self.register_buffer("theta", torch.linspace(0.3, 0.9, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = torch.zeros(x.shape[1], 8)
+        out = []
+        for now in x:
+            u = torch.add(self.fc(now), u, alpha=0.6)
+            fired = u.ge(self.theta)
+            u = u.sub(self.theta * fired.float())
+            out.append(fired.type(torch.float32))
+        return torch.stack(out)
+
+
+class Blocks(nn.Module):
+    """A ResNet of basic blocks of one's own neurons over (T, N, C, H, W), membrane shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SeqToAnn(nn.Conv2d(2, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4))
+        self.c1 = SeqToAnn(nn.Conv2d(4, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8))
+        self.c2 = SeqToAnn(nn.Conv2d(8, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8))
+        self.short = SeqToAnn(nn.Conv2d(4, 8, 1, 2, bias=False), nn.BatchNorm2d(8))
+        self.n = nn.ModuleList([TimeFirstLif() for _ in range(3)])
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.n[0](self.stem(x))
+        y = self.c2(self.n[1](self.c1(s)))
+        s = self.n[2](y + self.short(s))
+        return self.fc(F.adaptive_avg_pool2d(s.flatten(0, 1), 1).flatten(1).view(*s.shape[:2], -1)).mean(0)
+
+
+class EmptyList(nn.Module):
+    """Spikes concatenated along a new axis at the end, batch first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8))
+        self.act = KeptZero()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.act.reset()
+        x = x.permute(1, 0, 2)
+        outs = [self.act(self.net(x[i])) for i in range(x.shape[0])]
+        return torch.stack(outs).permute(1, 0, 2)
+
+
+class Start(nn.Module):
+    """A membrane that starts at a number of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        v, out = torch.full_like(x[0], 0.3), []
+        for now in x:
+            v = 0.5 * v + now
+            s = (v > 0.5).float()
+            v = v - 0.5 * s
+            out.append(s)
+        return torch.stack(out)
+
+
 def flat(*shape: int) -> Tensor:
     return torch.rand(*shape)
 
@@ -681,6 +912,18 @@ MODULES: dict[str, Case] = {
     "circular padding": Case(lambda: Everyday(nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular")), IMAGES),
     "halves": Case(Halves, IMAGES),
     "adaptive pool 1d": Case(lambda: Everyday(nn.Conv1d(2, 4, 3), nn.AdaptiveAvgPool1d(1)), (T, N, 2, 12)),
+    "tdBN, a method": Case(MemorySpike, IMAGES),
+    "membrane in a buffer": Case(lambda: seq(Dspike), NTF),
+    "time last": Case(TimeLast, (N, 6, T), None, "unknown-operation", "preallocated"),
+    "states in a dictionary": Case(Dictionary, TNF),
+    "cells with states": Case(Cells, TNF),
+    "membrane before current": Case(lambda: seq(Alpha), TNF),
+    "memoryless": Case(Memoryless, TNF),
+    "preallocated": Case(Preallocated, TNF),
+    "thresholds of neurons": Case(Numpyish, TNF),
+    "residual blocks": Case(Blocks, IMAGES),
+    "permuted": Case(EmptyList, NTF),
+    "start value": Case(lambda: seq(Start), TNF),
     "upsampling": Case(lambda: Everyday(nn.Upsample(scale_factor=2), nn.Conv2d(2, 4, 3)), IMAGES),
     "transposed": Case(lambda: Everyday(nn.ConvTranspose2d(2, 4, 3, 2, 1, output_padding=1)), IMAGES),
     "zero padding": Case(lambda: Everyday(nn.ZeroPad2d(1), nn.Conv2d(2, 4, 3)), IMAGES),
