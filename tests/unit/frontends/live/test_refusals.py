@@ -189,7 +189,7 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "forward: neg",
     ),
     "per sample": (
-        lambda m, x: m.n(m.a(x) * torch.rand(N, 1)),
+        lambda m, x: m.n(m.a(x) * torch.arange(N)[:, None]),
         "time-axis",
         "a constant differs between samples or steps",
         "forward: mul",
@@ -436,7 +436,7 @@ def test_names_that_nir_cannot_hold() -> None:
     error = refused(net, torch.rand(SEQUENCE))
     assert (error.code, error.where) == ("bad-name", "a/b")
     assert "NIR node names cannot hold '/'" in error.message
-    twice = Net(lambda m, x: m.linear(functional.linear(x, torch.rand(6, 4))), linear=Cellule("m"))
+    twice = Net(lambda m, x: m.linear(functional.linear(x, torch.ones(6, 4))), linear=Cellule("m"))
     error = refused(twice, torch.rand(SEQUENCE))
     assert error.code == "duplicate-node"
     assert "two nodes would have the same name" in error.message
