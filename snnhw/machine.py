@@ -158,7 +158,6 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
-Natural = Annotated[int, Field(ge=0, le=MOST)]
 Bits = Annotated[int, Field(ge=1, le=31), In("bit")]
 Width = Annotated[int, Field(ge=1, le=65536)]
 Stored = Annotated[int, Field(ge=0, le=65536), In("bit")]

@@ -221,7 +221,6 @@ def _with(source: Source, options: SourceOptions) -> Source:
 
 
 _FAMILY = ("architecture", "steps", "connect", "neuron", "threshold", "decay", "alpha", "tdbn_dialect")
-_TRAINED = ("steps", "encoding", "trust_pickle")
 FRONT_ENDS: list[FrontEnd] = [
     FrontEnd(
         "a pickled module",
