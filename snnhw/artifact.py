@@ -38,6 +38,7 @@ from snnhw.network import (
 from snnhw.operators import REGISTRY
 from snnhw.pack import checked, pack, unpack
 from snnhw.rationale import Reason
+from snnhw.rows import require_header
 from snnhw.semantics import Deployment
 from snnhw.summary import summary, table, text
 
@@ -287,7 +288,7 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
         raise ArtifactError(
             "bad-hash", "the artifact was changed after it was written", where=where, hint="compile the source again"
         )
-    arrays = {key: np.load(io.BytesIO(blobs[name]), allow_pickle=False) for key, name in content.pop("arrays").items()}
+    arrays = {key: _array(blobs[name], where, key) for key, name in content.pop("arrays").items()}
     target, classes = parse_target(**content.pop("target")), {**_CLASSES, **neurons.records(), **REGISTRY}
     found = checked(Artifact, {key: unpack(value, arrays, classes) for key, value in content.items()})
     _ROWS.validate_python(({key: found[key] for key in _Rows.__annotations__},))
@@ -300,6 +301,14 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     verify(artifact.reference)
     _check_mapping(artifact, where)
     return artifact
+
+
+def _array(blob: bytes, where: str, key: str) -> Array:
+    require_header(io.BytesIO(blob), len(blob))
+    found = np.load(io.BytesIO(blob), allow_pickle=False)
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        raise _misplaced("a part of it is no array of numbers", where, key)
+    return found
 
 
 READ = ("rate", "first", "mean", "membrane")

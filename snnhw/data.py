@@ -16,7 +16,7 @@ from snnhw.extras import require
 from snnhw.images import of_folder
 from snnhw.limits import fault, is_file, require_small
 from snnhw.network import Array
-from snnhw.rows import Rows, joined, of_array, of_npy, of_npz, require_finite
+from snnhw.rows import Rows, joined, of_array, of_npy, of_npz, require_finite, require_header
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,11 @@ def load_samples(path: str | Path, *, preprocess: str | None = None, held: int |
 def _opened(path: Path) -> Any:
     """An .npz file of bounded size, nothing of it unpacked yet."""
     require_small(path)
-    with zipfile.ZipFile(path):  # numpy would read an .npy or a pickle as well
-        return np.load(path, allow_pickle=False)
+    with zipfile.ZipFile(path) as archive:  # numpy would read an .npy or a pickle as well
+        for entry in archive.infolist():
+            with archive.open(entry) as content:
+                require_header(content, entry.file_size)
+    return np.load(path, allow_pickle=False)
 
 
 def _unpacked(path: Path) -> int:

@@ -18,6 +18,9 @@ MAX_BYTES = 4 << 30
 BOMB_BYTES, BOMB_RATIO = 256 << 20, 300
 """A zip that unpacks to more bytes than these, and to more times its own size, is taken for a bomb."""
 
+ZIP_END, ZIP64 = 22, 0xFFFF
+"""Bytes of a zip's end, and its number of entries where that is said elsewhere."""
+
 MAX_SAMPLE = 1 << 28
 """Values (T x input shape) of one sample."""
 
@@ -147,8 +150,22 @@ def require_small(path: str | Path, most: int | None = None) -> None:
     size = stored = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            size = max(size, sum(info.file_size for info in archive.infolist()))
+            entries = archive.infolist()
+        _require_all(path, len(entries))
+        size = max(size, sum(entry.file_size for entry in entries))
     require_bytes(size, stored, path.name, most)
+
+
+def _require_all(path: Path, found: int) -> None:
+    """Raises BadZipFile where a zip's directory has not as many entries as its end says: zipfile does not look, and a
+    damaged length hides those behind it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16) - ZIP_END))
+        end = file.read()
+    at = end.rfind(b"PK\x05\x06") + 10
+    said = int.from_bytes(end[at : at + 2], "little")
+    if said not in (found, ZIP64):
+        raise zipfile.BadZipFile(f"{found} of {said} entries are there")
 
 
 def require_bytes(size: int, stored: int, where: str, most: int | None = None) -> None:

@@ -5,6 +5,7 @@ Nothing is kept that was read: memory holds the samples of one batch, however la
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,17 @@ def of_npy(path: Path, offset: int = 0, size: int | None = None) -> Rows:
         return flat.reshape(last - first, *shape[1:])
 
     return Rows(shape, dtype, read, path.name)
+
+
+def require_header(file: IO[bytes], size: int) -> None:
+    """Raises ValueError where an .npy of `size` bytes claims more than it holds: numpy makes room for it first."""
+    begin = file.read(len(np.lib.format.MAGIC_PREFIX))
+    file.seek(0)
+    if begin == np.lib.format.MAGIC_PREFIX:
+        shape, _, dtype = _header(file)
+        if math.prod(shape) * max(dtype.itemsize, 1) > size:
+            raise ValueError(f"an array of shape {shape} and type {dtype} in {size} bytes")
+        file.seek(0)
 
 
 def _header(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:

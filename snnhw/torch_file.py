@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import pickletools
 import warnings
 import zipfile
@@ -13,6 +14,9 @@ from typing import IO, Any
 import torch
 
 from snnhw.limits import require_bytes, require_small
+
+FOLDER = 0x10
+"""A zip entry's mark of a folder."""
 
 OLDER_PICKLES = 5
 """Pickles at the head of a file that is no zip: mark, version, system, content, keys of the storages."""
@@ -33,9 +37,9 @@ def read_torch(path: str | Path, classes: tuple[type, ...] = ()) -> Any:
         if zipfile.is_zipfile(file):
             _require_whole(file)
         else:
-            file.seek(0)
-            for _ in range(OLDER_PICKLES):
-                _require_modest(file)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:  # no room is made for what it claims
+                for _ in range(OLDER_PICKLES):
+                    _require_modest(held)
     with warnings.catch_warnings(), torch.serialization.safe_globals(list(classes)):
         warnings.simplefilter("ignore")  # other pickle protocols: what cannot be read raises
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,6 +54,8 @@ def _require_whole(file: IO[bytes]) -> None:
     """
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
+            if entry.external_attr & FOLDER and not entry.is_dir():
+                raise zipfile.BadZipFile(f"{entry.filename} is marked as a folder: torch would read nothing")
             if not entry.CRC:
                 del entry.CRC  # zipfile's own way to look at none
             with archive.open(entry) as content:
@@ -59,7 +65,7 @@ def _require_whole(file: IO[bytes]) -> None:
                     pass
 
 
-def _require_modest(file: IO[bytes]) -> None:
+def _require_modest(file: Any) -> None:
     """Raises ValueError where a pickle calls what makes memory by a number; torch.save writes none of these.
 
     torch's restricted reader allows bytearray(2147483647) and FloatTensor(2147483647).
