@@ -8,6 +8,7 @@ LAVA := lava-nc==0.10.0
 JOBS ?= 2
 ARGS ?=
 MODEL ?= stbp_scnn
+SECONDS := 600
 
 # One thread each for the numeric libraries: tests run in $(JOBS) processes.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -56,6 +57,12 @@ browser: setup ## the report in Chromium (Debian's package): widths, colour sche
 docs: setup ## build/site: the pages and the Python reference; warnings are errors
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+
+fuzz: setup ## mutants of every file format that is read, for SECONDS (ARGS="--kinds nir npz" for some formats)
+	$(TEST_ENV) $(BIN)/python -m tests.attack.fuzz $(SECONDS) --jobs $(JOBS) $(ARGS)
+
+kills: setup ## SIGKILL at random moments of every command that writes (ARGS=300)
+	$(TEST_ENV) $(BIN)/python -m tests.attack.kills $(ARGS)
 
 frontends: setup ## tests/frontends against real frameworks, and docs/frontends.md (ARGS="norse sinabs" for some)
 	$(BIN)/python -m tests.frontends.environments $(ARGS)

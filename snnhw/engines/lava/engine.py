@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -24,6 +26,9 @@ from snnhw.machine import Machine
 from snnhw.network import Array, IntNeuron, Kind, Network, Population
 
 DEFAULT_CONNECTIONS = {"lava-lif": STOCK, "programmable": SPARSE}
+PREFIX, YOUNG = "snnhw-lava-", 10.0
+"""Of the folder that a run exchanges data in, and seconds in which one may not be held yet."""
+
 WINDOW_SAMPLES = 16
 WINDOW_BYTES = 1 << 28
 POLL = 0.02
@@ -105,8 +110,11 @@ class LavaSession(Session):
         """First sample, population and record of windows of so many samples, in order."""
         profile, network = self.machine.profile, self.network
         connections = self.engine.connections or default_connections(network, profile)
-        folder = Path(tempfile.mkdtemp(prefix="snnhw-lava-"))  # mode 0700
+        _tidy()
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))  # mode 0700
+        held = os.open(folder, os.O_DIRECTORY)
         try:
+            fcntl.flock(held, fcntl.LOCK_EX)
             samples = _write_inputs(folder, network, chunks)
             if not samples:
                 return
@@ -122,6 +130,21 @@ class LavaSession(Session):
                         yield first, population.name, _record(job, running, self.needs, index, number, first, size)
         finally:
             shutil.rmtree(folder)
+            os.close(held)
+
+
+def _tidy() -> None:
+    """Folders of our own runs that were killed before their worker began: nobody holds them any more."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # gone meanwhile, held, or a link
+            folder = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                found = os.fstat(folder)
+                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > YOUNG:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path)
+            finally:
+                os.close(folder)
 
 
 def _write_inputs(folder: Path, network: Network[IntNeuron], chunks: Iterable[Mapping[str, Array]]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ LEASH_PERIOD = 0.2
 def main(folder: Path) -> None:
     """Run the plan in `folder`, then end everything that was started."""
     os.environ[FOLDER] = str(folder)
-    threading.Thread(target=_leash, args=(folder,), daemon=True).start()
+    threading.Thread(target=_leash, args=(folder, os.getppid()), daemon=True).start()
     try:
         kept = run(read_plan(folder))  # noqa: F841  Lava stops its processes when these are collected
     except Exception as error:  # noqa: BLE001  the parent raises it again
@@ -92,8 +93,9 @@ def _connect(processes: dict[str, Any], wire: Wire) -> None:
     (out_port.reshape(wire.reshape) if wire.reshape else out_port).connect(in_port)
 
 
-def _leash(folder: Path) -> None:
-    """Wait for the parent to let go; meanwhile report Lava processes that end on their own (killed, out of memory)."""
+def _leash(folder: Path, parent: int) -> None:
+    """Wait for the parent to let go, and tidy up after one that was killed; meanwhile report Lava processes that end on
+    their own (killed, out of memory)."""
     told = False
     while not select.select([sys.stdin], [], [], LEASH_PERIOD)[0]:
         lost = None if told else _lost_child()
@@ -101,6 +103,8 @@ def _leash(folder: Path) -> None:
             told = True
             write_error(folder, f"a Lava process ended before the run did: {lost}")
     _end_children()
+    if os.getppid() != parent:
+        shutil.rmtree(folder, ignore_errors=True)
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)  # whatever Lava forked in the meantime, and this process
     os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -158,12 +159,31 @@ LavaEngine(fault="hang:n1").run(case.network, machine(LIF), [case.stream], [])
 
 
 @lava
-def test_when_the_parent_is_killed_the_worker_ends(tmp_path: Path, root: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_when_the_parent_is_killed_the_worker_ends(number: int, tmp_path: Path, root: Path) -> None:
+    """Neither a process nor a folder is left."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], cwd=root)
     assert _soon(lambda: len(remains(tmp_path)) > 3), "Lava started"
-    parent.send_signal(signal.SIGKILL)
+    parent.send_signal(number)
     parent.wait()
-    assert _soon(lambda: not remains(tmp_path))
+    assert _soon(lambda: not remains(tmp_path) and not list(tmp_path.iterdir()))
+
+
+def test_folders_of_killed_runs_are_tidied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that nobody holds, are ours and not just made; links are left alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("old", "held", "young"):
+        (tmp_path / f"{engine.PREFIX}{name}").mkdir()
+        if name != "young":
+            os.utime(tmp_path / f"{engine.PREFIX}{name}", (0, 0))
+    (tmp_path / "other").mkdir()
+    (tmp_path / f"{engine.PREFIX}link").symlink_to("other")
+    held = os.open(tmp_path / f"{engine.PREFIX}held", os.O_DIRECTORY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    engine._tidy()
+    os.close(held)
+    left = {path.name.removeprefix(engine.PREFIX) for path in tmp_path.iterdir()}
+    assert left == {"held", "link", "young", "other"}
 
 
 def _soon(condition: Callable[[], bool], seconds: float = 60) -> bool:

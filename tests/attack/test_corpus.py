@@ -1,0 +1,59 @@
+"""Every mutant that once got through: `tests/corpus/KIND/SEED/what.ending`; and a minute of new ones (slow)."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.attack import mutate, seeds
+from tests.attack.judge import CONTENT, GOOD, LINES, Judge
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*/*"))
+ENVIRONMENT = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("attack") / "room"
+    seeds.made(path, sorted({entry.parts[-3] for entry in CORPUS} | {"nir"}))
+    return path
+
+
+@pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: "/".join(entry.parts[-3:]))
+def test_what_once_got_through(entry: Path, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, or taken with the content that it had; by every command that reads such a file."""
+    kind, name, _ = entry.parts[-3:]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    judge = Judge(room, tmp_path, deep=1)
+    for number in range(len(LINES[kind])):
+        found = judge(kind, name, entry.read_bytes(), kind in CONTENT and "hidden" in entry.name, number)
+        assert found.kind in GOOD, f"{found.kind}: {found.key}\n{found.detail}"
+
+
+@pytest.mark.parametrize("kind", mutate.OF)
+def test_a_mutant_follows_from_its_seed(kind: str) -> None:
+    blobs = {"a.x": random.Random(0).randbytes(300), "b.x": b"{}" * 30}
+    made = [mutate.mutant(kind, f"s:{number}", blobs) for number in range(20)]
+    assert made == [mutate.mutant(kind, f"s:{number}", blobs) for number in range(20)]
+    assert len({blob for _, blob, _ in made}) >= 8
+
+
+@pytest.mark.slow
+def test_a_minute_of_mutants() -> None:
+    """With a seed that changes: a failure prints it, and `--one KIND:SEED:NUMBER` is that mutant again."""
+    words = [sys.executable, "-m", "tests.attack.fuzz", "100"]
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5000:]
+
+
+@pytest.mark.slow
+def test_kills() -> None:
+    words = [sys.executable, "-m", "tests.attack.kills", "60"]
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-5000:]
