@@ -295,6 +295,8 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     artifact = Artifact(target=target, **found)
     if [s.population for s in artifact.inputs] != [p.name for p in artifact.network.inputs]:
         raise _misplaced("its inputs are not those of its network", where, "inputs")
+    for spec in artifact.inputs:
+        _require(np.asarray(spec.shape, dtype=object), (1, MAX_SAMPLE), (len(spec.shape),), where, spec.population)
     _check_numbers(artifact.network, target.numeric.decay_bits, where)
     verify(artifact.network)
     _check_bits(artifact.network, target.numeric.weight_bits, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import importlib
@@ -152,7 +153,7 @@ def _failed(error: Exception, words: list[str]) -> int:
     """Says what ended a command, in the words of a refusal, and gives the exit code."""
     if isinstance(error, StreamLostError):
         return _lost(error)
-    refusal = error if isinstance(error, SnnhwError) else fault(error, "") if is_memory(error) else None
+    refusal = error if isinstance(error, SnnhwError) else fault(error, "") if _of_the_machine(error) else None
     code = 3 if refusal is None else 2 if words[:1] == ["diff"] else 1
     said = refusal or _defect(error, words)
     with suppress(OSError):
@@ -161,6 +162,14 @@ def _failed(error: Exception, words: list[str]) -> int:
     with suppress(OSError):
         click.echo(f"error: {said}" if refusal else f"error: {said.message}", err=True)
     return code
+
+
+def _of_the_machine(error: Exception) -> bool:
+    """Whether a machine without memory, files or room on its disks is to blame."""
+    return is_memory(error) or (isinstance(error, OSError) and error.errno in MACHINE)
+
+
+MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EROFS}
 
 
 def _lost(error: StreamLostError) -> int:

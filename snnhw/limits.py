@@ -109,7 +109,15 @@ def fault(error: Exception, where: str) -> SnnhwError | None:
 
 def is_memory(error: Exception) -> bool:
     """Whether an error says that there is too little memory; torch has no class of its own for it."""
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "can't allocate memory",  # torch
+    "could not create a primitive",  # oneDNN below it
+    "memory allocation failed",  # HDF5
+    "failed to map segment from shared object",  # the system's loader
+)
 
 
 def require_sample(steps: int, shape: Sequence[int], where: str) -> None:

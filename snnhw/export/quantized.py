@@ -141,8 +141,9 @@ class _Maker:
             return np.asarray(real_scale(readout, self.network.steps) / readout.scale)
         threshold = np.asarray(self.artifact.reference[population.name].model.threshold, np.float64)
         vth = np.asarray(neuron.vth, np.float64)
-        ratio = np.where(threshold > 0, vth / np.where(threshold > 0, threshold, 1.0), float(1 << neuron.act_shift))
-        return np.asarray(2.0 ** np.rint(np.log2(np.maximum(ratio, 1.0))))
+        with np.errstate(over="ignore"):
+            ratio = np.where(threshold > 0, vth / np.where(threshold > 0, threshold, 1.0), float(1 << neuron.act_shift))
+        return np.asarray(2.0 ** np.rint(np.log2(np.clip(ratio, 1.0, 2.0**62))))
 
     def _operators(self, population: Population[IntNeuron], scale: Array) -> tuple[list[str], Array]:
         """Nodes that feed a population, its bias in one of them; and the bias that none can carry."""

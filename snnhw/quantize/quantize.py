@@ -300,7 +300,7 @@ class _Work:
     def _unclipped(self, population: Population[FloatNeuron], shared: bool) -> Array:
         """The scale above which weights would be clipped whose clipping no trial prices (identity shortcuts, say)."""
         unpriced = largest_weights(self.placed, population, shared, self.powers, self.formats, self.moments)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return np.asarray(self.formats.high / unpriced)
 
     def _finer(self, population: Population[FloatNeuron], room: float) -> int:

@@ -169,7 +169,7 @@ def base_scale(largest: Array, population: Population[FloatNeuron], formats: For
     most = largest_scale(population, formats, largest.shape)
     if some.size == 0:
         return np.asarray(most * formats.high / (formats.v_max + 1 >> 3))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         fitting = np.where(largest > 0, formats.high / largest, formats.high / some.max())
     return np.asarray(np.minimum(fitting, most))
 

@@ -296,7 +296,7 @@ def _fingerprint(held: Any) -> bytes:
 
 def _of_samples(path: Path) -> bytes:
     found = data.load_samples(path)
-    return _fingerprint([found.x, found.y if found.y is not None or not found.unread else path])
+    return _fingerprint([found.held, found.y if found.y is not None or not found.unread else path])
 
 
 CONTENT: dict[str, Callable[[Path], bytes]] = {

@@ -1,4 +1,4 @@
-"""Every mutant that once got through: `tests/corpus/KIND/SEED/what.ending`; and a minute of new ones (slow)."""
+"""Every mutant that once got through: `tests/corpus/KIND/what--SEED`; and a minute of new ones (slow)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.attack import mutate, seeds
 from tests.attack.judge import CONTENT, GOOD, LINES, Judge
 
 ROOT = Path(__file__).resolve().parents[2]
-CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*/*"))
+CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*"))
 ENVIRONMENT = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("attack") / "room"
-    seeds.made(path, sorted({entry.parts[-3] for entry in CORPUS} | {"nir"}))
+    seeds.made(path, sorted({entry.parts[-2] for entry in CORPUS} | {"nir"}))
     return path
 
 
-@pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: "/".join(entry.parts[-3:]))
+@pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: "/".join(entry.parts[-2:]))
 def test_what_once_got_through(entry: Path, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused, or taken with the content that it had; by every command that reads such a file."""
-    kind, name, _ = entry.parts[-3:]
+    kind, name = entry.parts[-2], entry.name.split("--")[1]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     judge = Judge(room, tmp_path, deep=1)
     for number in range(len(LINES[kind])):
@@ -53,7 +53,8 @@ def test_a_minute_of_mutants() -> None:
 
 
 @pytest.mark.slow
-def test_kills() -> None:
-    words = [sys.executable, "-m", "tests.attack.kills", "60"]
+@pytest.mark.parametrize("words", [["kills", "60"], ["faults"]])
+def test_kills_and_faults(words: list[str]) -> None:
+    words = [sys.executable, "-m", f"tests.attack.{words[0]}", *words[1:]]
     done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]

@@ -206,6 +206,26 @@ def test_unknown_class(path: Path) -> None:
     )
 
 
+def test_an_array_of_text(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        out = io.BytesIO()
+        np.save(out, np.array(["1"]))
+        blobs[next(iter(blobs))] = out.getvalue()
+
+    text = refusal(edited(path, change, resealed=True))
+    assert text.startswith("bad-artifact: the artifact does not fit together: a part of it is no array of numbers\n")
+
+
+def test_an_array_that_claims_terabytes(path: Path) -> None:
+    def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        out = io.BytesIO()
+        np.lib.format.write_array_header_1_0(out, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+        blobs[next(iter(blobs))] = out.getvalue()
+
+    text = refusal(edited(path, change, resealed=True))
+    assert text.startswith("bad-artifact: not a readable artifact: ValueError: an array of shape (1000000000000,)")
+
+
 def test_pickled_array(path: Path) -> None:
     def change(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
         out = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -162,6 +163,26 @@ def test_a_fault_of_the_machine_is_no_damage(
     assert done.code == (2 if kind == "npz" else 1), done.err
     assert json.loads(done.out)["error"]["code"] == code, done.err
     assert "damaged" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "cannot-read"),
+        (OSError(errno.EIO, "Input/output error"), "cannot-read"),
+        (RuntimeError("could not create a primitive"), "out-of-memory"),
+        (ImportError("x.so: failed to map segment from shared object"), "out-of-memory"),
+        (OSError("Can't write data (memory allocation failed for chunk)"), "out-of-memory"),
+    ],
+)
+def test_a_fault_of_the_machine_anywhere_is_no_defect(
+    error: Exception, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Even where nobody foresaw it."""
+    monkeypatch.setattr("snnhw.artifact.load", failing(error))
+    done = snnhw("inspect", tmp_path / "x.snnhw")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: {code}: ")
 
 
 def test_out_of_memory_is_a_memory_error_too() -> None:

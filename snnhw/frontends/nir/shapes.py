@@ -9,6 +9,7 @@ import nir
 import numpy as np
 import torch
 
+from snnhw.errors import SourceError
 from snnhw.frontends.graph import LINEAR, flow, predecessors
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.limits import require_sample, require_windows
@@ -76,7 +77,13 @@ def _require_windows(name: str, shape: Shape, *window: Any) -> None:
 def with_shapes(graph: nir.NIRGraph) -> nir.NIRGraph:
     """The same graph, numbers that stand for all neurons as arrays, and no input or output shape left open."""
     known = shapes(graph)
-    nodes = {name: _whole(node, *known[name]) for name, node in graph.nodes.items()}
+    nodes = {}
+    for name, node in graph.nodes.items():
+        try:
+            nodes[name] = _whole(node, *known[name])
+        except ValueError as error:  # parameters of another shape than what arrives
+            what = f"the parameters of a {type(node).__name__} node do not fit together: {error}"
+            raise SourceError("bad-shape", what, where=name) from None
     return nir.NIRGraph(nodes, list(graph.edges), metadata=dict(graph.metadata), type_check=False)
 
 
