@@ -24,6 +24,7 @@ from typing import Any
 import h5py
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 Random = random.Random
 Mutant = tuple[bytes, bool]
@@ -607,16 +608,17 @@ OF: dict[str, Callable[[Random, bytes, list[bytes]], Mutant]] = {
 }
 
 
+NOT_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError,
+            zipfile.BadZipFile, DecodeError)  # fmt: skip
+"""Raised where a change cannot be made in a file: its bytes are changed instead."""
+
+
 def mutant(kind: str, seed: str, blobs: dict[str, bytes]) -> tuple[str, bytes, bool]:
     """(name of the file that it comes from, bytes, whether a checksum of the format still is the old one)."""
     rng = Random(f"{kind}:{seed}")
     name = rng.choice(list(blobs))
+    others = list(blobs.values())
     try:
-        blob, checked = OF[kind](rng, blobs[name], list(blobs.values()))
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError, OSError):
-        return (
-            name,
-            raw(rng, blobs[name], list(blobs.values())),
-            kind in CHECKED and name != "legacy.pt",
-        )  # a change that cannot be made there
-    return name, blob, checked
+        return name, *OF[kind](rng, blobs[name], others)
+    except NOT_MADE:
+        return name, raw(rng, blobs[name], others), kind in CHECKED and name != "legacy.pt"
