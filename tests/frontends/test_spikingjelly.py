@@ -368,7 +368,6 @@ class Ended(nn.Module):
 
 READOUTS: dict[str, tuple[nn.Module, Callable[[Any, Any], Any], str]] = {
     "votes": (neuron.LIFNode(tau=2.0), lambda m, s: m.votes(s), "rate"),
-    "votes of the mean": (neuron.LIFNode(tau=2.0), lambda m, s: m.votes(s.mean(0)), "rate-mean"),
     "linear behind the mean": (neuron.IFNode(), lambda m, s: m.fc(s.mean(0)), "mean"),
     "v of an infinite threshold": (neuron.LIFNode(2.0, v_threshold=float("inf")), lambda m, s: m.o.v, "membrane-last"),
     "v of an integrator": (neuron.IFNode(v_threshold=float("inf")), lambda m, s: m.o.v, "membrane-last"),
