@@ -249,9 +249,7 @@ def spikingjelly() -> dict[str, Case]:
             multi(chain(lambda: layer.SeqToANNContainer(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)), lif())), IMAGES
         ),
         "SEW ADD": Case(multi(of(sew, **abc, n1=lif(), n2=lif())), TNF),
-        "fc behind the mean over time": Case(
-            multi(of(mean, **abc, n1=lif())), TNF, None, "time-axis", "SEW ADD, mean at the end"
-        ),
+        "fc behind the mean over time": Case(multi(of(mean, **abc, n1=lif())), TNF),
         "SEW ADD, mean at the end": Case(multi(of(lambda m, x: sew(m, x).mean(0), **abc, n1=lif(), n2=lif())), TNF),
         "VotingLayer": Case(multi(flat(lif(), lambda: layer.VotingLayer(2))), TNF),
         "ParametricLIFNode": Case(multi(flat(lambda: neuron.ParametricLIFNode(v_threshold=0.3))), TNF),
