@@ -129,7 +129,11 @@ def _rows(path: Path, preprocess: str | None, held: int) -> tuple[Rows, Array | 
     if path.suffix in (".h5", ".hdf5"):
         import h5py
 
-        return _named(h5py.File(path, "r"), path)
+        from snnhw.hdf5 import require_plain
+
+        file = h5py.File(path, "r")
+        require_plain(file, path.name, "copy the arrays into one file", most=None)
+        return _named(file, path)
     if path.suffix == ".zarr":
         require("zarr", "reading .zarr folders")
         import zarr

@@ -52,6 +52,7 @@ SHARED = {
     "images",
     "limits",
     "files",
+    "hdf5",
     "torch_file",
 }
 SURFACE = {"", "api", "effort", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}

@@ -153,6 +153,9 @@ def test_refused_arrays(tmp_path: Path) -> None:
     whole = npy(tmp_path).read_bytes()
     (tmp_path / "d.npy").write_bytes(whole[:-1])
     assert "bad-data: the file ends before its array does" in refusal(tmp_path / "d.npy")
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("/etc/hostname", "x")
+    assert "the file links to data outside it, which are not followed" in refusal(tmp_path / "link.h5")
     (tmp_path / "d.h5").write_bytes(b"no")
     assert "bad-data: not readable samples: OSError" in refusal(tmp_path / "d.h5")
     np.savez_compressed(tmp_path / "c.npz", x=X)

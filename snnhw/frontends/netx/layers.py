@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from snnhw.errors import SnnhwError, SourceError
-from snnhw.frontends.hdf5 import require_plain
 from snnhw.frontends.netx.fields import HINT, Fields, bad, listed, unsupported
+from snnhw.hdf5 import require_plain
 from snnhw.limits import fault
 from snnhw.network import Array, Shape
 

@@ -18,7 +18,7 @@ import numpy as np
 from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends import own
 from snnhw.frontends.graph import unknown_node
-from snnhw.frontends.hdf5 import require_plain
+from snnhw.hdf5 import require_plain
 from snnhw.limits import MAX_BYTES, fault
 from snnhw.network import Array, FloatNeuron
 

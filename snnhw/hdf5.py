@@ -15,7 +15,7 @@ HELD = 8
 """Bytes of a value once it is read: all arithmetic here is float64 or int64."""
 
 
-def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) -> None:
+def require_plain(file: h5py.File, name: str, hint: str, most: int | None = MAX_BYTES) -> None:
     """Refuse links, external and virtual data, groups that contain themselves, and more than `most` bytes of arrays.
 
     Arrays that unpack to far more than the file holds are refused as well, as those of a zip are (`limits`).
@@ -23,6 +23,7 @@ def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) 
     Args:
         name: of the file, for messages.
         hint: what to give instead.
+        most: None for arrays that are read in slices, whose sizes do not matter.
     """
     seen: set[int] = set()
     total, items, rest = 0, 0, [file["/"]]
@@ -46,7 +47,8 @@ def require_plain(file: h5py.File, name: str, hint: str, most: int = MAX_BYTES) 
                 if item.external or item.is_virtual:
                     raise _elsewhere(name, where, hint)
                 total += size_of(item)
-    require_bytes(total, int(file.id.get_filesize()), name, most)
+    if most is not None:
+        require_bytes(total, int(file.id.get_filesize()), name, most)
 
 
 def size_of(item: h5py.Dataset) -> int:
