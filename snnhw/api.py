@@ -86,7 +86,7 @@ def compile(
 
     asked = Options(
         calibrate=None if calibrate is None else _plain(calibrate, "calibrate"),
-        labels=labels,
+        labels=None if labels is None else _plain(labels, "labels"),
         weight_bits=weight_bits,
         hard_reset=hard_reset,
         sums=sums,
@@ -100,6 +100,16 @@ def compile(
         rates=rates,
     )
     return Pipeline(source, target, asked, stage).mapped
+
+
+def _samples(x: Any) -> Any:
+    """At least one sample, as `_plain` gives them."""
+    x = _plain(x, "x")
+    if not isinstance(x, Rows) and (np.ndim(x) == 0 or not len(x)):
+        raise DataError(
+            "no-samples", "there are no samples to run", where="x", needed="(samples, ...)", limit=f"got {np.shape(x)}"
+        )
+    return x
 
 
 def _plain(values: Any, where: str) -> Any:
@@ -189,7 +199,7 @@ def run(
         `saturations` (how often u wrapped or v was clipped at 24 bit), and `spikes/NAME`, `u/NAME`, `v/NAME`
         (samples, T, neurons...) as asked for.
     """
-    x = _plain(x, "x")
+    x = _samples(x)
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
     chosen, size = integer_engine(engine), batch or batch_of(compiled, memory)
@@ -229,7 +239,7 @@ def run_float(
     from snnhw.lowering.lower import lower
     from snnhw.pipeline import Options, Pipeline
 
-    x = _plain(x, "x")
+    x = _samples(x)
     said = options if isinstance(source, nn.Module) else replace(options or SourceOptions(), data=x.shape)
     asked = Options(source=said, example=example_input, steps=steps, deployment=deployment)
     imported = Pipeline(source, options=asked).imported

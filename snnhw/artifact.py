@@ -27,6 +27,7 @@ from snnhw.network import (
     Array,
     FloatNeuron,
     IntNeuron,
+    Kind,
     Network,
     Notes,
     Population,
@@ -324,6 +325,12 @@ def _check_numbers(network: Network[IntNeuron], decay_bits: int, where: str) -> 
         _require(np.asarray(p.shape, dtype=object), (1, MAX_SAMPLE), (len(p.shape),), where, f"{p.name}.shape")
         require_sample(network.steps, p.shape, f"{where}: {p.name}")
         _require(p.payload, (-(1 << 31), 1 << 31), (2,), where, f"{p.name}.payload")
+        low, high = p.payload
+        most = p.model.max_spikes if p.kind in (Kind.NEURON, Kind.GATE) else 0
+        if low > high or (most and (low > 0 or high < most)):
+            raise _misplaced(
+                "its spikes are larger than it says", where, f"{p.name}.payload", f"0 to {most}", f"{low} to {high}"
+            )
         _require(p.start, (0, 1 << 31), (), where, f"{p.name}.start")
         for name, limits in p.model.limits(decay_bits).items() if p.neuron is not None else ():
             value = getattr(p.neuron, name)

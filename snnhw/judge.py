@@ -77,8 +77,8 @@ def judge(y: Array | None, samples: int, outputs: int, rule: str | None = None) 
         return Judge(VALUES, None if y is None else y.reshape(samples, outputs).astype(np.float64))
     if y is None:
         return Judge(CLASSES, None)
+    require_labels(y, outputs)
     labels = y.astype(np.int64)
-    require_labels(labels, outputs)
     return Judge(CLASSES, labels, _few(labels, outputs))
 
 

@@ -270,7 +270,8 @@ def run_step(step, mesh, s):  # type: ignore[no-untyped-def]
     size[:] = 0
     total = host.sum() + rest.sum() + gap.sum() + work.sum()  # as if nothing were done side by side
     slowest = delay.max() + occupied * (flits.max() if len(flits) else 0)
-    if total + len(gap) * len(ends) * slowest >= LATEST or len(delay) + cores > 1 << NUMBERS:
+    longest = (len(ends) - 1) // height + height  # hops of the longest route
+    if total + len(gap) * longest * slowest >= LATEST or len(delay) + cores > 1 << NUMBERS:
         return -1
     for core in range(cores):
         busy[core] = host[core]

@@ -224,6 +224,23 @@ class Session(ABC):
                 where=", ".join(sorted(held.keys() ^ layout.keys())[:3]) or None,
                 hint="take it from `state` of a session on the same network",
             )
+        for key, x in held.items():
+            population = self.network[key.partition("/")[2]]
+            low, high = population.payload
+            if (
+                key.startswith("past/")
+                and population.kind is not Kind.INPUT
+                and x.size
+                and not low <= x.min() <= x.max() <= high
+            ):
+                raise EngineError(
+                    "bad-state",
+                    "the state holds spikes that no neuron of the population sends",
+                    where=key,
+                    needed=f"{x.min()} to {x.max()}",
+                    limit=f"{low} to {high}",
+                    hint="take it from `state` of a session on the same network",
+                )
         self.reset()
         if samples:
             self.steps, self.samples = int(saved["steps"]), samples.pop()

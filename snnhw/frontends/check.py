@@ -144,9 +144,12 @@ def check_import(source: Source, x: Array, graph: Mapping[str, Array] | None = N
 def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[str, Array]) -> Check:
     """Spike for spike, decisions within rounding of the threshold excepted; other values within rounding."""
     try:
-        want = replay(x)
+        want = dict(replay(x))
     except FORWARD_ERRORS as error:
         return Check("source = NIR", 0, 0, 0, f"the source cannot run: {type(error).__name__}: {error}")
+    decides = getattr(replay, "output", {}) if getattr(replay, "decides", False) else {}
+    decided = {name: want.pop(name) for name in decides if name in want}
+    otherwise = {name: _decided_otherwise(source, have[name], classes) for name, classes in decided.items()}
     inner = [n for n in want if isinstance(source.graph.nodes[n], READOUTS) and not is_readout(source.graph, n)]
     want = {name: values for name, values in want.items() if name not in inner}  # currents of the neurons behind them
     have = {name: _shown(source, values, want[name]) if name in want else values for name, values in have.items()}
@@ -163,6 +166,7 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
     found = compare_decisions(spiking, have, order, known)
     whole = [sample for sample in range(len(x)) if sample not in found.cut]
     rest = {name: ~close(want[name][whole], have[name][whole]) for name in order if name not in spiking}
+    rest |= {name: wrong[whole] for name, wrong in otherwise.items()}
     odd = [name for name, wrong in rest.items() if wrong.any()]
     broken = source.conditions.get(found.node, "")
     if broken:
@@ -189,6 +193,20 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
     different = found.different + sum(int(wrong.sum()) for wrong in rest.values())
     detail = "; ".join(filter(None, notes))
     return Check("source = NIR", len(x), total, different, detail, excepted=found.excepted, silent=silent)
+
+
+def _decided_otherwise(source: Source, values: Array, classes: Array) -> Array:
+    """Samples whose class, as forward returns it, is not the best by the network's values (B, T, ...); ties are not."""
+    if source.returns is None:
+        return np.zeros(len(classes), bool)
+    readout = readout_in(source.returns, readout_of(source.graph, source.deployment.output), "")
+    found = scores(readout, values.astype(np.float64)).reshape(len(values), -1)
+    if readout.kind == "first":
+        found = -found
+    best = found.max(axis=1)
+    there = (classes >= 0) & (classes < found.shape[1])
+    theirs = found[np.arange(len(found)), np.where(there, classes, 0)]
+    return np.asarray(~there | (best - theirs > NEAR * (1 + np.abs(best))))
 
 
 def _shown(source: Source, values: Array, like: Array) -> Array:

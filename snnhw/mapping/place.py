@@ -69,7 +69,7 @@ def core_traffic(chosen: Point) -> Array:
             events = cut.work.load.events[projection.pre]
             flow = projection.op.flows(*cut.network.between(projection), *boxes, events)
             np.add.at(total, np.ix_(at[projection.pre], at[projection.post]), flow)
-    return total
+    return np.rint(total)  # sums of whole numbers are the same in any order, and so is the placement on any machine
 
 
 def utilization(mapping: Mapping, target: Machine) -> list[dict[str, Any]]:

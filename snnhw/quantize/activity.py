@@ -60,13 +60,13 @@ def split(real: Array, labels: Array | None, most: int) -> Split:
     if not len(real):
         limit = f"got {real.shape}"
         raise DataError("bad-shape", "there are no calibration samples", where="calibrate", needed="some", limit=limit)
-    if labels is not None and labels.shape != (len(real),):
+    if labels is not None and (labels.shape != (len(real),) or labels.dtype.kind not in "iub"):
         raise DataError(
             "bad-labels",
             "labels do not fit the calibration samples",
             where="labels",
-            needed=f"({len(real)},)",
-            limit=f"got {labels.shape}",
+            needed=f"({len(real)},) whole numbers",
+            limit=f"got {labels.shape}, {labels.dtype}",
         )
     values = real[:, 0] if real.strides[1] == 0 else real
     keys = [hashlib.blake2b(np.ascontiguousarray(x, np.float32).tobytes(), digest_size=8).digest() for x in values]

@@ -345,3 +345,10 @@ def test_sealed_with_numbers_that_compiled_code_would_read(
 def test_sealed_with_an_unknown_readout(path: Path) -> None:
     text = refusal(edited(path, lambda m, _: m["network"]["readout"].update(kind="magic"), resealed=True))
     assert text.startswith("bad-artifact: the artifact does not fit together: its readout is none")
+
+
+@pytest.mark.parametrize("payload", [[0, 0], [1, 1], [2, 0]])
+def test_sealed_with_a_payload_that_its_spikes_exceed(path: Path, payload: list[int]) -> None:
+    """Engines choose the width of their numbers by it."""
+    found = refusal(edited(path, lambda m, _: m["network"]["populations"][1].update(payload=payload), resealed=True))
+    assert "bad-artifact: the artifact does not fit together: its spikes are larger than it says" in found

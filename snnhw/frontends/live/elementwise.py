@@ -126,9 +126,11 @@ def opposite(reader: Reader, event: Function, x: Sum | Array) -> Sum | Array:
 
 
 def whole(reader: Reader, event: Function) -> Any:
-    """bool(), int(), long() and casts to them: of spikes nothing, else refused once it is known what they cast."""
-    x = reader.value(event.args[0])
-    changes = not event.result.is_floating_point() and event.args[0].is_floating_point()
+    """Casts to whole numbers and to fewer digits: of spikes nothing, else refused once it is known what they cast."""
+    x, before, after = reader.value(event.args[0]), event.args[0].dtype, event.result.dtype
+    changes = before.is_floating_point and (
+        not after.is_floating_point or torch.finfo(after).eps > torch.finfo(before).eps
+    )
     if not changes or not isinstance(x, Sum):
         return x
     zero = reader.add(name_of(event), Equal(np.zeros(())), x, reader.features(event.result, x.axes))

@@ -607,6 +607,10 @@ def taken(places: Array, before: Shape, after: Shape) -> LinearNode:
 
 def bias_over(node: Any, times: float) -> Any:
     """A node whose bias is divided by a number."""
+    if isinstance(node, Shift) and times != 1:
+        moved = copy(node)
+        moved.by = node.by / times
+        return moved
     bias = getattr(node, "bias", None)
     if bias is None or times == 1 or not np.any(bias):
         return node
@@ -726,4 +730,5 @@ def not_readable(where: str, value: Value | None) -> SourceError:
 
 
 def _results(result: Any) -> list[Tensor]:
-    return [result] if isinstance(result, Tensor) else list(result) if isinstance(result, (tuple, list)) else []
+    found = result if isinstance(result, (tuple, list)) else [result]
+    return [part for part in found if isinstance(part, Tensor)]

@@ -243,7 +243,8 @@ _READS = {
         "equal",
         "allclose",
     ),
-    *("item", "tolist", "numpy", "__array__", "__dlpack__"),
+    *("item", "tolist", "numpy", "__array__", "__dlpack__", "__format__"),
+    *("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select"),  # their sizes are values
 }
 """What makes forward depend on values: the run that was recorded would not be the only one."""
 

@@ -41,6 +41,11 @@ class Replay:
     decided: Mapping[str, Decided] = field(default_factory=dict)
     ending: Ending | None = None
 
+    @property
+    def decides(self) -> bool:
+        """Forward returns the class of each sample, (B,), and nothing that it was decided by."""
+        return self.ending is not None and self.ending.name == "argmax" and not any(a for _, a in self.output.values())
+
     def like(self, x: Array) -> Array:
         """Samples (B, T, ...) as the module can run them: the same at every step, where it shows them itself."""
         return np.broadcast_to(x[:, :1], x.shape) if self.axes == STATIC else x
@@ -75,8 +80,10 @@ class Replay:
         found = sent(run.events, self.read, x.shape[1])
         found |= {name: decided.spikes(run.found, x.shape[1]) for name, decided in self.decided.items()}
         left_out = self.ending is not None and self.ending.name in DECISIONS
-        for name, (place, axes) in self.output.items() if not left_out else ():
+        for name, (place, axes) in self.output.items() if not left_out or self.decides else ():
             values = taken(run.results, place)
             assert isinstance(values, Tensor)
+            if self.decides and values.shape != x.shape[:1]:
+                continue
             found[name] = samples_first(values, axes, x.shape[1]) if axes else values.detach().cpu().numpy()
         return {name: values[: len(x)] for name, values in found.items()}

@@ -12,6 +12,7 @@ from snnhw.engines.lava import engine as lava
 from snnhw.errors import DataError, EngineError
 from snnhw.network import IntNeuron
 from tests.generate import LIF, PROGRAMMABLE, Case, machine, random_case
+from tests.recurrent import recurrent_case
 
 
 def opened(case: Case, needs: Needs | None = None) -> Session:
@@ -84,6 +85,22 @@ def test_a_state_is_of_its_network() -> None:
     assert (session.state["v/n1"] != 0).any(), "it is a copy"
     session.state = {"steps": np.array(0)}
     assert session.samples is None
+
+
+def test_a_state_holds_spikes_that_a_neuron_can_send() -> None:
+    """Engines choose the width of their numbers by what a population sends."""
+    case = recurrent_case(0, PROGRAMMABLE)
+    session = opened(case)
+    session.advance(case.stream)
+    saved = session.state
+    late = next(key for key in saved if key.startswith("past/") and not key.startswith("past/in"))
+    for value in (300, -1):
+        wrong = {key: np.full_like(x, value) if key == late else x for key, x in saved.items()}
+        with pytest.raises(
+            EngineError, match="the state holds spikes that no neuron of the population sends"
+        ) as caught:
+            session.state = wrong
+        assert (caught.value.code, caught.value.where) == ("bad-state", late)
 
 
 def test_events_of_no_steps() -> None:

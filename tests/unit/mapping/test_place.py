@@ -182,3 +182,10 @@ def test_guessed_limits_say_what_the_count_hangs_on() -> None:
     assert by["core.neurons",] == (3, 5, 2)
     assert by["core.in_axons",] == (3, None, 3)
     assert not [keys for keys in by if "core.memory_words" in keys]
+
+
+def test_a_chip_of_many_tiles_is_placed_without_a_table_of_routes() -> None:
+    """32 x 32 tiles: a table of all routes would take gigabytes."""
+    values = {"chip.mesh": [32, 32], "chip.cores": 4096, "chip.cores_usable": 4096}
+    target, network = load_target("loihi2", values), stbp()
+    assert_sound(network, target, place(network, target))

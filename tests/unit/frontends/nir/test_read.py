@@ -11,8 +11,8 @@ import nir
 import numpy as np
 import pytest
 
+from snnhw import hdf5
 from snnhw.errors import SnnhwError
-from snnhw.frontends import hdf5
 from snnhw.frontends.nir.file import load_nir, write_nir
 from snnhw.frontends.nir.graph import tidy_graph
 from snnhw.frontends.nir.read import KINDS, read_graph
