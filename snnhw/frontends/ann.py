@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from snnhw.errors import SourceError
 from snnhw.frontends.checkpoint import import_module
+from snnhw.frontends.live import operations
 from snnhw.frontends.live.adapter import Call, Cell, Part, Shape, given, require_own_code
 from snnhw.frontends.live.fold import Edges
-from snnhw.frontends.live.load import read_stateless
+from snnhw.frontends.live.load import Rules, read_stateless
 from snnhw.frontends.live.output import Place, taken
-from snnhw.frontends.live.reader import Reader, where_of
+from snnhw.frontends.live.reader import Reader, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import Sum
+from snnhw.frontends.own import LinearNode
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.semantics import Deployment
@@ -144,6 +146,18 @@ def _relu(reader: Reader, event: Function) -> Sum:
     return reader.place(event, Relu(), reader.sum_of(event.args[0], where_of(event)))
 
 
+def _unknown(_: Reader, event: Function) -> Any:
+    raise unknown_operation(event)
+
+
+RULES: Rules = {
+    **dict.fromkeys(("relu", "relu_"), _relu),
+    **dict.fromkeys(("softmax", "log_softmax", "sigmoid", "sigmoid_", "argmax"), _unknown),  # the output's values count
+    "pad": operations.own,
+}
+"""Of functions that mean something else, or nothing, in other modules."""
+
+
 def read_ann(module: nn.Module, samples: Tensor) -> tuple[list[Wire], Place]:
     """The layers of a ReLU network in float64 and in order, without BatchNorm and Dropout, and the place of its output.
 
@@ -151,7 +165,7 @@ def read_ann(module: nn.Module, samples: Tensor) -> tuple[list[Wire], Place]:
         SourceError: a layer, option or operation that spikes cannot stand for, with its path.
     """
     try:
-        folded, place = read_stateless(module, samples, ReluAdapter(), {"relu": _relu, "relu_": _relu})
+        folded, place = read_stateless(module, samples, ReluAdapter(), RULES)
     except SourceError as error:
         if error.code not in ("unknown-operation", "not-spikes"):
             raise
@@ -203,9 +217,10 @@ def _layer(node: nir.NIRNode, where: str) -> nn.Module:
     elif isinstance(node, (nir.Affine, nir.Linear)):
         layer = nn.Linear(node.weight.shape[1], len(node.weight))
     else:
+        kind = type(node.op if isinstance(node, LinearNode) else node).__name__
         raise SourceError(
             "unknown-layer",
-            f"layers of type {type(node).__name__} cannot be converted to spikes",
+            f"layers of type {kind} cannot be converted to spikes",
             where=where,
             limit=LAYERS,
             hint=_hint(where),
@@ -236,7 +251,7 @@ def _weights(values: Array, where: str) -> nn.Parameter:
 def _hint(where: str) -> str:
     if "max_pool" in where:
         return "train with average pooling: the maximum of rates is not a sum of spikes"
-    if "softmax" in where:
+    if "softmax" in where or "argmax" in where:
         return "leave it out: it does not change which class is largest"
     return "replace it by one of these and train again"
 
