@@ -13,7 +13,7 @@ import numpy as np
 
 from snnhw.cautions import Caution
 from snnhw.errors import QuantizeError
-from snnhw.network import Array, FloatNeuron, IntNeuron, Kind, Level, Population
+from snnhw.network import Array, Comparison, FloatNeuron, IntNeuron, Kind, Level, Population
 from snnhw.quantize.formats import Formats
 from snnhw.rationale import Effect
 
@@ -77,7 +77,9 @@ def neuron_flags(
         return
     want = np.broadcast_to(n.threshold * unit, np.broadcast_shapes(np.shape(n.threshold), np.shape(unit)))
     have = np.asarray(made.vth)
-    if ((have == 0) & (want > 0)).any():
+    # `>` a step lower, which is no other threshold where membranes lie on such steps: it fires from that step on
+    lower = n.comparison is Comparison.GE and made.comparison is Comparison.GT and kind is not Effect.APPROXIMATE
+    if not lower and ((have == 0) & (want > 0)).any():
         raise QuantizeError(
             "threshold-range",
             "a threshold becomes 0: it is smaller than half of what the membrane counts in",
