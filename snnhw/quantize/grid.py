@@ -57,8 +57,11 @@ def kept_scale(
 ) -> Array:
     """The largest scale at which all weights into a neuron are whole; 0 where they are on no common grid.
 
+    Constants have steps of their own and are not asked, but where a scale of at least half of that makes them whole
+    too, it is taken: the weights are exact at either.
+
     Args:
-        powers: exponents of the operators; constants are not asked, they have steps of their own.
+        powers: exponents of the operators.
         limit: no scale above this; of the scale's shape.
     """
     nowhere = np.zeros(limit.shape)
@@ -92,7 +95,33 @@ def kept_scale(
         whole = np.logical_and.reduce([np.isinf(steps) | _whole(steps / step) for steps, _ in found])
         times = np.floor(np.minimum(1.0 / largest, limit) * step * (1 + WHOLE))
         kept = times / step
-    return np.asarray(np.where(whole & np.isfinite(step) & (step > 0) & (times >= 1), kept, 0.0))
+    kept = np.asarray(np.where(whole & np.isfinite(step) & (step > 0) & (times >= 1), kept, 0.0))
+    return _with_constants(network, population, formats, kept, step)
+
+
+def _with_constants(
+    network: Network[FloatNeuron], population: Population[FloatNeuron], formats: Formats, kept: Array, step: Array
+) -> Array:
+    """The largest scales, down to half of those kept, at which constants are whole as well; `kept` where none is."""
+    found: list[Array] = []
+    for op in {q.op for q in network.into(population.name)}:
+        if op.weight not in network.constants:
+            continue
+        weights, own, shape = np.atleast_1d(network.array(op)).astype(np.float64), formats.of(op), kept.shape
+        if shape and (op.rows(population.shape) != shape or len(weights) != prod(shape)):
+            return kept
+        each = weights.reshape(*shape, -1)
+        if (np.abs(each) * kept[..., None]).max() <= own.high:  # else they get units of a power of two
+            found.append(each / own.step)
+    if not found:
+        return kept
+    constants, used = np.concatenate(found, axis=-1), np.where(kept > 0, step, 1.0)
+    times, left = np.rint(kept * used), kept > 0
+    for fewer in range(int(times.max()) // 2 + 1):
+        tried = (times - fewer) / used
+        fit = left & (2 * tried >= kept) & _whole(constants * tried[..., None]).all(axis=-1)
+        kept, left = np.where(fit, tried, kept), left & ~fit
+    return kept
 
 
 def _common(steps: Array, used: Array) -> Array:
