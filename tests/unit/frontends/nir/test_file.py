@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from snnhw import limits
 from snnhw.errors import SnnhwError, SourceError
 from snnhw.frontends import load_source
 from snnhw.frontends.nir import file as nir_file
@@ -185,7 +186,8 @@ def test_a_shape_the_deployment_contradicts(tmp_path: Path) -> None:
 
 def test_files_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path)
-    monkeypatch.setattr(nir_file, "MAX_BYTES", 64)
+    for module in (nir_file, limits):
+        monkeypatch.setattr(module, "MAX_BYTES", 64)
     text = refusal(file)
     assert text.startswith("too-big: the file unpacks to too much\n  where: net.nir\n  needed: ")
     assert text.endswith(" bytes\n  limit: 64 bytes")
