@@ -55,9 +55,15 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], str]] = [
     ("NaN", with_weight("bn1.bias", torch.full((4,), float("nan"))), {}, "not-finite: 4 values are NaN or infinite\n"),
     (
         "a view that claims more than is stored",
-        with_weight("fc.weight", torch.ones(1).expand(10, 10**9)),
+        with_weight("fc.weight", torch.ones(1).expand(10, 32)),
         {},
         "bad-checkpoint: a weight is no plain tensor\n  where: net.pth: fc.weight\n",
+    ),
+    (
+        "a view that claims more than any memory holds",
+        with_weight("fc.weight", torch.ones(1).expand(10, 10**9)),
+        {},
+        "too-big: the file unpacks to too much\n  where: net.pth\n  needed: 4000",
     ),
     ("complex numbers", with_weight("fc.bias", torch.ones(10) * 1j), {}, "bad-checkpoint: a weight is no plain tensor"),
     ("no T", lambda: {"model": resnet()}, {"connect": "ADD"}, "needs-flag: the file does not say T\n"),
