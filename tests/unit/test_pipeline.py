@@ -83,7 +83,7 @@ def test_check_refuses_integers_as_compile_does(words: tuple[object, ...], tmp_p
 
 @pytest.mark.parametrize(
     "words",
-    [("--weight-bits", 9), ("--readout", "rate"), ("--calibrate", "none.npz"), ("--target", "loihi3"), ("--steps", 0)],
+    [("--weight-bits", 9), ("--readout", "mean"), ("--calibrate", "none.npz"), ("--target", "loihi3"), ("--steps", 0)],
 )
 def test_check_refuses_floats_as_compile_does(words: tuple[object, ...], net: Path, tmp_path: Path) -> None:
     said = (net, *(() if "--target" in words else ("--target", "loihi2")), *words)
@@ -114,11 +114,12 @@ def test_dumps_are_what_the_stages_made(net: Path, tmp_path: Path) -> None:
     assert "  core 0 (chip 0) " in (tmp_path / "d" / "mapped.txt").read_text()
     for stage, network in (("lowered", pipeline.lowered), ("quantised", pipeline.quantised.network)):
         assert (tmp_path / "d" / f"{stage}.txt").read_text() == format_network(network)  # type: ignore[arg-type]
-        arrays = np.load(tmp_path / "d" / f"{stage}.npz")
-        for name, weights in network.weights.items():
-            np.testing.assert_array_equal(arrays[f"weights/{name}"], weights)
+        with np.load(tmp_path / "d" / f"{stage}.npz") as arrays:
+            for name, weights in network.weights.items():
+                np.testing.assert_array_equal(arrays[f"weights/{name}"], weights)
     first: Any = pipeline.quantised.network.computed[0]
-    np.testing.assert_array_equal(np.load(tmp_path / "d" / "quantised.npz")[f"{first.name}/vth"], first.model.vth)
+    with np.load(tmp_path / "d" / "quantised.npz") as arrays:
+        np.testing.assert_array_equal(arrays[f"{first.name}/vth"], first.model.vth)
 
 
 def test_stopping_writes_no_later_stage_and_no_artifact(
@@ -144,7 +145,8 @@ def test_a_refusal_leaves_the_dumps_of_what_was_made(net: Path, tmp_path: Path) 
 def test_integers_of_a_file_are_the_same_pipeline(tmp_path: Path) -> None:
     done = compiled(TINY, "--target", "loihi1", "--steps", 5, "--dump", tmp_path / "d", "-o", tmp_path / "a.snnhw")
     assert [Path(path).name for path in done.json["dump"]][:2] == ["imported.txt", "imported.npz"]
-    assert np.load(tmp_path / "d" / "imported.npz").files
+    with np.load(tmp_path / "d" / "imported.npz") as arrays:
+        assert arrays.files
 
 
 def test_dumping_into_a_file_is_refused(net: Path, tmp_path: Path) -> None:
