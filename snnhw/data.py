@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,9 +70,10 @@ def load_samples(path: str | Path, *, preprocess: str | None = None, held: int |
         held: an .npz of more bytes is read slice by slice, as all others are; MAX_BYTES if None.
     """
     path, held = Path(path), limits.MAX_BYTES if held is None else held
-    if preprocess is not None and not path.is_dir():
+    folder = os.path.isdir(path)  # `Path.is_dir` raises where a folder above forbids to look
+    if preprocess is not None and not folder:
         raise DataError("bad-preprocess", "only images of a folder are preprocessed", where=str(path))
-    if path.is_dir() or path.suffix in (".npy", ".h5", ".hdf5"):
+    if folder or path.suffix in (".npy", ".h5", ".hdf5"):
         return _in_slices(path, preprocess, held)
     if not is_file(path):
         raise DataError("no-such-file", "there is no such file", where=str(path))
