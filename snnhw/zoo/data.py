@@ -83,6 +83,25 @@ def load_fashion_mnist(split: str, folder: str | Path | None = None, *, verify: 
     return images[:, None], labels.astype(np.int64)
 
 
+def first_per_class(x: NDArray[np.uint8], y: NDArray[np.int64], samples: int) -> Arrays:
+    """The first ``samples / classes`` images of each class (low classes get the rest), in file order."""
+    classes = np.unique(y)
+    each = [samples // len(classes) + (i < samples % len(classes)) for i in range(len(classes))]
+    picked = [np.flatnonzero(y == c)[:n] for c, n in zip(classes, each, strict=True)]
+    short = [int(c) for c, n, p in zip(classes, each, picked, strict=True) if len(p) < n]
+    if samples < 1 or short:
+        raise SnnhwError(
+            "too-many-samples",
+            "a class-balanced subset of that size cannot be taken",
+            where="samples",
+            needed=samples,
+            limit=f"1 to {len(classes) * int(np.bincount(y)[classes].min())}",
+            hint="ask for fewer samples",
+        )
+    order = np.sort(np.concatenate(picked))
+    return x[order], y[order]
+
+
 def _find(root: Path, stem: str) -> Path:
     for name in (stem, stem + ".gz", stem.replace("-idx", ".idx"), stem.replace("-idx", ".idx") + ".gz"):
         if (root / name).is_file():

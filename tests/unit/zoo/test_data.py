@@ -103,6 +103,18 @@ def test_unknown_split() -> None:
         data.load_fashion_mnist("val")
 
 
+def test_balanced_subset_takes_the_first_of_each_class() -> None:
+    x, y = np.arange(8, dtype=np.uint8), np.array([1, 1, 0, 1, 0, 0, 1, 0])
+    picked, labels = data.first_per_class(x, y, 5)
+    assert picked.tolist() == [0, 1, 2, 4, 5]
+    assert labels.tolist() == [1, 1, 0, 0, 0]
+    with pytest.raises(
+        SnnhwError,
+        match=r"too-many-samples: a class-balanced subset of that size cannot be taken\n  where: samples\n  needed: 9",
+    ):
+        data.first_per_class(x, y, 9)
+
+
 @pytest.mark.skipif(not data.PACKAGE_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_the_installed_package_has_the_pinned_bytes() -> None:
     x, y = data.load_fashion_mnist("test", data.PACKAGE_FOLDER)
