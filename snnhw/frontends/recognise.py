@@ -65,14 +65,14 @@ class Recognised:
         gates: comparisons of inputs with a threshold, without any state.
         shown: outputs as forms over spikes of this step and of the one before, and layers.
         new: new value of each membrane, to tell an output that shows one.
-        rename: of states that hold spikes: the spikes of the step before.
+        renaming: of states that hold spikes: the spikes of the step before.
     """
 
     cells: dict[str, Cell]
     gates: dict[str, Cell]
     shown: dict[str, Form]
     new: dict[str, Form]
-    rename: Callable[[Atom], Atom]
+    renaming: Callable[[Atom], Atom]
 
 
 def truth(
@@ -155,8 +155,8 @@ def recognise(
     gates = {
         name: _gate(found) for name, found in forms.comparisons.items() if name not in fired and not _stateful(found)
     }
-    outputs = {name: form.renamed(forms.rename) for name, form in shown.items()}
-    return Recognised(whole, gates, outputs, forms.new, forms.rename)
+    outputs = {name: form.renamed(forms.renaming) for name, form in shown.items()}
+    return Recognised(whole, gates, outputs, forms.new, forms.renaming)
 
 
 def _stateful(comparison: Compared) -> bool:
@@ -205,7 +205,7 @@ class _Forms:
                 form, self.floors[name] = floors[floor[1]]
                 form = form.renamed(rename)
             self.new[name] = form
-        self.rename = rename
+        self.renaming = rename
 
     def spike_of_membrane(self, name: str) -> str | None:
         """The comparison of a membrane with a constant, if there is one."""

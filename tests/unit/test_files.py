@@ -277,6 +277,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 
 
 PRIVATE = {
+    "commands/cluster.py",
     "engines/lava/engine.py",
     "engines/lava/folder.py",
     "engines/lava/recorder.py",

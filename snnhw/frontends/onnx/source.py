@@ -69,7 +69,7 @@ def load_step(path: str | Path, options: SourceOptions) -> Source:
     new = {before: reader.form(after, after) for before, after in states.items()}
     shown = {name: reader.form(name, name) for name in shown_values}
     found = recognise(reader.comparisons, reader.floors, new, shown)
-    reader.edges = [(found.rename(atom), post) for atom, post in reader.edges]
+    reader.edges = [(found.renaming(atom), post) for atom, post in reader.edges]
     assembly = Assembly(reader, found, shapes[data])
     graph, nodes = assembly.graph()
     origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "states": states}
