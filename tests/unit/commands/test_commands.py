@@ -297,7 +297,10 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["run", "net.snnhw", "--input", "d.npz", "--engine", "float"], "artifacts run in integer engines"),
     (["run", "net.pt", "--input", "d.npz"], "sources with --engine float"),
     (["run", "net.nir", "--input", "d.npz", "--engine", "lava"], "sources with --engine float"),
-    (["run", "net.pt", "--input", "d.npz", "--engine", "float", "--record", "state"], "--record state, --shard and --cluster are for"),
+    (
+        ["run", "net.pt", "--input", "d.npz", "--engine", "float", "--record", "state"],
+        "--record state, --shard and --cluster are for",
+    ),
     (["run", "net.snnhw", "--input", "d.npz", "--engine", "spice"], "Invalid value for '--engine'"),
     (["run", "net.snnhw"], "Missing option '--input'"),
     (["run", "net.snnhw", "--input", "d.npz", "--samples", "0"], "Invalid value for '--samples'"),
