@@ -105,7 +105,7 @@ def _start_log(verbose: bool, log: Path | None) -> None:
         logger.addHandler(handler)
         context.call_on_close(handler.close)
         context.call_on_close(functools.partial(logger.removeHandler, handler))
-    logger.info("%s", shlex.join(["snnhw", *sys.argv[1:]]))
+    logger.info("%s", shlex.join(["snnhw", *(context.obj or ())]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(words: list[str]) -> int:
     """The command's exit code."""
     try:
-        with cli.make_context("snnhw", list(words)) as context:
+        with cli.make_context("snnhw", list(words), obj=tuple(words)) as context:
             cli.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def test_log_and_no_clobber(tmp_path: Path) -> None:
     words = ("compile", SMALL, "--target", "loihi2", "-o", out)
     assert snnhw("--log", log, *words).code == 0
     lines = log.read_text(encoding="utf-8").splitlines()
-    assert " INFO snnhw " in lines[0]
+    said = shlex.join(map(str, ("snnhw", "--log", log, *words)))
+    assert lines[0].endswith(f" INFO {said}"), "the words of the command, not of the process that it runs in"
     assert [line.rpartition(" ")[2] for line in lines[1:]][:2] == ["import", "lower"]
     assert not logging.getLogger("snnhw").handlers
     before = out.read_bytes()
