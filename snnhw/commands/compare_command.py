@@ -112,7 +112,8 @@ def command(
     files = {"source": source, "artifact": artifact}
     if cluster is None:
         with kernels_told(), bar("compare") as progress:
-            whole = part_of(files, given, shard or (1, 1), given.digest, **fixed, batch=batch, progress=progress)
+            how = {**fixed, "batch": batch, "memory": memory, "progress": progress}
+            whole = part_of(files, given, shard or (1, 1), given.digest, **how)
     else:
         from snnhw.commands.cluster import run_on
 

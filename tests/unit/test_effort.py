@@ -106,7 +106,7 @@ def test_on_the_command_line(room: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """In integers and in floats; `--force` runs them all the same, and `check` answers."""
     net, source, data = room / "net.snnhw", room / "net.pt", room / "data.npz"
     monkeypatch.setattr(effort, "free_memory", lambda: 8 << 30)
-    hours = ("--data", data, "--steps", 200_000_000, "--memory", "900000TB")
+    hours = ("--data", data, "--steps", 2_000_000_000, "--memory", "900000TB")
     floats = ("run", source, "--engine", "float", "--input", data, "--steps", 4_000_000, "--samples", 2)
     for code, words in (
         ("takes-too-long", ("run", net, "--input", *hours[1:])),
