@@ -454,8 +454,8 @@ class Reader:
             return self.later[value]()
         if value.reduced or not value.terms:
             return value
-        last = all(term.step == self.recorded - 1 and self._runs_on(term.node) for term in value.terms)
-        looped = None if last else self.looped(value)
+        looped = self.looped(value)  # first: a count that a loop adds up is itself a value of the last step
+        last = not looped and all(term.step == self.recorded - 1 and self._runs_on(term.node) for term in value.terms)
         if not last and looped is None:
             return value
         ports = dict.fromkeys((term.node, term.port) for term in (looped or value).terms)

@@ -40,6 +40,14 @@ def test_modules_as_people_write_them_are_taken_with_their_spikes(name: str) -> 
     assert sum(bool(found[name].any()) for name in firing) > len(firing) / 2
 
 
+def test_counts_that_a_loop_adds_up_are_read_as_counts_not_as_a_population() -> None:
+    module, example, steps = made("static, counts")
+    source = load_module(module, example, steps=steps)
+    assert source.deployment.readout == "rate"
+    artifact = snnhw.compile(module, example, target="loihi2")
+    assert [p.size for p in artifact.network.computed] == [4]
+
+
 @pytest.mark.parametrize("name", [name for name, case in MODULES.items() if case.refused])
 def test_modules_that_no_core_has_are_refused_as_what_they_are(name: str) -> None:
     module, example, steps = made(name)

@@ -361,6 +361,23 @@ class Static(nn.Module):
         return count / self.steps
 
 
+class Counting(nn.Module):
+    """(N, ...) shown for num_steps; counts from a number, as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = counts = 0.0
+        for _ in range(T):
+            v = 0.5 * v + self.fc(x)
+            s = (v > 0.4).float()
+            v = v - s * 0.4
+            counts = counts + s
+        return counts
+
+
 class StaticOnce(Static):
     """The first layer runs once, in front of the loop; the output is added up without a neuron."""
 
@@ -892,6 +909,7 @@ MODULES: dict[str, Case] = {
     "STBP as published": Case(Stbp, (N, 2, 8, 8)),
     "recurrent, membrane out": Case(Recurrent, TNF),
     "static": Case(Static, NF),
+    "static, counts": Case(Counting, NF),
     "static, first layer once": Case(StaticOnce, NF),
     "lists of layers": Case(Layers, TNF),
     "residual": Case(Residual, TNF),
