@@ -105,6 +105,7 @@ def test_stored_files_are_what_the_exporter_writes(tmp_path: Path, monkeypatch: 
         for name, node in one.nodes.items():
             for key, value in vars(node).items():
                 if isinstance(value, np.ndarray):
-                    assert np.array_equal(value, getattr(other.nodes[name], key)), (path.name, name, key)
+                    stored = getattr(other.nodes[name], key)  # CPUs differ in the last digit of exp
+                    assert np.allclose(value, stored, rtol=1e-6, atol=0), (path.name, name, key)
         with np.load(path.with_suffix(".npz")) as a, np.load(tmp_path / "new" / f"{path.stem}.npz") as b:
             assert all(np.array_equal(a[key], b[key]) for key in a.files)

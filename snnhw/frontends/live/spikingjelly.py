@@ -116,6 +116,7 @@ class SpikingJellyAdapter:
     def _start(self, layer: Any, rest: float, where: str) -> float:
         """The membrane that `reset` goes back to; a current starts at zero."""
         first = dict(getattr(layer, "_memories_rv", {}))
+        first.pop("v_seq", None)  # a record of v, which 0.0.0.0.14 lists among the states
         value = first.pop("v", rest)
         start = np.unique(array(value, tuple(np.shape(value)), where))
         if start.size != 1:
