@@ -344,7 +344,8 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     if not found:
         raise click.BadParameter(f"{value!r} is no number of bytes, as 4GiB or 500MB", ctx, param)
     unit = (found[2] or "").upper()
-    return int(min(float(found[1]), 1e9) * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " "))
+    size = (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " ")
+    return int(min(float(found[1]) * size, 1 << 62))
 
 
 def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ import pytest
 
 from snnhw import api, effort
 from snnhw.artifact import Artifact, save
+from snnhw.commands import common
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.observe import Recorder, output_needs
 from snnhw.errors import DataError
@@ -121,4 +122,5 @@ def test_on_the_command_line(room: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     small = ("run", net, "--input", room / "many.npz", "--record", "state", "--memory", held() + (8 << 20))
     assert snnhw(*small).err.startswith("error: takes-too-much-memory")
     assert snnhw(*small, "--force").code == 0
+    assert common._bytes(None, None, "6000000000") == common._bytes(None, None, "6GB") == 6 * 10**9  # type: ignore[arg-type]
     assert snnhw("check", source, "--target", "loihi2", "--steps", 4_000_000).code == 0

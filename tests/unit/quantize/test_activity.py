@@ -95,7 +95,8 @@ def test_no_samples_and_other_labels_are_refused(rng: np.random.Generator) -> No
     with pytest.raises(DataError) as caught:
         split(np.zeros((5, 2, 3)), np.zeros(4, int), 64)
     assert str(caught.value) == (
-        "bad-labels: labels do not fit the calibration samples\n  where: labels\n  needed: (5,)\n  limit: got (4,)"
+        "bad-labels: labels do not fit the calibration samples\n  where: labels\n  needed: (5,) whole numbers\n"
+        "  limit: got (4,), int64"
     )
 
 
