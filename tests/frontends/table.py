@@ -54,9 +54,16 @@ def main() -> None:
         found[cell]["samples"] for found in results.values() for cell in CELLS if "samples" in found.get(cell, {})
     }
     text = HEAD.format(samples=" or ".join(str(n) for n in sorted(counts)) or "the", least=LEAST_AGREEMENT)
-    people = [models.section(models.stored())] if models.stored() else []
+    people = [models.section(models.stored())] if models.stored() else _kept()
     parts = [text, _table(["framework", *CELLS], rows), *_notes(results, known), *people, *_layers(results, known)]
     PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def _kept() -> list[str]:
+    """The page's own section on models, where no run of them is stored here."""
+    _, start, rest = PAGE.read_text(encoding="utf-8").partition(models.START)
+    found, end, _ = rest.partition(models.END)
+    return [f"{start}{found}{end}"] if end else []
 
 
 def _read(name: str) -> dict[str, Any]:
