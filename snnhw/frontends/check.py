@@ -197,9 +197,8 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
 
 def _decided_otherwise(source: Source, values: Array, classes: Array) -> Array:
     """Samples whose class, as forward returns it, is not the best by the network's values (B, T, ...); ties are not."""
-    if source.returns is None:
-        return np.zeros(len(classes), bool)
-    readout = readout_in(source.returns, readout_of(source.graph, source.deployment.output), "")
+    shown = source.returns or source.deployment
+    readout = readout_in(shown, readout_of(source.graph, source.deployment.output), "")
     found = scores(readout, values.astype(np.float64)).reshape(len(values), -1)
     if readout.kind == "first":
         found = -found
