@@ -18,6 +18,9 @@ LOG_FILE = "log.txt"
 GRACE = 10.0
 """Seconds the worker gets to end and reap its children before the group is killed."""
 
+GONE = 2.0
+"""Seconds that killed Lava processes have to be gone; where nobody reaps orphans they stay, as zombies."""
+
 ERROR_LINES = 12
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -79,6 +82,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    waited = time.monotonic() + GONE
+    with suppress(ProcessLookupError):  # the group is empty
+        while time.monotonic() < waited:
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
 
 
 def _has_exited(pid: int) -> bool:
