@@ -28,6 +28,7 @@ COMMANDS = {
     "check": "Does the network fit the chip?",
     "run": "Run a compiled network (or a source, in floats) on samples.",
     "compare": "Float network against compiled network: accuracy, spikes, synops, latency, energy.",
+    "sweep": "Accuracy against energy and time, over targets, widths, T and placements.",
     "merge": "One result of the parts that run and compare --shard wrote.",
     "diff": "First population, neuron and step where two runs differ.",
     "explain": "Where each integer comes from.",

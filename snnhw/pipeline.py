@@ -87,6 +87,7 @@ class Options:
         aim: of the placement: 'balanced', 'fewest-cores' or 'fastest'.
         rates: events of a neuron in a step, for the placement: a number, or by population: 'conv1=0.2,*=0.05' or a
             mapping; where None, what calibration samples show, else a stated rate.
+        scale: how integers are scaled: 'calibrated' on the samples, if there are any, or by the 'weights' alone.
     """
 
     calibrate: Array | None = None
@@ -102,6 +103,14 @@ class Options:
     settings: Mapping[str, Any] = field(default_factory=dict)
     aim: str = Aim.BALANCED
     rates: Rates = None
+    scale: str = "calibrated"
+
+
+_MADE = ("imported", "samples", "_real", "lowered", "_checked", "quantised", "_measured", "load", "mapped")
+"""What a pipeline keeps, in the order of making."""
+
+_FIRST_OF = {"target": "lowered", "weight_bits": "quantised", "scale": "quantised", "aim": "mapped"}
+"""The first of it that depends on what `Pipeline.varied` changes."""
 
 
 class Pipeline:
@@ -133,6 +142,22 @@ class Pipeline:
         self.target = chip and chip.changed(self.options.settings)
         self.checks: list[Check] = []
         self.warnings: list[Caution] = []
+
+    def varied(self, target: str | Path | None = None, **changes: Any) -> Pipeline:
+        """The same source for another target or with other late options; what neither changes is not made again.
+
+        Args:
+            changes: `weight_bits`, `scale` or `aim` of Options.
+        """
+        changed = [_FIRST_OF[name] for name in (*changes, *(() if target is None else ("target",)))]
+        kept = _MADE[: min(map(_MADE.index, changed), default=len(_MADE))]
+        other = Pipeline(self.source, target or self.target, replace(self.options, **changes), self.progress)
+        other.__dict__ |= {name: self.__dict__[name] for name in kept if name in self.__dict__}
+        if "quantised" in kept:
+            other.warnings = list(self.warnings)
+        if "quantised" in kept or ("_checked" in kept and isinstance(self.__dict__.get("imported"), Source)):
+            other.checks = list(self.checks)
+        return other
 
     def at(self, stage: str) -> Any:
         """What a stage of STAGES makes; whatever `snnhw compile` refuses up to there is refused."""
@@ -243,7 +268,8 @@ class Pipeline:
         self.progress("quantise")
         if isinstance(source, Source):
             said = self.options
-            made = (network, self.chip, source.deployment, self._real, said.weight_bits, said.hard_reset)
+            real = self._real if said.scale == "calibrated" else None
+            made = (network, self.chip, source.deployment, real, said.weight_bits, said.hard_reset)
             found = quantize(*made, labels=said.labels)
         else:
             found = verbatim(source, network, self.chip)

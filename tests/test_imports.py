@@ -55,7 +55,20 @@ SHARED = {
     "hdf5",
     "torch_file",
 }
-SURFACE = {"", "api", "effort", "streaming", "pipeline", "stages", "cli", "commands", "doctor", "demo", "__main__"}
+SURFACE = {
+    "",
+    "api",
+    "effort",
+    "streaming",
+    "pipeline",
+    "stages",
+    "sweep",
+    "cli",
+    "commands",
+    "doctor",
+    "demo",
+    "__main__",
+}
 """`""` is the package itself, `snnhw/__init__.py`."""
 
 

@@ -33,7 +33,7 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
     out.print()
     details = tables.details(comparison)
     for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT])):
-        _print(out, table)
+        print_table(table, out)
     for note in comparison.notes:
         out.print(Text(f"- {note}", style="bold red" if note.startswith("OVERFLOW") else "dim"))
 
@@ -43,7 +43,9 @@ def _stdout() -> Any:
     return Plain(sys.stdout.stream, styled=True) if isinstance(sys.stdout, Plain) else None
 
 
-def _print(out: Console, table: Table) -> None:
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Its rows under its title; those with a warning in red."""
+    out = console if console is not None else Console(file=_stdout())
     out.print(Text(table.title, style="bold"))
     drawn = RichTable(header_style="bold", show_edge=False)
     for i, column in enumerate(table.columns):

@@ -1,0 +1,146 @@
+"""One source compiled in many ways, each compared with it on the same samples: what accuracy costs.
+
+A folder keeps every point under a name that is the hash of all it depends on, so that a sweep goes on where it was
+stopped, and shares what earlier ones measured. Stages that points have in common are made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnhw import files
+from snnhw.artifact import write_zip
+from snnhw.comparison.points import Point, Row
+from snnhw.errors import DataError, SnnhwError
+from snnhw.pipeline import Pipeline
+from snnhw.version import version
+
+if TYPE_CHECKING:
+    from snnhw.artifact import Artifact
+    from snnhw.comparison.tree import Comparison
+
+Measure = Callable[[Pipeline, "Artifact", Path], "Comparison"]
+"""Compares a pipeline's source with an artifact that was made of it; the path is the artifact's file."""
+
+
+def grid(
+    targets: Sequence[str],
+    weight_bits: Sequence[str | None] = (None,),
+    steps: Sequence[int | None] = (None,),
+    maps: Sequence[str] = ("balanced",),
+    scales: Sequence[str] = ("calibrated",),
+) -> list[Point]:
+    """All combinations, each once; those that share most stages follow each other."""
+    found = product(steps, targets, scales, weight_bits, maps)
+    return list(dict.fromkeys(Point(target, bits, t, aim, scale) for t, target, scale, bits, aim in found))
+
+
+def shard(points: Sequence[Point], number: int, of: int) -> Sequence[Point]:
+    """Part I of N (from 1): points that follow each other."""
+    return points[(number - 1) * len(points) // of : number * len(points) // of]
+
+
+class Stages:
+    """The pipelines of points that come in the order of `grid`: each begins where the last one's stages still hold."""
+
+    def __init__(self, begin: Callable[[str, int | None], Pipeline]) -> None:
+        """
+        Args:
+            begin: the pipeline of a target and a T.
+        """
+        self._begin = begin
+        self._last: tuple[Point, Pipeline] | None = None
+
+    def of(self, point: Point) -> Pipeline:
+        """Raises SnnhwError: the source cannot be read."""
+        if self._last is None or self._last[0].steps != point.steps:
+            last, made = Point(point.target), self._begin(point.target, point.steps)
+        else:
+            last, made = self._last
+        asked = {"weight_bits": point.weight_bits, "scale": point.scale, "aim": point.map}
+        changes = {name: value for name, value in asked.items() if getattr(made.options, name) != value}
+        made = made.varied(None if last.target == point.target else point.target, **changes)
+        self._last = point, made
+        return made
+
+
+def run(
+    points: Sequence[Point],
+    stages: Stages,
+    measure: Measure,
+    folder: Path,
+    of: Callable[[Point], Mapping[str, Any]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Row]:
+    """Rows of the points in order; those that the folder holds are read.
+
+    Args:
+        of: what a point depends on besides itself: hashes of source, data and target, options.
+
+    Raises:
+        DataError: a file of the folder is no point, or cannot be written.
+    """
+    for i, point in enumerate(points):
+        progress(i, len(points))
+        key = hashlib.sha256(
+            json.dumps([version(), dict(of(point)), asdict(point)], sort_keys=True).encode()
+        ).hexdigest()[:16]
+        found = _kept(folder / f"{key}.json", point)
+        yield found or _measured(point, stages, measure, folder, key)
+    progress(len(points), len(points))
+
+
+def _kept(path: Path, point: Point) -> Row | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Row(point, **{name: value for name, value in found.items() if name not in asdict(point)})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError):
+        what = "a point of an earlier sweep cannot be read"
+        raise DataError(
+            "bad-point", what, where=str(path), hint="remove the file: the point is measured again"
+        ) from None
+
+
+def _measured(point: Point, stages: Stages, measure: Measure, folder: Path, key: str) -> Row:
+    path = folder / f"{key}.snnhw"
+    try:
+        pipeline = stages.of(point)
+        artifact = pipeline.mapped
+        files.write({path: lambda out: write_zip(artifact, out)}, folders=True)
+        comparison = measure(pipeline, artifact, path)
+    except SnnhwError as refusal:
+        if isinstance(refusal, DataError):  # of the samples or the folder, not of the point
+            raise
+        return Row(point, refused=f"{refusal.code}: {refusal.message}")
+    row = replace(_row(point, artifact, comparison), artifact=path.name)
+    files.write({folder / f"{key}.json": json.dumps(row.to_dict(), indent=2) + "\n"})
+    return row
+
+
+def _row(point: Point, artifact: Artifact, c: Comparison) -> Row:
+    from snnhw.judge import rmse
+
+    values = () if c.values is None else c.values.quantized
+    return Row(
+        point,
+        accuracy_float=c.float_.accuracy,
+        accuracy=c.quantized.accuracy,
+        agreement=c.agreement,
+        rmse=rmse(values) if values else None,
+        energy_j=c.energy.total_j,
+        latency_s=c.latency.seconds,
+        period_s=c.throughput.seconds_per_sample,
+        synops=c.synops,
+        spikes=sum(layer.spikes for layer in c.quantized.layers),
+        cores=c.cores_used,
+        chips=c.chips_used,
+        bits_per_weight=round(artifact.network.bits_per_weight(artifact.target.numeric.weight_bits), 3),
+    )
