@@ -186,8 +186,8 @@ def command(
         chosen = points if shard is None else part(points, *shard)
         rows = list(run(chosen, Stages(begin), measure, output, of, progress))
     if rows and all(row.refused for row in rows):
-        said, _, what = str(rows[0].refused).partition(": ")
-        raise SnnhwError(said, what, where=str(rows[0].point), hint="no point of the sweep can be compiled")
+        where, why = str(rows[0].point), str(rows[0].refused)
+        raise SnnhwError("no-point", "no point of the sweep can be compiled", where=where, needed=why)
     if shard is not None:
         emit([row.to_dict() for row in rows]) if machine else click.echo(f"{len(rows)} of {len(points)} points")
         return

@@ -75,7 +75,8 @@ def test_a_point_that_does_not_fit_is_a_row(sew: Room, tmp_path: Path) -> None:
     shown = swept(sew, tmp_path, "--target", "loihi2", "--weight-bits", "8", "--weight-bits", "nowhere=4")
     assert "WARNING" in shown.out
     none = swept(sew, tmp_path / "none", "--target", "loihi2", "--weight-bits", "nowhere=4", "--json")
-    assert (none.code, none.json["error"]["code"]) == (1, "unmatched-weight-bits")
+    assert (none.code, none.json["error"]["code"]) == (1, "no-point")
+    assert none.json["error"]["needed"].startswith("unmatched-weight-bits: no layer with weights")
     assert none.json["error"]["where"].startswith("loihi2, nowhere=4 bits")
 
 
