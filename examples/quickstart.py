@@ -18,4 +18,8 @@ print("spikes of the first sample in lif1:", int(result["spikes/lif1"][0].sum())
 
 comparison = snnhw.compare(here / "stbp_scnn.pt", artifact, data.x, data.y)
 print(f"float {comparison.float_.accuracy:.1%}, integer {comparison.quantized.accuracy:.1%}")
-print(f"{comparison.synops:,.0f} synops, {comparison.energy.total_j * 1e6:.1f} uJ (grade: {comparison.energy.grade})")
+band = comparison.energy.band
+print(
+    f"{comparison.synops:,.0f} synops, {band.likely * 1e6:.1f} uJ ({band.low * 1e6:.1f} to {band.high * 1e6:.1f}), "
+    f"grade: {comparison.energy.grade}"
+)

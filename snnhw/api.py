@@ -267,12 +267,13 @@ def compare(
     progress: Callable[[int, int], None] | None = None,
     judge: str | None = None,
     timing: str = "analytic",
+    boundary: str = "core",
     force: bool = False,
 ) -> ComparisonReport:
     """Count both networks on the same samples; the float side runs in float32. Arguments are those of `count`."""
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     asked = {"engine": engine, "options": options, "memory": memory, "progress": progress, "judge": judge}
-    asked |= {"force": force, "timing": timing}
+    asked |= {"force": force, "timing": timing, "boundary": boundary}
     return merge(compiled, [count(source, compiled, x, y, **asked)])  # type: ignore[arg-type]
 
 
@@ -303,6 +304,7 @@ def count(
     judge: str | None = None,
     batch: int | None = None,
     timing: str = "analytic",
+    boundary: str = "core",
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -317,6 +319,7 @@ def count(
         options: for a source that does not say itself; those the artifact was compiled with need not be said again.
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
         timing: model of the times: 'analytic', or 'event' for single messages on the mesh (docs/energy.md).
+        boundary: what times and energies hold: cores in use ('core'), 'chip', or the host's part too ('board').
         memory, batch, force: as of `run`.
         shard: I of N, from 1: whole batches, so that every sample is run in the batch that one process would run it in.
         of: what else tells that parts are of one run: hashes of the artifact and of the data.
@@ -354,8 +357,9 @@ def count(
         samples, needs = ceil(len(x) / shard[1]), output_needs(compiled.network)
         require_affordable(compiled, x, engine, chosen, needs, size, memory, samples)
     floats = FloatEngine(network, deployment, "float32")
-    more = {"chunk": size, "progress": progress, "rule": judge, "timing": timing, "shard": shard, "of": of}
-    return counted(floats, compiled, x, y, chosen, **more)  # type: ignore[arg-type]
+    more: dict[str, Any] = {"chunk": size, "progress": progress, "rule": judge, "timing": timing, "boundary": boundary}
+    more |= {"shard": shard, "of": of}
+    return counted(floats, compiled, x, y, chosen, **more)
 
 
 def _as_compiled(module: nn.Module, compiled: Artifact, x: Array | Rows) -> Source:

@@ -51,7 +51,7 @@ class Constant:
 
     Args:
         alternatives: other values that somebody says, each {value, grade, source}; `--set` with one of them takes its
-            grade.
+            grade, and the band of a time or an energy holds them all (`snnhw.chip.band`).
     """
 
     value: Any
@@ -109,6 +109,7 @@ class In:
             if _text(said["grade"], "the grade") not in GRADES:
                 raise _broken(f"the grade should be one of: {', '.join(GRADES)}", said["grade"])
             _text(said["source"], "the source")
+            self.held({**entry, "value": said["value"]})
         return self.held(entry)
 
     def held(self, entry: Mapping[str, Any]) -> Any:
@@ -140,7 +141,7 @@ class Physical(In):
         if not is_number(value):
             raise _broken("should be a finite number", value)
         most = 1000 if base == "W" else 1
-        exact = Constant(**entry).si()
+        exact = Constant(value, entry["unit"], entry["grade"], entry["source"]).si()
         if not 0 <= exact <= most:
             raise _broken(f"should be from 0 to {most} {base}", value)
         if base != "s":
@@ -284,6 +285,7 @@ class Times(Section):
     hop_ns: Time
     link_occupancy: Annotated[int, Physical("ns per message")]
     border: Time = 0
+    reference: Time = 1000
     synop: SynopTimes
     sync: dict[Tiles, Time]
     sync_chips: dict[Chips, Time] = Field(default_factory=dict)
@@ -313,6 +315,22 @@ class Energies(Section):
     static_chip: Power
 
 
+class System(Section):
+    """What a chip and its board cost beside the cores in use: by sample, by value that the host handles, by time.
+
+    `cpus` and `base` are watts of a chip: of all its embedded CPUs, and of what is powered whatever it does.
+    """
+
+    host_in: Time
+    host_out: Time
+    reset: Time
+    host_in_energy: Energy
+    host_out_energy: Energy
+    reset_energy: Energy
+    cpus: Power
+    base: Power
+
+
 class Machine(Section):
     """A chip as data.
 
@@ -332,6 +350,7 @@ class Machine(Section):
     numeric: Numeric
     time: Times
     energy: Energies
+    system: System | None = None
 
     @cached_property
     def constants(self) -> dict[str, Constant]:
@@ -382,7 +401,14 @@ class Machine(Section):
         return _made(self.name, data, None)
 
 
-SECTIONS: dict[str, type[Section]] = {"chip": Chip, "core": Core, "numeric": Numeric, "time": Times, "energy": Energies}
+SECTIONS: dict[str, type[Section]] = {
+    "chip": Chip,
+    "core": Core,
+    "numeric": Numeric,
+    "time": Times,
+    "energy": Energies,
+    "system": System,
+}
 
 
 def _width(bits: int, overflow: str, ends: str) -> fixed.Width:
@@ -631,7 +657,7 @@ def _lava(m: Machine) -> Iterator[tuple[str, bool, str]]:
 def written(data: Mapping[str, Any]) -> str:
     """TOML of a file's data: the same data, the same text."""
     lines = [f"{key} = {_toml(data[key])}" for key in ("title", "profile")]
-    tables = [(section, data[section]) for section in SECTIONS]
+    tables = [(section, data[section]) for section in SECTIONS if section in data]
     while tables:
         name, table = tables.pop(0)
         inner = {key: entry for key, entry in table.items() if "value" not in entry}

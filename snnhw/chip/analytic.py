@@ -20,7 +20,7 @@ import numpy as np
 
 from snnhw.machine import Machine
 from snnhw.mapping.route import tile
-from snnhw.network import Array, Network
+from snnhw.network import Array
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Times:
         latency: time of one isolated sample, summed over samples; with its smallest and largest.
         period: time of T steps of the steady pipeline, summed over samples; with its smallest and largest.
         generation, reception: busy time of every core in use in those T steps, summed over samples, int64 (cores,).
+        critical: of those T steps without their barriers the time of every core that was waited for, as it generated or
+            received, int64 (2, cores).
     """
 
     samples: int
@@ -42,6 +44,7 @@ class Times:
     period_max: int
     generation: Array
     reception: Array
+    critical: Array
 
     def __add__(self, other: Times) -> Times:
         if not self.samples or not other.samples:
@@ -56,51 +59,78 @@ class Times:
             max(self.period_max, other.period_max),
             self.generation + other.generation,
             self.reception + other.reception,
+            self.critical + other.critical,
         )
+
+    def arrays(self, end: str) -> dict[str, Any]:
+        """As arrays of a part of a run (`comparison.partial`)."""
+        return {
+            f"sum:{end}/times": [self.samples, self.latency, self.period],
+            f"min:{end}/times": [self.latency_min, self.period_min],
+            f"max:{end}/times": [self.latency_max, self.period_max],
+            f"sum:{end}/cores": np.stack([self.generation, self.reception, *self.critical]),
+        }
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], end: str) -> Times:
+        """Back from those arrays."""
+        samples, latency, period = arrays[f"sum:{end}/times"].tolist()
+        (latency_min, period_min), (latency_max, period_max) = (
+            arrays[f"{how}:{end}/times"].tolist() for how in ("min", "max")
+        )
+        generation, reception, *critical = arrays[f"sum:{end}/cores"]
+        ends = latency_min, latency_max, period, period_min, period_max
+        return cls(samples, latency, *ends, generation, reception, np.stack(critical))
 
 
 def no_times(cores: int) -> Times:
     """Nothing yet."""
     zero = np.zeros(cores, np.int64)
-    return Times(0, 0, 0, 0, 0, 0, 0, zero, zero)
+    return Times(0, 0, 0, 0, 0, 0, 0, zero, zero, np.zeros((2, cores), np.int64))
 
 
-Work = dict[str, tuple[Array, Array]]
-"""Population -> generation and reception it causes, each (B, T, cores), picoseconds, sample-step aligned."""
-
-
-def sample_times(network: Network[Any], work: Work, idle: Array, sync: int) -> Times:
+def sample_times(loads: Array, steps: int, idle: Array, waiting: Array, sync: int) -> Times:
     """Times of a batch of samples.
 
-    One isolated sample takes chip steps 0 … depth+T-1: population p works in [start_p, start_p + T), the others
-    still pay `idle` (neuron access). The steady pipeline repeats the sample every T steps: at chip step k
-    population p computes its sample step (k - start_p) mod T.
+    One isolated sample takes all chip steps of `loads`; the steady pipeline repeats the sample every T steps, so that
+    the work of chip step k adds to that of k mod T.
 
     Args:
-        idle: access time of all neurons of every core, int64 (cores,).
+        loads: generation and reception of every chip step of an isolated sample, int64 (2, B, depth + T, cores),
+            without what idle neurons take.
+        steps: T.
+        idle: access of all neurons of every core, in every chip step, int64 (cores,).
+        waiting: updates of neurons outside their sample steps, in each chip step of an isolated sample, int64
+            (depth + T, cores): in the steady pipeline there are none.
         sync: barrier at the end of each chip step.
     """
-    steps = network.steps
-    batch, _, cores = next(iter(work.values()))[0].shape
-    once = np.zeros((2, batch, network.depth + steps, cores), np.int64)
-    steady = np.zeros((2, batch, steps, cores), np.int64)
-    for p in network.populations:
-        for side, load in enumerate(work[p.name]):
-            once[side, :, p.start : p.start + steps] += load
-            steady[side] += np.roll(load, p.start, axis=1)
-    once[0] += idle
+    batch = loads.shape[1]
+    steady = np.zeros_like(loads[:, :, :steps])
+    for first in range(0, loads.shape[2], steps):
+        part = loads[:, :, first : first + steps]
+        steady[:, :, : part.shape[2]] += part
+    loads[0] += idle + waiting
     steady[0] += idle
-    latency, period = (step_times(loads, sync).sum(axis=1) for loads in (once, steady))
+    latency, period = ((busiest(side) + sync).sum(axis=1) for side in (loads, steady))
     return Times(
         batch, int(latency.sum()), int(latency.min()), int(latency.max()), int(period.sum()), int(period.min()),
-        int(period.max()), steady[0].sum(axis=(0, 1)), steady[1].sum(axis=(0, 1)),
+        int(period.max()), steady[0].sum(axis=(0, 1)), steady[1].sum(axis=(0, 1)), waited_for(steady),
     )  # fmt: skip
 
 
-def step_times(loads: Array, sync: int) -> Array:
-    """Times of chip steps (B, steps) from generation and reception (2, B, steps, cores)."""
-    busiest: Array = loads.max(axis=(0, 3))
-    return busiest + sync
+def busiest(loads: Array) -> Array:
+    """Times of chip steps without their barrier (B, steps), of generation and reception (2, B, steps, cores)."""
+    return np.asarray(loads.max(axis=(0, 3)))
+
+
+def waited_for(loads: Array) -> Array:
+    """Sum of the times of the steps in which each core and side was the longest (the first of equals), (2, cores)."""
+    cores = loads.shape[3]
+    flat = np.moveaxis(loads, 0, 2).reshape(-1, 2 * cores)
+    longest = flat.argmax(axis=1)
+    found = np.zeros(2 * cores, np.int64)
+    np.add.at(found, longest, flat[np.arange(len(flat)), longest])
+    return found.reshape(2, cores)
 
 
 def tiles_in_use(cores: Array, target: Machine) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times
+from snnhw.chip.band import machines
 from snnhw.chip.kernels import count_events
 from snnhw.chip.loads import Loads
 from snnhw.chip.wiring import Wiring, wire
@@ -77,7 +78,8 @@ class ChipObserver:
     def __init__(self, artifact: Artifact, wiring: Wiring | None = None, timing: str = "analytic") -> None:
         self.artifact = artifact
         self.wiring = wiring if wiring is not None else wire(artifact)
-        self.loads = Loads(artifact, self.wiring)
+        low, likely, high = (Loads(artifact, self.wiring, target) for target in machines(artifact.target))
+        self.loads, self.ends = likely, {"low": low, "likely": likely, "high": high}
         names = [p.name for p in artifact.network.populations]
         self._events = {p.name: np.zeros(p.size, np.int64) for p in artifact.network.populations}
         self._magnitude = {name: count.copy() for name, count in self._events.items()}
@@ -106,7 +108,8 @@ class ChipObserver:
         self._active[population] += int(active.sum())
         self._wraps[population] += record.overflows.get("u", 0)
         self._clips[population] += sum(count for state, count in record.overflows.items() if state != "u")
-        self.loads.add(population, histogram.reshape(batch, steps, -1), active)
+        for loads in self.ends.values():
+            loads.add(population, histogram.reshape(batch, steps, -1), active)
         if self._timer is not None and record.events is not None:
             self._timer.add(population, record.events, active)
 

@@ -1,19 +1,19 @@
-"""Energy on the chip: counts times constants, each part with its grade and source (docs/energy.md).
-
-x86 cores, host and the loading of the network are no part of it.
-"""
+"""Energy of a sample: counts times constants, each part with its band, grade and source (docs/energy.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import fsum
 
 from snnhw.artifact import Artifact
-from snnhw.chip.analytic import Times
+from snnhw.chip.band import ZERO, Band, band_of
+from snnhw.chip.system import HostValues, Line, energy_lines
 from snnhw.chip.tally import Tally
 from snnhw.machine import Machine, worst
 
-EXCLUDED = "embedded x86 cores, host and loading of the network are excluded"
+EXCLUDED = "loading of the network is excluded"
+
+NO_HOST = HostValues(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Part:
         count: mean number of operations per sample; for static power core-seconds or chip-seconds.
         each: joules per operation, or watts for static power.
         constant: key in the target file, with its grade and source.
+        band: low, likely (joules) and high.
     """
 
     joules: float
@@ -33,33 +34,64 @@ class Part:
     constant: str
     grade: str
     source: str
+    band: Band
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one sample (mean), by part; `grade` is the least certain among the constants used."""
+    """Energy of one sample (mean), by part; `grade` is the least certain among the constants used.
+
+    Args:
+        parts: those inside the boundary, which add up to `total_j`, and at both ends to `band`.
+        boundary: 'core', 'chip' or 'board' (`snnhw.chip.system`).
+        beside: what the boundary leaves out.
+    """
 
     total_j: float
     parts: dict[str, Part]
     grade: str
+    band: Band
+    boundary: str = "core"
+    beside: dict[str, Part] = field(default_factory=dict)
     excluded: str = EXCLUDED
 
 
-def energy(artifact: Artifact, total: Tally, times: Times, time_grade: str = "definition") -> Energy:
-    """Mean energy of a sample in the steady pipeline (static power for T chip steps).
+def energy(
+    artifact: Artifact,
+    total: Tally,
+    period: Band,
+    time_grade: str = "definition",
+    boundary: str = "core",
+    values: HostValues = NO_HOST,
+) -> Energy:
+    """Mean energy of a sample in the steady pipeline.
 
     A part whose count is zero uses no constant and does not weigh on the grade. Static energy is power times a
     modelled time, so it is no more certain than `time_grade`.
+
+    Args:
+        period: seconds from one sample to the next, inside the boundary.
+        values: what the host writes and reads.
     """
-    target, samples = artifact.target, total.samples
+    target, samples, mapping = artifact.target, total.samples, artifact.mapping
     counted = {name: row for name, row in operations(total).items() if row[0] in target.constants}
-    parts = {name: _part(target, key, count / samples) for name, (key, count) in counted.items()}
-    seconds = times.period / samples / 1e12
-    for name, units in (("static_core", artifact.mapping.cores_used), ("static_chip", artifact.mapping.chips)):
-        part = _part(target, f"energy.{name}", units * seconds)
-        parts[name] = replace(part, grade=worst((part.grade, time_grade)))
+    lines = {name: Line("core", key, count / samples) for name, (key, count) in counted.items()}
+    lines["static_core"] = Line("core", "energy.static_core", mapping.cores_used, powered=True)
+    lines["static_chip"] = Line("core", "energy.static_chip", mapping.chips, powered=True)
+    idle = mapping.chips * target.chip.cores - mapping.cores_used
+    lines |= energy_lines(target, values, mapping.chips, idle)
+    made = {name: _part(target, line, period, time_grade) for name, line in lines.items()}
+    parts = {name: made[name] for name, line in lines.items() if line.inside(boundary)}
     used = [part.grade for part in parts.values() if part.count > 0]
-    return Energy(fsum(part.joules for part in parts.values()), parts, worst(used))
+    joules = fsum(part.joules for part in parts.values())
+    return Energy(
+        joules,
+        parts,
+        worst(used),
+        replace(sum((part.band for part in parts.values()), ZERO), likely=joules),
+        boundary,
+        {name: part for name, part in made.items() if name not in parts},
+    )
 
 
 def operations(total: Tally) -> dict[str, tuple[str, int]]:
@@ -77,7 +109,14 @@ def operations(total: Tally) -> dict[str, tuple[str, int]]:
     }
 
 
-def _part(target: Machine, key: str, count: float) -> Part:
-    constant = target.constant(key)
-    each = float(constant.si())
-    return Part(count * each, count, each, key, constant.grade, constant.source)
+def _part(target: Machine, line: Line, period: Band, time_grade: str) -> Part:
+    constant = target.constant(line.constant)
+    each = band_of(constant)
+    if not line.powered:
+        band = each * line.count
+        return Part(band.likely, line.count, each.likely, line.constant, constant.grade, constant.source, band)
+    count = line.count * period.likely
+    grade = worst((constant.grade, time_grade))
+    return Part(
+        count * each.likely, count, each.likely, line.constant, grade, constant.source, each * period * line.count
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from snnhw.artifact import Artifact
-from snnhw.chip.analytic import Work, barrier, no_times, sample_times, tiles_in_use
+from snnhw.chip.analytic import barrier, no_times, sample_times, tiles_in_use
 from snnhw.chip.wiring import Wiring
 from snnhw.machine import Machine
 from snnhw.network import Array
@@ -42,33 +42,46 @@ class Cost:
 
 
 class Loads:
-    """Collects the work of a chunk of samples and adds up its times once all populations have been seen."""
+    """Collects the work of a chunk of samples and adds up its times once all populations have been seen.
 
-    def __init__(self, artifact: Artifact, wiring: Wiring) -> None:
-        target, cores = artifact.target, len(wiring.cores)
-        self.network = artifact.network
-        self.costs = {p.name: cost_of(p.name, wiring, target) for p in self.network.populations}
+    Args:
+        target: whose times are charged.
+    """
+
+    def __init__(self, artifact: Artifact, wiring: Wiring, target: Machine) -> None:
+        network, cores = artifact.network, len(wiring.cores)
+        self.network = network
+        self.costs = {p.name: cost_of(p.name, wiring, target) for p in network.populations}
         self.update = target.time.update
-        neurons = np.zeros(cores, np.int64)
-        for p in self.network.computed:
-            neurons += np.bincount(wiring.fans[p.name].home, wiring.fans[p.name].total(np.ones(p.size)), cores).astype(
-                np.int64
+        self.idle, self.waiting = np.zeros(cores, np.int64), np.zeros((network.depth + network.steps, cores), np.int64)
+        for p in network.computed:
+            fan = wiring.fans[p.name]
+            neurons, driven = (
+                np.bincount(fan.home, fan.total(each), cores).astype(np.int64)
+                for each in (np.ones(p.size), np.broadcast_to(p.model.bias != 0, p.shape).ravel())
             )
-        self.idle = neurons * target.time.access
+            self.idle += neurons * target.time.access
+            self.waiting += driven * target.time.update
+            self.waiting[p.start : p.start + network.steps] -= driven * target.time.update
         self.sync = barrier(target, tiles_in_use(wiring.cores, target), artifact.mapping.chips).picoseconds
         self.times = no_times(cores)
-        self._work: Work = {}
+        self._loads: Array | None = None
+        self._seen = 0
 
     def add(self, population: str, histogram: Array, active: Array) -> None:
         """Events (B, T, classes) and active updates (B, T, population's cores) of one population of the chunk."""
-        cost = self.costs[population]
+        cost, start, steps = self.costs[population], self.network[population].start, self.network.steps
         size, events = histogram.shape[:2], histogram.reshape(-1, cost.classes).T
-        generation, reception = ((each @ events).T.reshape(*size, -1) for each in (cost.send, cost.receive))
-        generation[..., cost.at] += active * self.update
-        self._work[population] = generation, reception
-        if len(self._work) == len(self.network.populations):
-            self.times = self.times + sample_times(self.network, self._work, self.idle, self.sync)
-            self._work = {}
+        if self._loads is None:
+            self._loads = np.zeros((2, size[0], self.network.depth + steps, len(self.idle)), np.int64)
+        now = self._loads[:, :, start : start + steps]
+        for side, each in enumerate((cost.send, cost.receive)):
+            now[side] += (each @ events).T.reshape(*size, -1)
+        now[0][..., cost.at] += active * self.update
+        self._seen += 1
+        if self._seen == len(self.network.populations):
+            self.times = self.times + sample_times(self._loads, steps, self.idle, self.waiting, self.sync)
+            self._loads, self._seen = None, 0
 
 
 def cost_of(population: str, wiring: Wiring, target: Machine) -> Cost:

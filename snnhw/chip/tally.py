@@ -10,14 +10,15 @@ from scipy import sparse
 
 from snnhw.artifact import Artifact
 from snnhw.chip.counts import Counts
-from snnhw.chip.wiring import Link, Wiring
+from snnhw.chip.wiring import Fan, Link, Wiring
 from snnhw.mapping.route import hops_between
 from snnhw.network import Array, IntNeuron, Kind, Population
 
 
 @dataclass(frozen=True)
 class PopulationTally:
-    """One population: events (non-zero spikes), payload (sum of |value|), active updates, wraps of u, clips of v."""
+    """One population: events (non-zero spikes), payload (sum of |value|), active updates, wraps of u, clips of v; what
+    its messages come to: their number, flits that cores send, hops and borders of these."""
 
     name: str
     kind: str
@@ -27,6 +28,11 @@ class PopulationTally:
     active: int
     wraps: int
     clips: int
+    messages: int
+    flits: int
+    hops_ew: int
+    hops_ns: int
+    crossings: int
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,11 @@ class ProjectionTally:
 
 @dataclass(frozen=True)
 class Tally:
-    """All totals; `traffic[a, b]` is the number of messages from core index a to core index b, CSR int64.
+    """All totals.
 
-    Hops, borders crossed and `core_flits` count flits: a message that carries a payload has several.
+    Args:
+        traffic: `traffic[a, b]` is the number of messages from core index a to core index b, CSR int64.
+        flits: the same of flits: a message that carries a payload has several, and hops and borders count them.
     """
 
     samples: int
@@ -66,11 +74,28 @@ class Tally:
     projections: tuple[ProjectionTally, ...]
     accesses: int
     traffic: Any
+    flits: Any
     host_messages: Array
-    core_flits: int
-    hops_ew: int
-    hops_ns: int
-    chip_crossings: int
+
+    @property
+    def core_flits(self) -> int:
+        """Flits sent by cores."""
+        return sum(p.flits for p in self.populations)
+
+    @property
+    def hops_ew(self) -> int:
+        """Hops east and west."""
+        return sum(p.hops_ew for p in self.populations)
+
+    @property
+    def hops_ns(self) -> int:
+        """Hops north and south."""
+        return sum(p.hops_ns for p in self.populations)
+
+    @property
+    def chip_crossings(self) -> int:
+        """Borders between chips crossed."""
+        return sum(p.crossings for p in self.populations)
 
     @property
     def active(self) -> int:
@@ -109,41 +134,40 @@ class Tally:
 
 def tally(artifact: Artifact, wiring: Wiring, counts: Counts) -> Tally:
     """Totals from per-neuron counts."""
-    network = artifact.network
-    traffic, host = messages(wiring, counts)
-    pairs = messages(wiring, counts, flits=True)[0].tocoo()
-    ew, ns, borders = hops_between(wiring.cores[pairs.row], wiring.cores[pairs.col], artifact.target)
+    network, cores = artifact.network, len(wiring.cores)
+    sent = {p.name: _sent(wiring.fans[p.name], counts.events[p.name], cores) for p in network.populations}
+    flits = {name: pairs[1:] * wiring.fans[name].flits for name, pairs in sent.items()}
+    messages = sum(sent.values(), sparse.csr_matrix((cores + 1, cores), dtype=np.int64))
     return Tally(
         samples=counts.samples,
-        populations=tuple(_population(p, counts) for p in network.populations),
+        populations=tuple(
+            _population(p, counts, wiring, artifact, sent[p.name], flits[p.name]) for p in network.populations
+        ),
         projections=tuple(_projection(link, network[link.projection.pre], wiring, counts) for link in wiring.links),
         accesses=counts.samples * network.steps * sum(p.size for p in network.computed),
-        traffic=traffic,
-        host_messages=host,
-        core_flits=int(pairs.data.sum()),
-        hops_ew=int(pairs.data @ ew),
-        hops_ns=int(pairs.data @ ns),
-        chip_crossings=int(pairs.data @ borders),
+        traffic=messages[1:],
+        flits=sum(flits.values(), sparse.csr_matrix((cores, cores), dtype=np.int64)),
+        host_messages=messages[0].toarray().ravel(),
     )
 
 
-def messages(wiring: Wiring, counts: Counts, *, flits: bool = False) -> tuple[Any, Array]:
-    """Messages (or their flits) core to core, CSR (C, C), and host to core (C,)."""
-    cores, parts = len(wiring.cores), []
-    for name, fan in wiring.fans.items():
-        pairs = fan.touched.tocoo()
-        sent = fan.total(counts.events[name])[pairs.row] * pairs.data * (fan.flits if flits else 1)
-        parts.append((fan.home[pairs.row] + 1, pairs.col, sent))
-    row, column, number = (np.concatenate(part) for part in zip(*parts, strict=True))
-    total = sparse.csr_matrix((number, (row, column)), shape=(cores + 1, cores), dtype=np.int64)
-    return total[1:], total[0].toarray().ravel()  # the first row is the host: home is -1
+def _sent(fan: Fan, events: Array, cores: int) -> Any:
+    """Messages of a population, CSR (1 + cores, cores); the first row is the host: home is -1."""
+    pairs = fan.touched.tocoo()
+    number = fan.total(events)[pairs.row] * pairs.data
+    return sparse.csr_matrix((number, (fan.home[pairs.row] + 1, pairs.col)), shape=(cores + 1, cores), dtype=np.int64)
 
 
-def _population(p: Population[IntNeuron], counts: Counts) -> PopulationTally:
+def _population(
+    p: Population[IntNeuron], counts: Counts, wiring: Wiring, artifact: Artifact, sent: Any, flits: Any
+) -> PopulationTally:
     events, payload = int(counts.events[p.name].sum()), int(counts.magnitude[p.name].sum())
+    pairs = flits.tocoo()
+    ways = hops_between(wiring.cores[pairs.row], wiring.cores[pairs.col], artifact.target)
     return PopulationTally(
-        p.name, str(p.kind), p.size, events, payload, counts.active[p.name], counts.wraps[p.name], counts.clips[p.name]
-    )
+        p.name, str(p.kind), p.size, events, payload, counts.active[p.name], counts.wraps[p.name], counts.clips[p.name],
+        int(sent.sum()), int(pairs.data.sum()), *(int(pairs.data @ way) for way in ways),
+    )  # fmt: skip
 
 
 def _projection(link: Link, pre: Population[IntNeuron], wiring: Wiring, counts: Counts) -> ProjectionTally:

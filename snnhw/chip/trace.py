@@ -29,7 +29,7 @@ class _Table(NamedTuple):
         slot, home: of every class its slot and its core; -1 of inputs.
         first, to, work: messages of class k are first[k]:first[k + 1], each with its core and what it costs there.
         flits: of every class, of each of its messages.
-        core, size: of every slot.
+        core, size, driven: of every slot, `driven` its neurons with a bias.
         slots, neurons, host: of every population its first slot and neuron (and the ends); whether it is an input.
         prices: picoseconds of access, update, spike_out and of each flit.
     """
@@ -44,6 +44,7 @@ class _Table(NamedTuple):
     flits: Array
     core: Array
     size: Array
+    driven: Array
     slots: Array
     neurons: Array
     host: Array
@@ -113,7 +114,7 @@ class EventTimes:
 
 def _table(artifact: Artifact, wiring: Wiring, loads: Loads) -> _Table:
     target, populations = artifact.target, artifact.network.populations
-    kind, rank, slot, home, lengths, to, work, core, size = (list[Array]() for _ in range(9))
+    kind, rank, slot, home, lengths, to, work, core, size, driven = (list[Array]() for _ in range(10))
     flits: list[int] = []
     slots, neurons = [0], [0]
     classes = 0
@@ -134,17 +135,19 @@ def _table(artifact: Artifact, wiring: Wiring, loads: Loads) -> _Table:
         flits += [fan.flits] * len(fan.home)
         core.append(cost.at)
         size.append(counts)
+        biased = np.broadcast_to(p.model.bias != 0, p.shape).ravel() if p.kind is not Kind.INPUT else np.zeros(p.size)
+        driven.append(np.bincount(place, biased, len(counts))[: len(counts)])
         slots.append(slots[-1] + len(cost.at))
         neurons.append(neurons[-1] + p.size)
         classes += len(fan.home)
     time = target.time
-    kinds, ranks, of, homes, costs, cores, counted = (
-        np.concatenate(part).astype(np.int64) for part in (kind, rank, slot, home, work, core, size)
+    kinds, ranks, of, homes, costs, cores, counted, pushed = (
+        np.concatenate(part).astype(np.int64) for part in (kind, rank, slot, home, work, core, size, driven)
     )
     first = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
     return _Table(
         kinds, ranks, of, homes, first, np.concatenate(to).astype(np.int64), costs, np.array(flits, np.int64), cores,
-        counted, np.array(slots), np.array(neurons), np.array([p.kind is Kind.INPUT for p in populations]),
+        counted, pushed, np.array(slots), np.array(neurons), np.array([p.kind is Kind.INPUT for p in populations]),
         np.array([time.access, time.update, time.spike_out, time.message_out]),
     )  # fmt: skip
 
@@ -220,8 +223,7 @@ def _step(when, base, cores, ends, neurons, busy, table):  # type: ignore[no-unt
                     rest[core] = 0
                     place[core] += 1
         for slot in range(low, high):
-            all_of_it = access * table.size[slot]
-            if when[p] >= 0:
-                all_of_it += update * busy[base + when[p], slot]
+            updates = busy[base + when[p], slot] if when[p] >= 0 else table.driven[slot]
+            all_of_it = access * table.size[slot] + update * updates
             rest[table.core[slot]] += all_of_it - told[slot - low]
     return Step(first, gap, to, work, flits, rest, host)

@@ -82,10 +82,12 @@ def command(source: Path, target: str | None, making: dict[str, Any], options: S
             refusal = error
             found |= {"fits": False, "rows": check_fit(network, chip), "refusal": error.to_dict()}
         else:
+            takes = expected(mapping, busy, network, chip)
             found |= {"rows": needed(mapping.slices, network, chip), "refusal": None}
             found |= {
                 "cores": utilization(mapping, chip),
-                "expected": mapping.choice and expected(mapping, mapping.choice, network, chip),
+                "expected": {name: band.likely for name, band in takes.items()}
+                | {"band": {name: asdict(band) for name, band in takes.items()}},
             }
         found["guessed_limits"] = guessed_limits(network, chip)
     if machine:
@@ -110,7 +112,12 @@ def _show(found: dict[str, Any]) -> None:
             f"{' and '.join(row['keys'])} assumed: at half {half}, at twice {twice}, of the fewest {row['cores']}"
         )
     if found["fits"]:
-        from snnhw.summary import words
+        from snnhw.chip.band import Band
+        from snnhw.report.numbers import band
 
-        click.echo(f"map {found['map']}, load {found['load']}: a sample takes {words(found['expected'])}")
+        period, joules, leaks = (
+            Band(**found["expected"]["band"][name]) for name in ("period_s", "energy_j", "static_j")
+        )
+        said = f"{band(period, 's')} and {band(joules, 'J')}, and leaks {band(leaks, 'J')}"
+        click.echo(f"map {found['map']}, load {found['load']}: a sample takes {said}")
     click.echo(f"{'fits' if found['fits'] else 'does not fit'} {found['target']}")

@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     help="Model of times: work of the busiest core, or single messages on the mesh.",
 )
 @click.option(
+    "--boundary",
+    type=click.Choice(["core", "chip", "board"]),
+    default="core",
+    show_default=True,
+    help="What times and energies hold: cores in use, their chips, or the host's part too.",
+)
+@click.option(
     "--judge",
     type=click.Choice(["classes", "values"]),
     default=None,
@@ -78,6 +85,7 @@ def command(
     markdown: Path | None,
     figures: Path | None,
     timing: str,
+    boundary: str,
     judge: str | None,
     encode: str | None,
     steps: int | None,
@@ -107,6 +115,7 @@ def command(
         "options": replace(options, steps=steps),
         "judge": judge,
         "timing": timing,
+        "boundary": boundary,
         "force": force,
     }
     files = {"source": source, "artifact": artifact}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -59,6 +60,7 @@ def _row(outcome: Outcome) -> dict[str, object]:
         "agreement": c.agreement,
         "synops": c.synops,
         "energy_j": c.energy.total_j,
+        "energy_band": asdict(c.energy.band),
         "energy_grade": c.energy.grade,
         "engines": verdict(outcome),
         "report": str(outcome.report),
@@ -85,10 +87,15 @@ def _show(outcome: Outcome) -> None:
         f"agreement {c.agreement or 0.0:.2%}"
     )
     click.echo(f"  synops      {c.synops:,.0f} per sample")
+    time, energy = c.latency.band, c.energy.band
     click.echo(
-        f"  latency     {c.latency.seconds * 1e6:,.1f} µs, {c.latency.steps} steps (model; grade: {c.latency.grade})"
+        f"  latency     {time.likely * 1e6:,.1f} µs ({time.low * 1e6:,.1f} to {time.high * 1e6:,.1f}), "
+        f"{c.latency.steps} steps (model; grade: {c.latency.grade})"
     )
-    click.echo(f"  energy      {c.energy.total_j * 1e6:,.2f} µJ per sample (model; grade: {c.energy.grade})")
+    click.echo(
+        f"  energy      {energy.likely * 1e6:,.2f} µJ ({energy.low * 1e6:,.2f} to {energy.high * 1e6:,.2f}) per sample "
+        f"(model; grade: {c.energy.grade})"
+    )
     click.echo(f"  saturations {c.saturations:g} per sample")
     click.echo(f"  engines     {verdict(outcome)}")
     click.echo(f"  report      {outcome.report}")

@@ -11,6 +11,7 @@ import numpy as np
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times
 from snnhw.chip.counts import ChipObserver, Counts
+from snnhw.chip.system import require_system
 from snnhw.chip.tally import tally
 from snnhw.chip.wiring import wire
 from snnhw.comparison.floats import FloatCounts, FloatRun
@@ -49,6 +50,7 @@ def count(
     progress: Progress | None = None,
     rule: str | None = None,
     timing: str = "analytic",
+    boundary: str = "core",
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
 ) -> Part:
@@ -63,14 +65,17 @@ def count(
         progress: told after every chunk.
         rule: outputs are judged as 'classes' or 'values'; told from them and the labels if None (`snnhw.judge`).
         timing: model of the times: 'analytic' or 'event'.
+        boundary: what times and energies hold: 'core', 'chip' or 'board' (`snnhw.chip.system`).
         shard: I of N, from 1.
         of: what else tells that parts are of one run.
 
     Raises:
+        TargetError: 'no-system' where the target does not say what the boundary holds.
         DataError: no samples, labels that do not fit them or the outputs, or too many shards.
     """
     if x.shape[0] == 0:
         raise DataError("no-samples", "there are no samples to compare on", where="x")
+    require_system(artifact.target, boundary)
     first, last = shard_of(len(x), chunk, shard)
     network = artifact.network
     kind = judge(y, len(x), _outputs(artifact), rule).kind
@@ -83,17 +88,15 @@ def count(
         _chunks(float_run, artifact, part, chunk, floats, static, progress),
         [chip, said, pictures],
     )
-    counts, times = chip.counts, chip.times
+    counts = chip.counts
     arrays: dict[str, Any] = {
         "sum:samples": counts.samples,
-        "sum:times": [times.samples, times.latency, times.period],
-        "min:times": [times.latency_min, times.period_min],
-        "max:times": [times.latency_max, times.period_max],
-        "sum:generation": times.generation,
-        "sum:reception": times.reception,
         "predictions": said.predictions,
         "float_predictions": floats.predictions,
     }
+    arrays |= chip.times.arrays("model")
+    for end, loads in chip.ends.items():
+        arrays |= loads.times.arrays(end)
     for name in COUNTED:
         arrays |= {f"sum:{name}/{population}": found for population, found in getattr(counts, name).items()}
     arrays |= {f"sum:floats/{population}": found for population, found in floats.events.items()}
@@ -106,6 +109,7 @@ def count(
         "rasters": [asdict(raster) for raster in pictures.rasters],
         "judge": rule,
         "timing": timing,
+        "boundary": boundary,
         **(of or {}),
     }
     return Part(
@@ -124,11 +128,6 @@ def finish(artifact: Artifact, part: Part) -> Comparison:
     found = {name: part.under(f"sum:{name}") for name in COUNTED}
     single = ({name: int(n) for name, n in found[kind].items()} for kind in ("active", "wraps", "clips"))
     counts = Counts(samples, found["events"], found["magnitude"], *single)
-    timed, latency, period = (int(n) for n in arrays["sum:times"])
-    least, most = arrays["min:times"].tolist(), arrays["max:times"].tolist()
-    times = Times(
-        timed, latency, least[0], most[0], period, least[1], most[1], arrays["sum:generation"], arrays["sum:reception"]
-    )
     judge_ = judge(arrays.get("y"), samples, _outputs(artifact), part.of["judge"])
     size = network[network.readout.population].size
     measured = Measured(
@@ -137,7 +136,9 @@ def finish(artifact: Artifact, part: Part) -> Comparison:
         timing=part.of["timing"],
         wiring=wiring,
         counts=counts,
-        times=times,
+        times=Times.of(arrays, "model"),
+        ends={end: Times.of(arrays, end) for end in ("low", "likely", "high")},
+        boundary=part.of["boundary"],
         total=tally(artifact, wiring, counts),
         float_events=part.under("sum:floats"),
         float_predictions=arrays["float_predictions"],

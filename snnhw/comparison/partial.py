@@ -22,7 +22,9 @@ from snnhw.errors import DataError
 from snnhw.network import Array
 from snnhw.version import version
 
-SAME = ("kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge", "timing")
+SAME = (
+    "kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge", "timing", "boundary",
+)  # fmt: skip
 """What all parts of one run have in common."""
 
 
@@ -149,7 +151,7 @@ def of_run(
     kind: str, engine: str, first: int, last: int, total: int, batch: int, shards: int, **more: Any
 ) -> dict[str, Any]:
     """What a part is of."""
-    said = {"artifact": None, "data": None, "input": None, "judge": None, "timing": None, **more}
+    said = {"artifact": None, "data": None, "input": None, "judge": None, "timing": None, "boundary": None, **more}
     return {
         "kind": kind, "snnhw": version(), "engine": engine, "first": first, "last": last, "total": total,
         "batch": batch, "shards": shards, **said,

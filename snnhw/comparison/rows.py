@@ -9,9 +9,13 @@ import numpy as np
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times, barrier, tiles_in_use, time_keys
+from snnhw.chip.band import Band
 from snnhw.chip.convention import ann_macs, convention, float_operations, host_macs
 from snnhw.chip.counts import Counts
 from snnhw.chip.energy import Energy, energy
+from snnhw.chip.layers import core_work, critical, spent
+from snnhw.chip.loads import cost_of
+from snnhw.chip.system import HostValues, Line, latency, period, seconds, time_lines
 from snnhw.chip.tally import Tally
 from snnhw.chip.wiring import Wiring
 from snnhw.comparison.drift import by_harm, drift, drifted
@@ -30,12 +34,14 @@ from snnhw.comparison.tree import (
     Drift,
     Latency,
     Layer,
+    LayerCost,
     Mesh,
     Overflow,
     ProjectionRow,
     Raster,
     Side,
     Throughput,
+    TimePart,
     Values,
 )
 from snnhw.judge import Judge, output_errors
@@ -55,6 +61,8 @@ class Measured:
     wiring: Wiring
     counts: Counts
     times: Times
+    ends: Mapping[str, Times]
+    boundary: str
     total: Tally
     float_events: Mapping[str, Array]
     float_predictions: Array
@@ -89,11 +97,48 @@ class Measured:
         between = ["assumed"] if barrier(target, 1, chips).interpolated else []
         return worst([*between, *(target.constant(key).grade for key in self.time_keys)])
 
+    def seconds(self, what: str) -> Band:
+        """Of 'latency' or 'period' of the chip steps, mean of a sample.
+
+        The ends are those of the analytic model; event times keep their distance from its likely time.
+        """
+        low, likely, high = (getattr(self.ends[end], what) for end in ("low", "likely", "high"))
+        mean = getattr(self.times, what) / self.samples / 1e12
+        return Band(mean * low / likely, mean, mean * high / likely) if likely else Band(mean, mean, mean)
+
+    @property
+    def host_values(self) -> HostValues:
+        """What the host writes and reads for a sample: events of inputs (injected ones that stay once, not at every
+        step); of an output that spikes its events, else each output once."""
+        network, written = self.artifact.network, 0.0
+        for p in network.inputs:
+            once = self.static[p.name] and all(q.op.injects for q in network.out_of(p.name))
+            written += float(self.counts.events[p.name].sum()) / self.samples / (network.steps if once else 1)
+        name, spikes = network.readout.population, network.readout.kind in ("rate", "first")
+        return HostValues(written, float(self.counts.events[name].sum()) / self.samples if spikes else self.outputs)
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """Times beside the chip steps."""
+        return time_lines(self.artifact.target, self.host_values)
+
+    @property
+    def period(self) -> Band:
+        """Seconds from one sample to the next."""
+        return period(self.seconds("period"), self.lines, self.artifact.target, self.boundary)
+
+    @property
+    def whole_grade(self) -> str:
+        """How certain times are, with what the boundary holds beside chip steps."""
+        target = self.artifact.target
+        lines = (target.constant(line.constant).grade for line in self.lines.values() if line.inside(self.boundary))
+        return worst([self.time_grade, *lines])
+
 
 def comparison(m: Measured) -> Comparison:
     """The tree."""
     art, total, n = m.artifact, m.total, m.samples
-    spent = energy(art, total, m.times, m.time_grade)
+    used = energy(art, total, m.period, m.whole_grade, m.boundary, m.host_values)
     baseline, moved = _convention(m), _drift(m)
     return Comparison(
         float_=_side(m, m.float_events, m.float_predictions),
@@ -104,7 +149,7 @@ def comparison(m: Measured) -> Comparison:
         messages=total.messages / n,
         hops=(total.hops_ew + total.hops_ns) / n,
         latency=_latency(m),
-        energy=spent,
+        energy=used,
         ann_baseline=AnnBaseline(int(baseline.ann.macs), baseline.ann.energy_j, baseline.label),
         saturations=total.saturations / n,
         engine=m.engine,
@@ -131,9 +176,10 @@ def comparison(m: Measured) -> Comparison:
         overflow=tuple(Overflow(p.name, p.wraps, p.clips) for p in total.populations if p.wraps or p.clips),
         convention_45nm=baseline,
         mesh=_mesh(m),
+        layers=_layers(m),
         cores=_cores(m),
         raster=m.rasters,
-        constants=_constants(m, spent),
+        constants=_constants(m, used),
         calibration=art.calibration,
         notes=notes(art, total),
         warnings=(
@@ -206,15 +252,43 @@ def _values(m: Measured) -> Values | None:
     )
 
 
+def _layers(m: Measured) -> tuple[LayerCost, ...]:
+    art = m.artifact
+    costs = {p.name: cost_of(p.name, m.wiring, art.target) for p in art.network.populations}
+    joules, waited = spent(art, m.total), critical(art, m.wiring, m.counts, costs, m.ends["likely"])
+    share = {name: time / (m.ends["likely"].period or 1) for name, time in waited.items()}
+    steps = m.seconds("period")
+    return tuple(
+        LayerCost(p.name, str(p.kind), p.size, joules[p.name], steps * share.get(p.name, 0.0))
+        for p in art.network.populations
+    )
+
+
 def _latency(m: Measured) -> Latency:
-    network, times = m.artifact.network, m.times
-    mean, least, most = (ps / 1e12 for ps in (times.latency / m.samples, times.latency_min, times.latency_max))
-    return Latency(network.depth + network.steps, mean, m.time_grade, least, most, m.timing)
+    network, times, target = m.artifact.network, m.times, m.artifact.target
+    steps = m.seconds("latency")
+    band, lines = latency(steps, m.lines, target, m.boundary), m.lines
+    more = band.likely - steps.likely
+    parts = {name: TimePart(found, lines[name].constant, target.constant(lines[name].constant).grade)
+             for name, found in seconds(lines, target).items()}  # fmt: skip
+    inside = {name: part for name, part in parts.items() if lines[name].inside(m.boundary)}
+    return Latency(
+        network.depth + network.steps,
+        band.likely,
+        m.whole_grade,
+        times.latency_min / 1e12 + more,
+        times.latency_max / 1e12 + more,
+        m.timing,
+        band,
+        m.boundary,
+        {"steps": TimePart(steps, "", m.time_grade), **inside},
+        {name: part for name, part in parts.items() if name not in inside},
+    )
 
 
 def _throughput(m: Measured) -> Throughput:
-    seconds = m.times.period / m.samples / 1e12
-    return Throughput(1 / seconds, seconds, m.artifact.network.steps, m.time_grade)
+    band = m.period
+    return Throughput(1 / band.likely, band.likely, m.artifact.network.steps, m.whole_grade, band)
 
 
 def _host_macs(m: Measured) -> float:
@@ -261,9 +335,10 @@ def _mesh(m: Measured) -> Mesh:
 
 
 def _cores(m: Measured) -> tuple[CoreRow, ...]:
-    target, times = m.artifact.target, m.times
-    sent, received = (work / m.samples / 1e12 for work in (times.generation, times.reception))
-    busiest = float(np.maximum(sent, received).max()) or 1.0
+    target, likely, mean = m.artifact.target, m.ends["likely"], 1e-12 / m.samples
+    work = core_work(m.artifact, m.wiring, m.counts, m.total)
+    busy = {end: np.maximum(times.generation, times.reception) for end, times in m.ends.items()}
+    busiest, waited = int(busy["likely"].max()) or 1, likely.critical.sum(axis=0)
     held: dict[int, dict[str, int]] = {}
     for part in m.artifact.mapping.slices:
         row = held.setdefault(part.core, {})
@@ -271,15 +346,33 @@ def _cores(m: Measured) -> tuple[CoreRow, ...]:
     rows = []
     for i, core in enumerate(m.wiring.cores.tolist()):
         x, y = (int(axis) for axis in tile(core, target))
-        load = float(max(sent[i], received[i])) / busiest
-        chip, place = core // target.chip.cores, core % target.chip.cores_per_tile
-        rows.append(CoreRow(core, chip, x, y, place, held[core], float(sent[i]), float(received[i]), load))
+        rows.append(
+            CoreRow(
+                core=core,
+                chip=core // target.chip.cores,
+                x=x,
+                y=y,
+                place=core % target.chip.cores_per_tile,
+                populations=held[core],
+                generation_s=float(likely.generation[i]) * mean,
+                reception_s=float(likely.reception[i]) * mean,
+                load=float(busy["likely"][i]) / busiest,
+                busy=Band(*(float(busy[end][i]) * mean for end in ("low", "likely", "high"))),
+                critical_s=float(waited[i]) * mean,
+                cycles=float(busy["likely"][i]) / m.samples / target.time.reference,
+                synops=float(work.synops[i]) / m.samples,
+                updates=float(work.updates[i]) / m.samples,
+                messages=float(work.messages[i]) / m.samples,
+                sent=float(work.sent[i]) / m.samples,
+            )
+        )
     return tuple(rows)
 
 
-def _constants(m: Measured, spent: Energy) -> tuple[ConstantRow, ...]:
+def _constants(m: Measured, used: Energy) -> tuple[ConstantRow, ...]:
     """Every number that a time or an energy of this comparison was made from."""
     target = m.artifact.target
-    keys = m.time_keys + [part.constant for part in spent.parts.values() if part.count > 0]
-    rows = ((key, target.constant(key)) for key in keys)
+    lines = [line.constant for line in m.lines.values()]
+    keys = m.time_keys + lines + [p.constant for p in (used.parts | used.beside).values() if p.count > 0]
+    rows = ((key, target.constant(key)) for key in dict.fromkeys(keys))
     return tuple(ConstantRow(key, float(c.value), c.unit, c.grade, c.source) for key, c in rows)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from snnhw.cautions import Caution
+from snnhw.chip.band import Band
 from snnhw.chip.energy import Energy
 from snnhw.judge import OutputError
 
@@ -32,6 +33,23 @@ class Layer:
     neurons: int
     spikes: float
     rate: float
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one population costs for a sample, relays, gates and inputs too.
+
+    Args:
+        energy: joules of its neurons, of the synapses that it is reached through and of the messages that it sends: the
+            parts of the whole that are not static.
+        critical_seconds: of the sample's steps in the pipeline the time for which the chip waits for this population.
+    """
+
+    name: str
+    kind: str
+    neurons: int
+    energy: Band
+    critical_seconds: Band
 
 
 @dataclass(frozen=True)
@@ -87,8 +105,23 @@ class Decisions:
 
 
 @dataclass(frozen=True)
+class TimePart:
+    """A share of a sample's latency; `constant` is a key of the target, or empty for what a model makes of several."""
+
+    band: Band
+    constant: str
+    grade: str
+
+
+@dataclass(frozen=True)
 class Latency:
-    """One isolated sample: start of the last population plus T chip steps, by `model`; mean, least, most."""
+    """One isolated sample: start of the last population plus T chip steps, by `model`; mean, least, most.
+
+    Args:
+        band: low, likely (seconds) and high: every constant at its low or high end.
+        parts: those inside the boundary, which add up to the band: chip steps, reset, host.
+        beside: what the boundary leaves out.
+    """
 
     steps: int
     seconds: float
@@ -96,16 +129,21 @@ class Latency:
     seconds_min: float
     seconds_max: float
     model: str
+    band: Band
+    boundary: str
+    parts: Mapping[str, TimePart]
+    beside: Mapping[str, TimePart]
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """The steady pipeline: one sample every T chip steps."""
+    """The steady pipeline: one sample every T chip steps; `band` is of `seconds_per_sample`."""
 
     samples_per_second: float
     seconds_per_sample: float
     steps_per_sample: int
     grade: str
+    band: Band
 
 
 @dataclass(frozen=True)
@@ -191,8 +229,17 @@ class Mesh:
 
 @dataclass(frozen=True)
 class CoreRow:
-    """One core in use: mesh position of its tile (x runs on over the chips) and its place in it, neurons by
-    population, busy seconds per sample, and its share of the busiest core's time."""
+    """One core in use, per sample.
+
+    Args:
+        x, y, place: mesh position of its tile (x runs on over the chips), and its place in it.
+        populations: neurons by population.
+        generation_s, reception_s: busy seconds, `busy` the larger one's band.
+        load: its share of the busiest core's time.
+        critical_s: seconds for which the chip waited for it.
+        cycles: busy time in periods of the target's `time.reference`.
+        synops, updates, messages, sent: synapses reached, neuron accesses, messages received, flits sent.
+    """
 
     core: int
     chip: int
@@ -203,6 +250,13 @@ class CoreRow:
     generation_s: float
     reception_s: float
     load: float
+    busy: Band
+    critical_s: float
+    cycles: float
+    synops: float
+    updates: float
+    messages: float
+    sent: float
 
 
 @dataclass(frozen=True)
@@ -291,6 +345,7 @@ class Comparison:
     rule: str = ""
     values: Values | None = None
     host_readout: int = 0
+    layers: tuple[LayerCost, ...] = ()
     decisions: Decisions | None = None
     provenance: Mapping[str, Any] | None = None
 

@@ -5,13 +5,27 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
+from snnhw.chip.band import Band
 from snnhw.comparison.tree import Comparison
 from snnhw.report.numbers import plain
 
 Rows = list[dict[str, Any]]
+
+
+def _row(record: Any) -> dict[str, Any]:
+    """A dataclass as a row; a band as three columns."""
+    found: dict[str, Any] = {}
+    for f in fields(record):
+        value = getattr(record, f.name)
+        found |= _ends(f.name, value) if isinstance(value, Band) else {f.name: value}
+    return found
+
+
+def _ends(name: str, band: Band) -> dict[str, float]:
+    return {f"{name}_{end}": getattr(band, end) for end in ("low", "likely", "high")}
 
 
 def _layers(c: Comparison) -> Rows:
@@ -33,13 +47,25 @@ def _layers(c: Comparison) -> Rows:
 
 
 def _energy(c: Comparison) -> Rows:
-    return [{"part": name, **asdict(part)} for name, part in c.energy.parts.items()]
+    return [{"part": name, **_row(part)} for name, part in c.energy.parts.items()]
+
+
+def _times(c: Comparison) -> Rows:
+    return [{"part": name, **_row(part)} for name, part in c.latency.parts.items()]
+
+
+def _beside(c: Comparison) -> Rows:
+    """What the boundary leaves out: joules and seconds."""
+    kinds = (("J", c.energy.beside), ("s", c.latency.beside))
+    return [
+        {"part": name, "unit": unit, "constant": part.constant, "grade": part.grade, **_ends("band", part.band)}
+        for unit, parts in kinds
+        for name, part in parts.items()
+    ]
 
 
 def _cores(c: Comparison) -> Rows:
-    return [
-        {**asdict(row), "populations": "; ".join(f"{k} {n}" for k, n in row.populations.items())} for row in c.cores
-    ]
+    return [{**_row(row), "populations": "; ".join(f"{k} {n}" for k, n in row.populations.items())} for row in c.cores]
 
 
 def _convention(c: Comparison) -> Rows:
@@ -62,6 +88,9 @@ def _disagreements(c: Comparison) -> Rows:
 FRAMES: dict[str, Callable[[Comparison], Rows]] = {
     "layers": _layers,
     "energy": _energy,
+    "times": _times,
+    "beside": _beside,
+    "costs": lambda c: [_row(row) for row in c.layers],
     "projections": lambda c: [asdict(row) for row in c.projections],
     "cores": _cores,
     "overflow": lambda c: [asdict(row) for row in c.overflow],

@@ -18,7 +18,7 @@ from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
 from snnhw.report import plots, tables
 from snnhw.report.coremap import load_map, population_map
-from snnhw.report.numbers import magnitude, percent, plain, si
+from snnhw.report.numbers import between, magnitude, percent, plain, si
 from snnhw.report.verdict import verdict
 
 LONG = 24
@@ -70,11 +70,15 @@ def _pictures(c: Comparison) -> dict[str, str]:
 
 def _cards(c: Comparison) -> list[tuple[str, str, str]]:
     """Headline numbers: name, value, what it rests on."""
-    throughput = f"{c.throughput.samples_per_second:,.0f} samples/s in the pipeline"
+    throughput = f"{tables.rate_told(c)} in the pipeline"
     return [
         *_judged(c),
-        ("energy per sample", si(c.energy.total_j, "J"), f"grade: {c.energy.grade}"),
-        ("latency", si(c.latency.seconds, "s"), f"{c.latency.steps} steps; grade: {c.latency.grade}; {throughput}"),
+        ("energy per sample", si(c.energy.total_j, "J"), f"{between(c.energy.band, 'J')}; grade: {c.energy.grade}"),
+        (
+            "latency",
+            si(c.latency.seconds, "s"),
+            f"{between(c.latency.band, 's')}; {c.latency.steps} steps; grade: {c.latency.grade}; {throughput}",
+        ),
         ("synops per sample", si(c.synops, "").strip(), f"{si(c.ann_baseline.macs, '').strip()} MACs in the dense ANN"),
         ("cores", str(c.cores_used), f"{c.chips_used} chip{'s' if c.chips_used > 1 else ''} of {c.target}"),
     ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from snnhw.chip.band import Band
 from snnhw.errors import printable
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
@@ -19,6 +20,16 @@ def si(value: float, unit: str) -> str:
         return f"0 {unit}"
     power = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
     return f"{value / 10.0**power:.4g} {_PREFIXES[power]}{unit}"
+
+
+def band(found: Band, unit: str) -> str:
+    """The likely value between the ends: 1.234 mJ (0.9 to 2.1)."""
+    return f"{si(found.likely, unit)} ({between(found, unit)})"
+
+
+def between(found: Band, unit: str) -> str:
+    """The ends of a band: 0.9 mJ to 2.1 mJ."""
+    return f"{si(found.low, unit)} to {si(found.high, unit)}"
 
 
 def count(value: float) -> str:

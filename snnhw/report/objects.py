@@ -13,7 +13,7 @@ from snnhw.comparison.tree import Comparison
 from snnhw.errors import DataError
 from snnhw.extras import require
 from snnhw.report import frames, tables
-from snnhw.report.numbers import plain, si
+from snnhw.report.numbers import band, plain
 from snnhw.report.tables import Table
 from snnhw.report.verdict import verdict
 
@@ -40,8 +40,8 @@ class ComparisonReport(Comparison):
         c = plain(self)
         head = f"{c.source.get('file', 'network')} on {c.target}: {c.samples} samples, T = {c.steps}, engine {c.engine}"
         price = (
-            f"{si(c.energy.total_j, 'J')} per sample [{c.energy.grade}], "
-            f"{si(c.latency.seconds, 's')} latency [{c.latency.grade}], {c.cores_used} cores"
+            f"{band(c.energy.band, 'J')} per sample [{c.energy.grade}], "
+            f"{band(c.latency.band, 's')} latency [{c.latency.grade}], {c.cores_used} cores"
         )
         more = "to_html(), to_markdown(), to_frame(NAME), to_latex(NAME), figures(DIR), plot_*() show more"
         warned = [f"WARNING {caution}" for caution in c.warnings[:4]]
@@ -69,7 +69,8 @@ class ComparisonReport(Comparison):
         """One table as numbers (counts per sample, joules, seconds), which re-add to the JSON.
 
         Args:
-            name: layers, energy, projections, cores, overflow, convention_45nm, confusion, disagreements or constants.
+            name: layers, energy, times, beside, costs, projections, cores, overflow, convention_45nm, confusion,
+                disagreements or constants.
 
         Raises:
             DataError: no such table, or pandas is not installed.

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
-from snnhw.report.numbers import si
+from snnhw.report.numbers import band
 
 FLOAT, QUANTIZED, PLAIN = "#8097b1", "#d9722e", "#3f7f93"
 INK, SOFT, LINE = "#2b313b", "#4a5260", "#99a1ab"
@@ -151,16 +151,20 @@ def _errors(c: Comparison) -> Picture:
 
 def energy(c: Comparison) -> Picture:
     """Parts of the chip's energy, largest on top, each with its grade."""
-    parts = sorted(((p.joules, name, p.grade) for name, p in c.energy.parts.items() if p.joules > 0))
+    parts = sorted((p.joules, name, p) for name, p in c.energy.parts.items() if p.joules > 0)
     scale, unit = _unit(max((joules for joules, *_ in parts), default=1.0))
+    widest = max((part.band.high for *_, part in parts), default=1.0) / scale
 
     def draw(axes: Axes) -> None:
         axes.barh(range(len(parts)), [joules / scale for joules, *_ in parts], color=PLAIN, height=0.66)
-        for place, (joules, _, grade) in enumerate(parts):
-            axes.text(joules / scale, place, f"  {si(joules, 'J')}  [{grade}]", va="center", fontsize=8)
+        for place, (_, _, part) in enumerate(parts):
+            axes.plot([part.band.low / scale, part.band.high / scale], [place, place], color=INK, linewidth=1)
+            axes.text(
+                part.band.high / scale, place, f"  {band(part.band, 'J')} [{part.grade}]", va="center", fontsize=8
+            )
         axes.set_yticks(range(len(parts)), [name.replace("_", " ") for _, name, _ in parts])
-        axes.set_xlim(0, 1.5 * max((joules for joules, *_ in parts), default=1.0) / scale)
-        axes.set_xlabel(f"{unit} per sample")
+        axes.set_xlim(0, 2.1 * widest)
+        axes.set_xlabel(f"{unit} per sample; lines: from low to high")
 
     return Picture(draw, 6.4, 0.7 + 0.28 * max(len(parts), 1))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
-from snnhw.report.numbers import count, interval, percent, si
+from snnhw.report.numbers import band, between, count, interval, percent, si
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ def summary(c: Comparison) -> Table:
         ("cores", f"{c.cores_used} on {c.chips_used} chip{'s' if c.chips_used > 1 else ''}"),
         ("judged by", c.rule),
         *_judged(c),
-        ("latency", f"{si(c.latency.seconds, 's')} in {c.latency.steps} steps [{c.latency.grade}]"),
-        ("throughput", f"{count(c.throughput.samples_per_second)} samples/s [{c.throughput.grade}]"),
-        ("energy", f"{si(c.energy.total_j, 'J')} per sample [{c.energy.grade}]"),
+        ("latency", f"{_latency(c)}, {between(c.latency.band, 's')}"),
+        ("throughput", f"{rate_told(c)} [{c.throughput.grade}]"),
+        ("energy", f"{si(c.energy.total_j, 'J')} per sample [{c.energy.grade}], {between(c.energy.band, 'J')}"),
+        ("boundary", BOUNDARIES[c.energy.boundary]),
         ("synops", count(c.synops)),
         ("neuron updates", f"{count(c.neuron_updates)}, {count(c.neuron_updates_active)} of them active"),
         ("messages", f"{count(c.messages)}, {count(c.messages_host)} of them from the host"),
@@ -40,6 +41,24 @@ def summary(c: Comparison) -> Table:
         ("saturations", saturations(c)),
     ]
     return Table("Summary", ("", "per sample"), tuple(rows), names=2)
+
+
+def rate_told(c: Comparison) -> str:
+    """Samples a second, between what the band of a sample's time gives."""
+    seconds = c.throughput.band
+    low, high = (count(float(f"{1 / end:.4g}")) for end in (seconds.high, seconds.low))
+    return f"{count(c.throughput.samples_per_second)} samples/s ({low} to {high})"
+
+
+BOUNDARIES = {
+    "core": "core: what is beside the cores in use is not in times and energies",
+    "chip": "chip: idle cores, embedded CPUs and reset are in times and energies, the host is not",
+    "board": "board: host, embedded CPUs, idle cores and reset are in times and energies",
+}
+
+
+def _latency(c: Comparison) -> str:
+    return f"{si(c.latency.seconds, 's')} in {c.latency.steps} steps [{c.latency.grade}]"
 
 
 def _judged(c: Comparison) -> list[tuple[str, str]]:
@@ -164,23 +183,56 @@ def layers(c: Comparison) -> Table:
 
 
 def energy(c: Comparison) -> Table:
-    """Parts of the chip's energy, largest first; unused parts are left out."""
+    """Parts of the chip's energy, largest first, then what the boundary leaves out; unused parts are not named."""
     used = {name: part for name, part in c.energy.parts.items() if part.count > 0}
     rows = []
     for name, part in sorted(used.items(), key=lambda pair: (-pair[1].joules, pair[0])):
         share = percent(part.joules / c.energy.total_j if c.energy.total_j else 0.0)
-        rows.append((name, si(part.joules, "J"), share, *_priced(name, part.count, part.each), part.grade))
-    rows.append(("total", si(c.energy.total_j, "J"), percent(1.0), "", "", c.energy.grade))
-    columns = ("part", "energy", "share", "count", "each", "grade")
-    return Table(f"Energy per sample [{c.energy.grade}]", columns, tuple(rows), note=f"{c.energy.excluded}.")
+        rows.append((name, band(part.band, "J"), share, *_priced(name, part.count, part.each), part.grade))
+    rows.append(("total", band(c.energy.band, "J"), percent(1.0), "", "", c.energy.grade))
+    rows += [
+        (f"{name}, not in it", band(part.band, "J"), "", *_priced(name, part.count, part.each), part.grade)
+        for name, part in c.energy.beside.items()
+    ]
+    columns = ("part", "energy (low to high)", "share", "count", "each", "grade")
+    note = f"boundary {c.energy.boundary}; {c.energy.excluded}; low to high: docs/energy.md, The band"
+    return Table(f"Energy per sample [{c.energy.grade}]", columns, tuple(rows), note=note)
+
+
+def costs(c: Comparison) -> Table:
+    """What each population costs."""
+    rows = tuple(
+        (row.name, row.kind, band(row.energy, "J"), band(row.critical_seconds, "s"))
+        for row in sorted(c.layers, key=lambda row: -row.energy.likely)
+    )
+    note = (
+        "per sample; energy of neurons, of synapses that lead to them and of messages they send, static parts apart; "
+        "waited for: time in which the chip waits for a core, shared by what that core does for each population"
+    )
+    return Table("Cost by layer", ("layer", "kind", "energy (low to high)", "waited for"), rows, names=2, note=note)
+
+
+def times(c: Comparison) -> Table:
+    """Parts of the latency, then what the boundary leaves out, and the time from one sample to the next."""
+    rows = [(name, band(part.band, "s"), part.grade) for name, part in c.latency.parts.items()]
+    rows.append(("latency", band(c.latency.band, "s"), c.latency.grade))
+    rows += [(f"{name}, not in it", band(part.band, "s"), part.grade) for name, part in c.latency.beside.items()]
+    rows.append(("from one sample to the next", band(c.throughput.band, "s"), c.throughput.grade))
+    columns = ("part", "time (low to high)", "grade")
+    note = f"boundary {c.latency.boundary}; {c.latency.model} time model; steps: the pipeline's fill and T"
+    return Table("Time per sample", columns, tuple(rows), note=note)
 
 
 def _rate(value: float) -> str:
     return f"{value:.5f}"
 
 
+POWERED = ("idle_cores", "cpus", "base")
+"""Parts that are powers times the time of a sample."""
+
+
 def _priced(name: str, number: float, each: float) -> tuple[str, str]:
-    if name.startswith("static"):
+    if name.startswith("static") or name in POWERED:
         return f"{si(number, 's')} of {name.removeprefix('static_')}", si(each, "W")
     return count(number), si(each, "J")
 
@@ -227,12 +279,22 @@ def cores(c: Comparison) -> Table:
     rows = tuple(
         (
             str(r.core), str(r.chip), ", ".join(f"{name} {n}" for name, n in r.populations.items()),
-            si(r.generation_s, "s"), si(r.reception_s, "s"), percent(r.load),
+            si(r.generation_s, "s"), si(r.reception_s, "s"), band(r.busy, "s"), percent(r.load), count(round(r.cycles)),
         )
         for r in c.cores
     )  # fmt: skip
-    columns = ("core", "chip", "populations (neurons)", "generation", "reception", "load")
-    return Table("Cores", columns, rows, names=3, note="busy time per sample; load = share of the busiest core's time")
+    columns = (
+        "core",
+        "chip",
+        "populations (neurons)",
+        "generation",
+        "reception",
+        "busy",
+        "load",
+        "cycles",
+    )
+    note = "per sample; busy: the longer of both; load: its share of the busiest core's; cycles: of time.reference"
+    return Table("Cores", columns, rows, names=3, note=note)
 
 
 def constants(c: Comparison) -> Table:
@@ -247,7 +309,7 @@ def provenance(c: Comparison) -> Table:
     return Table("Provenance", ("", "value"), rows, names=2)
 
 
-SHORT = 4
+SHORT = 5
 """Tables after the summary that a short report shows."""
 
 
@@ -258,8 +320,10 @@ def by_name(c: Comparison) -> dict[str, Table]:
         *((outputs,) if c.agreement is None else ()),
         layers,
         energy,
+        times,
         first_layer,
         convention,
+        costs,
         *((classes, disagreements) if c.decisions is not None else ()),
         projections,
         cores,

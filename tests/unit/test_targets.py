@@ -18,7 +18,7 @@ OPTIONAL = {
     "chip.flit_bits", "core.list_align_bits", "core.message_per_axon", "core.memory_words", "core.state_bits",
     "core.parameter_bits", "core.program_bits", "core.in_axon_bits", "core.out_axon_bits", "core.delay_slot_bits",
     "time.border", "energy.border", "core.words_per_axon", "core.delay_slots", "core.delay_slots_default",
-    "numeric.bias_exp_min", "numeric.dv_max", "numeric.u_ends", "numeric.v_ends", "time.sync_chips.*",
+    "numeric.bias_exp_min", "numeric.dv_max", "numeric.u_ends", "numeric.v_ends", "time.sync_chips.*", "time.reference",
 }  # fmt: skip
 TEXT = load_target("loihi2").text
 
@@ -83,7 +83,7 @@ def edited(key: str, value: str, part: str = "value", base: str = "loihi2") -> s
     section, _, name = key.rpartition(".")
     head, found, tail = load_target(base).text.partition(f"[{section}]\n")
     assert found, section
-    ends = {"value": ", unit", "unit": ", grade", "grade": ", source", "source": r" \}"}[part]
+    ends = {"value": ", unit", "unit": ", grade", "grade": ", source", "source": r"(?:, alternatives| \})"}[part]
     old = rf"^({name} = {{.*?{part} = ).*?({ends}.*)$"
     tail, count = re.subn(old, lambda m: f"{m[1]}{value}{m[2]}", tail, count=1, flags=re.MULTILINE)
     assert count == 1, key

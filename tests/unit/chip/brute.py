@@ -171,12 +171,16 @@ class Brute:
         return ew, ns, borders
 
     def step_time(self, b: int, working: dict[str, int], sync: int) -> int:
-        """One chip step: populations in `working` compute the given sample step, the others only pay access."""
+        """One chip step: populations in `working` compute the given sample step; others pay access, and bias."""
         generation: Counter[int] = Counter()
         reception: Counter[int] = Counter()
         for p in self.network.computed:
             for core in cores_of(self.artifact, p.name):
                 generation[core] += ps("access")
+            if p.name not in working:
+                biased = np.broadcast_to(p.model.bias != 0, p.shape).ravel()
+                for core in np.array(cores_of(self.artifact, p.name))[biased].tolist():
+                    generation[core] += ps("update")
         for name, t in working.items():
             generation.update(self.generation[b, name, t])
             reception.update(self.reception[b, name, t])

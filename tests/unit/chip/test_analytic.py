@@ -45,8 +45,13 @@ def test_a_time_names_every_constant_it_was_made_from() -> None:
 
 def test_shards_add_up() -> None:
     """Sums are added, extremes kept, and nothing yet counts as nothing."""
-    one, two = (Times(n, 10 * n, n, 9 * n, 20 * n, n, 19 * n, np.array([n, 2]), np.array([3, n])) for n in (1, 4))
+    one, two = (
+        Times(n, 10 * n, n, 9 * n, 20 * n, n, 19 * n, np.array([n, 2]), np.array([3, n]), np.array([[n, 0], [1, n]]))
+        for n in (1, 4)
+    )
     found = one + two
+    assert found.critical.tolist() == [[5, 0], [2, 5]]
+    assert str(Times.of({key: np.asarray(part) for key, part in found.arrays("low").items()}, "low")) == str(found)
     assert (found.samples, found.latency, found.latency_min, found.latency_max) == (5, 50, 1, 36)
     assert (found.period, found.period_min, found.period_max) == (100, 1, 76)
     assert (found.generation.tolist(), found.reception.tolist()) == ([5, 4], [6, 5])

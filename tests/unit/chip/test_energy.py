@@ -9,6 +9,7 @@ import pytest
 
 import snnhw
 from snnhw.artifact import Artifact
+from snnhw.chip.band import Band
 from snnhw.chip.convention import ann_macs, convention, float_operations, host_macs
 from snnhw.chip.counts import ChipObserver
 from snnhw.chip.energy import Energy, energy
@@ -26,7 +27,8 @@ def spent(artifact: Artifact, x: np.ndarray, time_grade: str = "definition") -> 
     observer = ChipObserver(artifact)
     ReferenceEngine().run(artifact.network, artifact.target, [{"x": x}], [observer])
     total = tally(artifact, observer.wiring, observer.counts)
-    return energy(artifact, total, observer.times, time_grade), observer
+    seconds = observer.times.period / observer.counts.samples * 1e-12
+    return energy(artifact, total, Band(seconds, seconds, seconds), time_grade), observer
 
 
 def test_chain_by_hand() -> None:

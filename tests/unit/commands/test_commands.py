@@ -224,7 +224,9 @@ def test_check(sew: Room, name: str) -> None:
     held = [each for core in done.json["cores"] for each in core["resources"].values()]
     assert all(each["margin"] == each["limit"] - each["used"] >= 0 for each in held)
     assert done.json["map"] == "balanced"
-    assert done.json["expected"]["period_s"] > 0 < done.json["expected"]["energy_j"]
+    takes = done.json["expected"]
+    for name, ends in takes["band"].items():
+        assert 0 < ends["low"] < takes[name] == ends["likely"] < ends["high"]
     assert "at half" in snnhw("check", sew / name, "--target", "loihi2", "--set", "core.in_axons=60").out
 
 

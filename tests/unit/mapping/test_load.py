@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from snnhw.artifact import Artifact
+from snnhw.chip.band import Band
 from snnhw.chip.counts import ChipObserver
 from snnhw.chip.energy import energy
 from snnhw.chip.expected import expected
@@ -56,7 +57,7 @@ def test_work_and_energy_are_those_of_the_run_that_was_placed_for(seed: int, aim
     assert sorted(received.astype(int)) == sorted(observer.times.reception)
     assert sorted(sent) == pytest.approx(sorted(observer.times.generation), rel=0.12)  # updates are spread evenly
     total = tally(artifact, observer.wiring, observer.counts)
-    parts = energy(artifact, total, observer.times).parts
+    parts = energy(artifact, total, Band(0.0, 0.0, 0.0)).parts
     moving = sum(part.joules for name, part in parts.items() if not name.startswith(("static", "hops", "border")))
     assert found.joules == pytest.approx(moving * load.steps / network.steps, rel=1e-9)
     fans = observer.wiring.fans
@@ -90,10 +91,15 @@ def test_the_same_load_gives_the_same_mapping() -> None:
 
 def test_what_a_sample_takes_is_said_before_any_run() -> None:
     network, chip = chain((20, 30, 5)), load_target("loihi2")
-    mapping = place(network, chip, stated(network, 0.5), Aim.FEWEST)
+    load = stated(network, 0.5)
+    mapping = place(network, chip, load, Aim.FEWEST)
     choice = mapping.choice
     assert choice is not None
-    found = expected(mapping, choice, network, chip)
+    bands = expected(mapping, load, network, chip)
+    found = {name: band.likely for name, band in bands.items()}
+    end = choice["ends"][choice["map"]]
+    assert found["energy_j"] == pytest.approx(network.steps * end["energy_j"])
+    assert all(band.low < band.likely < band.high for band in bands.values())
     arriving = 20 * (16_000 + 30 * 760) + 15 * (16_000 + 5 * 760)  # one core: inputs are events, half of fc1 fires
     assert found["period_s"] == pytest.approx(4 * (arriving * 1e-12 + 66.7e-9))
     assert found["static_j"] == pytest.approx(0.815e-3 * found["period_s"])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from snnhw.chip.band import ZERO
 from snnhw.commands.common import provenance
 from snnhw.comparison import compare
 from snnhw.comparison.tree import CoreRow, Drift
@@ -152,7 +153,7 @@ def test_files_are_written(report: ComparisonReport, tmp_path: Path) -> None:
 
 
 def test_verdict(report: ComparisonReport) -> None:
-    busy = CoreRow(3, 0, 0, 0, 0, {"a": 1, "b": 9}, 0.0, 0.0, 1.0)
+    busy = CoreRow(3, 0, 0, 0, 0, {"a": 1, "b": 9}, 0.0, 0.0, 1.0, ZERO, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     cores = (busy, *(replace(busy, core=i, load=0.2) for i in range(4)))
     block = report.convention_45nm
     dear = replace(block, float_snn=replace(block.float_snn, energy_j=2e-6), ann=replace(block.ann, energy_j=1e-6))
