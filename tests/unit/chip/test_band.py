@@ -153,8 +153,9 @@ def test_outside_its_steps_a_biased_neuron_is_updated() -> None:
     """chain: h waits at chip steps 0 and 3, y at 0 and 1: 2 + 2 on core 2 and 2 on core 0 are updated by bias alone."""
     artifact = chain()
     network = artifact.network
-    pushed = [replace(p, neuron=replace(p.model, bias=np.array(1))) if p.name == "h" else p for p in network.populations]
-    driven = replace(artifact, network=replace(network, populations=tuple(pushed)))
+    x, h, y = network.populations
+    pushed = replace(h, neuron=replace(h.model, bias=np.array(1)))
+    driven = replace(artifact, network=replace(network, populations=(x, pushed, y)))
     waiting = [ChipObserver(each).loads.waiting for each in (artifact, driven)]
     assert not waiting[0].any()
     assert waiting[1].tolist() == [[2 * 3700, 2 * 3700], [0, 0], [0, 0], [2 * 3700, 2 * 3700]]
