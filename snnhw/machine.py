@@ -32,7 +32,10 @@ GRADES = ("definition", "published", "measured-fit", "simulated", "scaled", "inh
 """How well a number is known, from the most to the least certain; `published` is a vendor's or paper's statement,
 `definition` a rule of the format."""
 
-EVENTS = ("chip.link_buffer", "time.hop_ew", "time.hop_ns", "time.border", "time.link_occupancy")
+EVENTS = (
+    "chip.link_buffer", "chip.networks", "chip.bypass_hops", "time.hop_ew", "time.hop_ns", "time.bypass_hop",
+    "time.border", "time.link_occupancy",
+)  # fmt: skip
 """Keys for the time of single messages, which the analytic model does not read."""
 
 UNLIMITED = "unlimited"
@@ -191,6 +194,8 @@ class Chip(Section):
     cores_per_tile: Annotated[Annotated[int, Field(ge=1, le=4096)], In("cores")]
     link_buffer: Annotated[Count, In("messages")]
     flit_bits: Annotated[Count | None, In("bit")] = None
+    networks: Annotated[Annotated[int, Field(ge=1, le=16)], In("networks")] = 1
+    bypass_hops: Annotated[Annotated[int, Field(ge=1, le=4096)], In("hops")] = 1
 
 
 class Core(Section):
@@ -283,6 +288,7 @@ class Times(Section):
     message_in: Time
     hop_ew: Time
     hop_ns: Time
+    bypass_hop: Time = 0
     link_occupancy: Annotated[int, Physical("ns per message")]
     border: Time = 0
     reference: Time = 1000

@@ -77,25 +77,28 @@ class EventTimes:
         since = np.arange(depth + steps)[:, None] - start
         once = np.where((since < 0) | (since >= steps), -1, since)  # sample step of each population in each chip step
         steady = (np.arange(steps)[:, None] - start) % steps
-        when = np.concatenate([once, steady])
+        # chip steps in which all populations work are the same in both: a step is timed once
+        when, which = np.unique(np.concatenate([once, steady]), axis=0, return_inverse=True)
         rows = batch * len(when)
         found = np.zeros(rows, np.int64)
         workers = min(rows, len(os.sched_getaffinity(0)))
         cut = np.linspace(0, rows, workers + 1).astype(int)
 
         def part(n: int) -> None:
-            _rows(cut[n], cut[n + 1], when, steps, ends, neurons, busy, self._table, self.mesh, found)
+            state = state_of(self.mesh)
+            _rows(cut[n], cut[n + 1], when, steps, ends, neurons, busy, self._table, self.mesh, state, found)
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(part, range(workers)))
-        if (found < 0).any():
+        times = found.reshape(batch, len(when))[:, which.ravel()]
+        if (times < 0).any():
             raise EngineError(
                 "step-too-long",
-                "event time counts picoseconds of up to 4 seconds of work in a step",
-                where=f"chip step {int(np.argmin(found) % len(when))}",
+                "event time counts picoseconds of up to 53 days of work in a step",
+                where=f"chip step {int((times < 0).any(axis=0).argmax())}",
                 hint="use --timing analytic",
             )
-        times = found.reshape(batch, len(when)) + self.loads.sync
+        times = times + self.loads.sync
         each = times[:, : len(once)].sum(axis=1), times[:, len(once) :].sum(axis=1)
         self._found += zip(*(part.tolist() for part in each), strict=True)
 
@@ -168,13 +171,11 @@ def _messages(touched: Any, receive: Any) -> tuple[Array, Array, Array]:
 
 
 @njit(nogil=True, cache=True)
-def _rows(begin, end, when, steps, ends, neurons, busy, table, mesh, found):  # type: ignore[no-untyped-def]
+def _rows(begin, end, when, steps, ends, neurons, busy, table, mesh, state, found):  # type: ignore[no-untyped-def]
     """Event times of chip steps: row r is chip step r % len(when) of sample r // len(when)."""
-    cores = len(mesh.at)
-    state = state_of(cores, len(mesh.delay), mesh.depth)
     for row in range(begin, end):
         sample, chip_step = divmod(row, len(when))
-        step = _step(when[chip_step], sample * steps, cores, ends, neurons, busy, table)
+        step = _step(when[chip_step], sample * steps, mesh.cores, ends, neurons, busy, table)
         found[row] = run_step(step, mesh, state)
 
 

@@ -17,7 +17,8 @@ DOCS = (Path(__file__).resolve().parents[2] / "docs" / "targets.md").read_text(e
 OPTIONAL = {
     "chip.flit_bits", "core.list_align_bits", "core.message_per_axon", "core.memory_words", "core.state_bits",
     "core.parameter_bits", "core.program_bits", "core.in_axon_bits", "core.out_axon_bits", "core.delay_slot_bits",
-    "time.border", "energy.border", "core.words_per_axon", "core.delay_slots", "core.delay_slots_default",
+    "time.bypass_hop", "chip.networks", "chip.bypass_hops", "time.border", "energy.border",
+    "core.words_per_axon", "core.delay_slots", "core.delay_slots_default",
     "numeric.bias_exp_min", "numeric.dv_max", "numeric.u_ends", "numeric.v_ends", "time.sync_chips.*", "time.reference",
 }  # fmt: skip
 TEXT = load_target("loihi2").text

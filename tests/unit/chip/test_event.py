@@ -90,10 +90,18 @@ def test_a_chain_of_blocked_heads() -> None:
 def random_step(seed: int) -> tuple[Step, np.ndarray, Any]:
     rng = np.random.default_rng(seed)
     depth = int(rng.integers(1, 5))
-    chip = toy(
-        "loihi2", chip__link_buffer=depth, time__hop_ew=int(rng.integers(0, 5)), time__hop_ns=int(rng.integers(1, 7)),
-        time__link_occupancy=float(rng.integers(0, 3)),
+    places = CHIP.chip.model_copy(
+        update={
+            "link_buffer": depth, "networks": int(rng.integers(1, 4)), "bypass_hops": int(rng.choice([1, 2, 5])),
+        }
     )  # fmt: skip
+    time = CHIP.time.model_copy(
+        update={
+            "hop_ew": 1000 * int(rng.integers(0, 5)), "hop_ns": 1000 * int(rng.integers(1, 7)),
+            "link_occupancy": 1000 * int(rng.integers(0, 3)), "bypass_hop": 1000 * int(rng.integers(0, 2)),
+        }
+    )  # fmt: skip
+    chip = CHIP.model_copy(update={"chip": places, "time": time})
     cores = np.sort(rng.choice(np.r_[0:24, 112:140], int(rng.integers(1, 12)), replace=False))
     n, few = len(cores), int(rng.integers(1, 4))
     count = int(rng.integers(0, 60))
@@ -117,7 +125,8 @@ def test_a_second_implementation_agrees_on_random_traces(first: int) -> None:
         width, time = chip.chip.mesh[0], chip.time
         delay = Delays(width, time.hop_ew, time.hop_ns, time.border)
         found = step_time(trace, mesh_of(cores, chip))
-        assert found == naive(trace, place, delay, time.link_occupancy, chip.chip.link_buffer), seed
+        more = chip.chip.networks, chip.chip.bypass_hops, time.bypass_hop
+        assert found == naive(trace, place, delay, time.link_occupancy, chip.chip.link_buffer, *more), seed
         assert found >= lower_bound(trace)
         longer += found > lower_bound(trace)
     assert longer > 40
@@ -151,9 +160,10 @@ def test_disjoint_routes_take_the_closed_form() -> None:
 def test_a_state_may_be_used_again() -> None:
     trace, cores, chip = random_step(7)
     mesh = mesh_of(cores, chip)
-    state = state_of(len(cores), len(mesh.delay), mesh.depth)
+    state = state_of(mesh)
     assert len({int(run_step(trace, mesh, state)) for _ in range(3)}) == 1
 
 
 def test_a_step_too_long_for_the_clock_is_told() -> None:
-    assert step_time(step(1, [(0, 1 << 43, 0, 0)]), at(0)) == -1
+    assert step_time(step(1, [(0, 1 << 61, 0, 0)]), at(0)) == 1 << 61
+    assert step_time(step(1, [(0, 1 << 61, 0, 1 << 61)]), at(0)) == -1

@@ -66,10 +66,10 @@ def test_every_core_does_in_a_step_what_the_analytic_model_charges(make: str) ->
     for row in range(samples * steps):
         sample, t = divmod(row, steps)
         when = np.array([(t - p.start) % steps for p in populations])
-        made = _step(when, sample * steps, len(mesh.at), ends, neurons, each, timer._table)
-        owner = np.repeat(np.arange(len(mesh.at)), np.diff(made.first))
-        found[0] += np.bincount(owner, made.gap, len(mesh.at)).astype(np.int64) + made.rest
-        found[1] += np.bincount(made.to, made.work, len(mesh.at)).astype(np.int64) + made.host
+        made = _step(when, sample * steps, mesh.cores, ends, neurons, each, timer._table)
+        owner = np.repeat(np.arange(mesh.cores), np.diff(made.first))
+        found[0] += np.bincount(owner, made.gap, mesh.cores).astype(np.int64) + made.rest
+        found[1] += np.bincount(made.to, made.work, mesh.cores).astype(np.int64) + made.host
         period += step_time(made, mesh) + plain.loads.sync
     assert (found[0] == plain.times.generation).all()
     assert (found[1] == plain.times.reception).all()
@@ -101,14 +101,19 @@ def test_a_network_without_contention_takes_its_hops_at_most() -> None:
 def test_a_step_beyond_the_clock_is_refused() -> None:
     artifact = mapped(chain((1, 6)), [("fc1", ((0, 6),), 0)])
     slow = replace(artifact, target=artifact.target.changed({"time.access": 9e8}))  # 0.9 s for each of six neurons
+    x = {"in": np.ones((1, 4, 1), np.int8)}
+    assert run(slow, x, "event").times.period > 4 * 6 * 9e11
+    observer = ChipObserver(artifact, timing="event")
+    assert observer._timer is not None
+    observer._timer._table = observer._timer._table._replace(prices=np.full(4, 1 << 59))  # a week each
     with pytest.raises(EngineError) as caught:
-        run(slow, {"in": np.ones((1, 4, 1), np.int8)}, "event")
+        ReferenceEngine().run(artifact.network, artifact.target, [x], [observer])
     assert str(caught.value) == (
-        "step-too-long: event time counts picoseconds of up to 4 seconds of work in a step\n"
-        "  where: chip step 0\n  hint: use --timing analytic"
+        "step-too-long: event time counts picoseconds of up to 53 days of work in a step\n"
+        "  where: chip step 1\n  hint: use --timing analytic"
     )
 
 
 def test_the_mesh_has_the_tiles_of_its_cores() -> None:
     mesh = mesh_of(np.array([0, 3, 7]), toy())
-    assert mesh.at.tolist() == [0, 1, 3]
+    assert mesh.behind[len(mesh.delay) :].tolist() == [0, 1, 3]
