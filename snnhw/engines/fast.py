@@ -163,7 +163,8 @@ def _entered(x: Array, population: Population[IntNeuron]) -> Array:
     """Values of an input (B, k, *shape) as (B, k, N); a static one keeps one step."""
     steps = x.shape[1]
     static = steps > 1 and x.strides[1] == 0
-    flat = inner(x[:, :1] if static else x, population.shape).astype(compact(population.payload), copy=False)
+    small = (x[:, :1] if static else x).astype(compact(population.payload), copy=False)  # before it is moved
+    flat = inner(small, population.shape)
     return np.broadcast_to(flat, (len(x), steps, population.size))
 
 

@@ -251,8 +251,7 @@ class Neurons:
             self.kernel(*given, spikes, made, overflows, self.busy, labels, active)
 
         shares = max(1, min(numba.get_num_threads(), len(a), room.spikes.size // SHARE))
-        ends = np.linspace(0, len(a), shares + 1).astype(int).tolist()
-        parts = [slice(first, end) for first, end in pairwise(ends)]
+        parts = [slice(first, end) for first, end in pairwise(len(a) * i // shares for i in range(shares + 1))]
         list(_threads().map(some, parts) if shares > 1 else map(some, parts))
 
 
