@@ -268,12 +268,13 @@ def compare(
     judge: str | None = None,
     timing: str = "analytic",
     boundary: str = "core",
+    sample: int = 0,
     force: bool = False,
 ) -> ComparisonReport:
     """Count both networks on the same samples; the float side runs in float32. Arguments are those of `count`."""
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     asked = {"engine": engine, "options": options, "memory": memory, "progress": progress, "judge": judge}
-    asked |= {"force": force, "timing": timing, "boundary": boundary}
+    asked |= {"force": force, "timing": timing, "boundary": boundary, "sample": sample}
     return merge(compiled, [count(source, compiled, x, y, **asked)])  # type: ignore[arg-type]
 
 
@@ -305,6 +306,7 @@ def count(
     batch: int | None = None,
     timing: str = "analytic",
     boundary: str = "core",
+    sample: int = 0,
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -320,6 +322,7 @@ def count(
         judge: 'classes' or 'values'; None: as values where there is one output or y is real, else as classes.
         timing: model of the times: 'analytic', or 'event' for single messages on the mesh (docs/energy.md).
         boundary: what times and energies hold: cores in use ('core'), 'chip', or the host's part too ('board').
+        sample: whose spikes, of both networks, the report draws.
         memory, batch, force: as of `run`.
         shard: I of N, from 1: whole batches, so that every sample is run in the batch that one process would run it in.
         of: what else tells that parts are of one run: hashes of the artifact and of the data.
@@ -358,7 +361,7 @@ def count(
         require_affordable(compiled, x, engine, chosen, needs, size, memory, samples)
     floats = FloatEngine(network, deployment, "float32")
     more: dict[str, Any] = {"chunk": size, "progress": progress, "rule": judge, "timing": timing, "boundary": boundary}
-    more |= {"shard": shard, "of": of}
+    more |= {"sample": sample, "shard": shard, "of": of}
     return counted(floats, compiled, x, y, chosen, **more)
 
 

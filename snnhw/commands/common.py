@@ -99,6 +99,7 @@ _SECTIONS = {
         "html",
         "markdown",
         "figures",
+        "sample",
         "emit_nir",
         "with_own_nodes",
         "dump",

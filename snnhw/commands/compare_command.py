@@ -60,6 +60,14 @@ if TYPE_CHECKING:
     help="What times and energies hold: cores in use, their chips, or the host's part too.",
 )
 @click.option(
+    "--show-sample",
+    "sample",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Whose spikes the report draws, float beside integer: a number from 0.",
+)
+@click.option(
     "--judge",
     type=click.Choice(["classes", "values"]),
     default=None,
@@ -86,6 +94,7 @@ def command(
     figures: Path | None,
     timing: str,
     boundary: str,
+    sample: int,
     judge: str | None,
     encode: str | None,
     steps: int | None,
@@ -116,6 +125,7 @@ def command(
         "judge": judge,
         "timing": timing,
         "boundary": boundary,
+        "sample": sample,
         "force": force,
     }
     files = {"source": source, "artifact": artifact}

@@ -51,6 +51,7 @@ def count(
     rule: str | None = None,
     timing: str = "analytic",
     boundary: str = "core",
+    sample: int = 0,
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
 ) -> Part:
@@ -66,20 +67,26 @@ def count(
         rule: outputs are judged as 'classes' or 'values'; told from them and the labels if None (`snnhw.judge`).
         timing: model of the times: 'analytic' or 'event'.
         boundary: what times and energies hold: 'core', 'chip' or 'board' (`snnhw.chip.system`).
+        sample: whose spikes are kept for a picture, from 0.
         shard: I of N, from 1.
         of: what else tells that parts are of one run.
 
     Raises:
         TargetError: 'no-system' where the target does not say what the boundary holds.
-        DataError: no samples, labels that do not fit them or the outputs, or too many shards.
+        DataError: no samples, no such sample, labels that do not fit them or the outputs, or too many shards.
     """
     if x.shape[0] == 0:
         raise DataError("no-samples", "there are no samples to compare on", where="x")
     require_system(artifact.target, boundary)
+    if not 0 <= sample < len(x):
+        raise DataError(
+            "no-such-sample", "the sample to be shown is not there", where="x", needed=sample, limit=f"{len(x)} samples"
+        )
     first, last = shard_of(len(x), chunk, shard)
     network = artifact.network
     kind = judge(y, len(x), _outputs(artifact), rule).kind
-    chip, said, pictures = ChipObserver(artifact, timing=timing), Predictions(network), RasterObserver(network)
+    chip, said = ChipObserver(artifact, timing=timing), Predictions(network)
+    pictures = RasterObserver(network, sample - first)
     floats, static = FloatCounts(artifact), dict[str, bool]()
     part = x.cut(first, last) if isinstance(x, Rows) else x[first:last]
     engine.run(
@@ -88,6 +95,7 @@ def count(
         _chunks(float_run, artifact, part, chunk, floats, static, progress),
         [chip, said, pictures],
     )
+    seen = float_run.run(part[sample - first : sample - first + 1])[1] if first <= sample < last else {}
     counts = chip.counts
     arrays: dict[str, Any] = {
         "sum:samples": counts.samples,
@@ -106,7 +114,8 @@ def count(
         arrays |= {} if floats.values is None else {"values": floats.values}
     more = {
         "static": static,
-        "rasters": [asdict(raster) for raster in pictures.rasters],
+        "sample": sample,
+        "rasters": [asdict(raster) for raster in pictures.rasters(seen)],
         "judge": rule,
         "timing": timing,
         "boundary": boundary,
@@ -148,6 +157,7 @@ def finish(artifact: Artifact, part: Part) -> Comparison:
         if judge_.kind == VALUES
         else None,
         static=part.of["static"],
+        sample=part.of["sample"],
         rasters=tuple(_raster(**raster) for raster in part.of["rasters"]),
     )
     return comparison(measured)
@@ -158,8 +168,9 @@ def _outputs(artifact: Artifact) -> int:
     return readout.groups or artifact.network[readout.population].size
 
 
-def _raster(name: str, neurons: list[int], events: list[list[int]]) -> Raster:
-    return Raster(name, tuple(neurons), tuple((step, neuron) for step, neuron in events))
+def _raster(name: str, neurons: list[int], events: list[list[int]], float_: list[list[int]] | None) -> Raster:
+    ours, theirs = (None if pairs is None else tuple((a, b) for a, b in pairs) for pairs in (events, float_))
+    return Raster(name, tuple(neurons), ours or (), theirs)
 
 
 def _chunks(

@@ -24,6 +24,7 @@ from snnhw.version import version
 
 SAME = (
     "kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge", "timing", "boundary",
+    "sample",
 )  # fmt: skip
 """What all parts of one run have in common."""
 
@@ -44,7 +45,8 @@ class Part:
     def __add__(self, other: Part) -> Part:
         """With the samples that follow."""
         arrays = {name: _joined(name, self.arrays[name], other.arrays[name]) for name in self.arrays}
-        return Part(arrays, {**self.of, "last": other.of["last"]})
+        seen = {"rasters": self.of["rasters"] or other.of["rasters"]} if "rasters" in self.of else {}
+        return Part(arrays, {**self.of, **seen, "last": other.of["last"]})
 
     def under(self, prefix: str) -> dict[str, Array]:
         """Arrays of populations, by name."""
@@ -151,7 +153,16 @@ def of_run(
     kind: str, engine: str, first: int, last: int, total: int, batch: int, shards: int, **more: Any
 ) -> dict[str, Any]:
     """What a part is of."""
-    said = {"artifact": None, "data": None, "input": None, "judge": None, "timing": None, "boundary": None, **more}
+    said = {
+        "artifact": None,
+        "data": None,
+        "input": None,
+        "judge": None,
+        "timing": None,
+        "boundary": None,
+        "sample": None,
+        **more,
+    }
     return {
         "kind": kind, "snnhw": version(), "engine": engine, "first": first, "last": last, "total": total,
         "batch": batch, "shards": shards, **said,

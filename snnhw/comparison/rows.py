@@ -39,6 +39,7 @@ from snnhw.comparison.tree import (
     Overflow,
     ProjectionRow,
     Raster,
+    Shown,
     Side,
     Throughput,
     TimePart,
@@ -70,6 +71,7 @@ class Measured:
     judge: Judge
     values: tuple[Array | None, Array] | None
     static: Mapping[str, bool]
+    sample: int
     rasters: tuple[Raster, ...]
 
     @property
@@ -190,6 +192,7 @@ def comparison(m: Measured) -> Comparison:
         rule=_rule(m),
         values=_values(m),
         decisions=_decisions(m),
+        shown=_shown(m),
         host_readout=host_operations(art.network.readout, m.outputs, art.network.steps),
     )
 
@@ -219,6 +222,13 @@ def _decisions(m: Measured) -> Decisions | None:
             for i in apart
         ),
     )
+
+
+def _shown(m: Measured) -> Shown:
+    if m.values is not None:
+        return Shown(m.sample, None, None, None)
+    found = (m.judge.labels, m.float_predictions, m.predictions)
+    return Shown(m.sample, *(None if said is None else int(said[m.sample]) for said in found))
 
 
 def _confusion(labels: Array | None, predictions: Array) -> tuple[Cell, ...]:

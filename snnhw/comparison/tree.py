@@ -261,11 +261,26 @@ class CoreRow:
 
 @dataclass(frozen=True)
 class Raster:
-    """Spikes of some neurons of one population for the first sample: pairs (sample step, neuron)."""
+    """Spikes of some neurons of one population for the shown sample: pairs (sample step, neuron).
+
+    Args:
+        events, float_: of the integers and of the float network; null where that lacks the population.
+    """
 
     name: str
     neurons: tuple[int, ...]
     events: tuple[tuple[int, int], ...]
+    float_: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The sample whose spikes are drawn, and what both networks decide on it (null where outputs are no classes)."""
+
+    sample: int
+    label: int | None
+    float_: int | None
+    quantized: int | None
 
 
 @dataclass(frozen=True)
@@ -288,6 +303,7 @@ class Comparison:
         rule: by which outputs were judged, in words.
         values: how far the outputs are from each other and from real labels, where they are judged as values.
         decisions: predictions against labels and against each other; null where outputs are no classes.
+        raster: of the sample that `shown` names.
         provenance: versions, files and their hashes, date, command; null where nobody said.
         host_readout: additions and comparisons of the host for one sample: what it makes of the output.
         synops: stored synapses reached by events, one per event; `synops_nonzero` leaves out zero weights,
@@ -347,6 +363,7 @@ class Comparison:
     host_readout: int = 0
     layers: tuple[LayerCost, ...] = ()
     decisions: Decisions | None = None
+    shown: Shown | None = None
     provenance: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def html(comparison: Comparison) -> str:
         overflow=tables.saturations(comparison) if comparison.saturations else "",
         pictures={name: Markup(picture) for name, picture in _pictures(comparison).items()},
         tables=tables.by_name(comparison),
+        sample=tables.shown(comparison),
         long=LONG,
         script=Markup(script),
     )

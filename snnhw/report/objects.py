@@ -135,7 +135,7 @@ class ComparisonReport(Comparison):
         return self._picture("rates").on(ax)
 
     def plot_raster(self, ax: Axes | None = None) -> Axes:
-        """Spikes of the first sample, some neurons of every population."""
+        """Spikes of one sample (`compare(sample=)`) in both networks, some neurons of every population."""
         return self._picture("raster").on(ax)
 
     def plot_confusion(self, ax: Axes | None = None) -> Axes:

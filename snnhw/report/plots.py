@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
@@ -193,25 +193,37 @@ def rates(c: Comparison) -> Picture:
 
 
 def raster(c: Comparison) -> Picture:
-    """Spikes of the first sample: sample steps to the right, some neurons of every population from top to bottom."""
+    """Spikes of the shown sample, float on the left, integers on the right: steps to the right, some neurons of every
+    population from top to bottom. A spike that the other side lacks has a colour of its own."""
     heights = [len(population.neurons) for population in c.raster]
+    shift = c.steps + max(1.0, 0.06 * c.steps)
 
     def draw(axes: Axes) -> None:
         top, ticks = 0, []
-        for i, (population, height) in enumerate(zip(c.raster, heights, strict=True)):
+        for population, height in zip(c.raster, heights, strict=True):
             row = {neuron: k for k, neuron in enumerate(population.neurons)}
-            boxes = [(step - 0.46, top + row[neuron]) for step, neuron in population.events]
-            axes.add_patch(_boxes(boxes, PLAIN if i % 2 else QUANTIZED))
+            ours, theirs = set(population.events), set(population.float_ or ())
+            common = ours & theirs if population.float_ is not None else ours
+            for spikes, left, colour in (
+                (theirs & common, 0.0, PLAIN), (theirs - common, 0.0, FLOAT),
+                (common, shift, PLAIN), (ours - common, shift, QUANTIZED),
+            ):  # fmt: skip
+                axes.add_patch(_boxes([(left + t - 0.46, top + row[neuron]) for t, neuron in sorted(spikes)], colour))
             ticks.append((top + height / 2, f"{population.name} ({height})"))
             top += height + GAP
             axes.axhline(top - GAP / 2, color="#d9dde2", linewidth=0.6)
+        axes.axvline(c.steps - 0.5 + (shift - c.steps) / 2, color="#d9dde2", linewidth=0.6)
         axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
         axes.set_ylim(max(top, 1), -GAP / 2)
-        axes.set_xlim(-0.5, c.steps - 0.5)
-        axes.set_xlabel("sample step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(-0.5, shift + c.steps - 0.5)
+        steps = [int(t) for t in MaxNLocator(6, integer=True).tick_values(0, max(c.steps - 1, 1)) if 0 <= t < c.steps]
+        axes.set_xticks([left + t for left in (0, shift) for t in steps], [str(t) for t in steps] * 2)
+        axes.set_xlabel("sample step: float network left, integers right")
+        colours = {"in both": PLAIN, "in float only": FLOAT, "in integers only": QUANTIZED}
+        handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+        axes.legend(handles=handles, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
-    return Picture(draw, 8.4, min(14.0, 0.8 + 0.0075 * sum(heights) + 0.08 * len(heights)))
+    return Picture(draw, 8.4, min(14.0, 1.2 + 0.0075 * sum(heights) + 0.08 * len(heights)))
 
 
 CLASSES = 60

@@ -115,6 +115,19 @@ def disagreements(c: Comparison) -> Table:
     return Table("Decided differently", ("sample", "float", "quantised", "label"), rows, note=note)
 
 
+def shown(c: Comparison) -> str:
+    """The sample whose spikes are drawn, and what both networks make of it."""
+    if c.shown is None:
+        return "First sample."
+    said = {"label": c.shown.label, "float decides": c.shown.float_, "integers decide": c.shown.quantized}
+    return (
+        "; ".join(
+            [f"Sample {c.shown.sample}", *(f"{name} {value}" for name, value in said.items() if value is not None)]
+        )
+        + "."
+    )
+
+
 SHOWN = 64
 """Outputs in a table at most; the JSON has all."""
 

@@ -11,8 +11,12 @@ import pytest
 from snnhw.artifact import Artifact
 from snnhw.cautions import Caution
 from snnhw.comparison import Comparison, compare
-from snnhw.encoding import HostOp, InputSpec
+from snnhw.comparison.build import count, finish
+from snnhw.comparison.partial import merged
+from snnhw.comparison.raster import NEURONS
+from snnhw.encoding import HostOp, InputSpec, encode
 from snnhw.engines.floating import FloatEngine
+from snnhw.engines.observe import Recorder
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import DataError
 from snnhw.network import Conv, Diagonal, FloatNeuron, Inject, Kind, Network, Population, Projection, Readout
@@ -43,6 +47,30 @@ def test_json_keys() -> None:
     assert set(tree["energy"]) >= {"total_j", "parts", "grade"}
     assert set(tree["ann_baseline"]) >= {"macs", "energy_j"}
     assert tree["schema"] == 1
+
+
+def test_spikes_of_the_shown_sample_stand_beside_each_other() -> None:
+    """The twin has the same spikes but those that are taken away; of shards the one that has the sample shows it."""
+    artifact, x, y = residual(), residual_input(8), np.zeros(8, np.int64)
+    whole = compare(Twin(artifact, silent=("b",)), artifact, x, y, ReferenceEngine(), chunk=2, sample=5)
+    assert whole.shown is not None
+    assert (whole.shown.sample, whole.shown.label) == (5, 0)
+    recorder = Recorder(artifact.network, spikes=True)
+    values = encode(x[5:6], artifact.inputs, artifact.network.steps)
+    ReferenceEngine().run(artifact.network, artifact.target, [values], [recorder])
+    for raster in (raster for raster in whole.raster if artifact.network[raster.name].size <= NEURONS):
+        spikes = recorder.arrays()[f"spikes/{raster.name}"][0].reshape(artifact.network.steps, -1)
+        assert raster.events == tuple((int(t), int(n)) for t, n in np.argwhere(spikes)), raster.name
+        assert raster.float_ == (() if raster.name == "b" else raster.events)
+    assert any(raster.events for raster in whole.raster if raster.name == "b")
+    parts = [
+        count(Twin(artifact, silent=("b",)), artifact, x, y, ReferenceEngine(), chunk=2, sample=5, shard=(i, 3))
+        for i in (1, 2, 3)
+    ]
+    assert finish(artifact, merged(parts)).raster == whole.raster
+    with pytest.raises(DataError, match="the sample to be shown is not there") as caught:
+        compare(Twin(artifact), artifact, x, y, ReferenceEngine(), sample=8)
+    assert caught.value.code == "no-such-sample"
 
 
 def test_chain_by_hand() -> None:

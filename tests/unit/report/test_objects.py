@@ -12,18 +12,20 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from snnhw.chip.band import ZERO
 from snnhw.commands.common import provenance
 from snnhw.comparison import compare
-from snnhw.comparison.tree import CoreRow, Drift
+from snnhw.comparison.tree import CoreRow, Drift, Shown
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import DataError, SnnhwError
 from snnhw.report.frames import FRAMES, to_csv
 from snnhw.report.latex import escape
 from snnhw.report.numbers import interval
 from snnhw.report.objects import PICTURES, ComparisonReport
+from snnhw.report.plots import FLOAT, QUANTIZED
 from snnhw.report.tables import by_name
 from snnhw.report.verdict import verdict
 from tests.unit.chip.nets import residual, residual_input
@@ -132,6 +134,19 @@ def test_plots_return_axes(report: ComparisonReport) -> None:
     assert report.plot_rates(axes) is axes
     assert [t.get_text() for t in axes.get_xticklabels()] == [layer.name for layer in report.quantized.layers]
     assert {name for name in dir(report) if name.startswith("plot_")} == {f"plot_{name}" for name in PICTURES}
+
+
+def test_the_raster_tells_both_networks_apart(report: ComparisonReport) -> None:
+    rows = tuple(replace(row, events=((0, 0), (1, 0)), float_=((0, 0), (2, 0))) for row in report.raster[:1])
+    axes = replace(report, raster=rows, steps=4).plot_raster(Figure().add_subplot())
+    boxes = {
+        tuple(p.get_facecolor()): p.get_path().vertices[::5, 0].tolist() for p in axes.patches if len(p.get_path())
+    }
+    left, right = boxes[to_rgba(FLOAT)], boxes[to_rgba(QUANTIZED)]
+    assert left == [2 - 0.46], "float alone, on the left"
+    assert right == [4 + 1 + 1 - 0.46], "integers alone, behind the gap"
+    page = replace(report, shown=Shown(3, 7, 2, 7)).to_html()
+    assert "Sample 3; label 7; float decides 2; integers decide 7." in page
 
 
 def test_page_has_tips_and_no_id_twice(report: ComparisonReport) -> None:
