@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snnhw.report.objects import ComparisonReport
     from snnhw.shipped import example
     from snnhw.streaming import BeyondProof, Stream, open
+    from snnhw.variants import what_if
     from snnhw.version import __version__
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "run",
     "run_float",
     "save",
+    "what_if",
 ]
 
 _HOME = {
@@ -59,6 +61,7 @@ _HOME = {
     "save": "snnhw.artifact",
     "SnnhwError": "snnhw.errors",
     "SourceOptions": "snnhw.frontends.options",
+    "what_if": "snnhw.variants",
     "__version__": "snnhw.version",
 }
 

@@ -330,7 +330,6 @@ def count(
     Raises:
         DataError: the artifact was compiled from another network than the source.
     """
-    from torch import nn
 
     from snnhw.comparison.build import count as counted
     from snnhw.engines.floating import FloatEngine
@@ -339,8 +338,7 @@ def count(
 
     x, y = _plain(x, "x"), None if y is None else _plain(y, "y")
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    if isinstance(source, nn.Module):
-        source = _as_compiled(source, compiled, x)
+    source = as_source(source, compiled, x)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
     pipeline = Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
     readout = compiled.reference.readout  # the artifact says how both are read, if they end alike
@@ -365,10 +363,14 @@ def count(
     return counted(floats, compiled, x, y, chosen, **more)
 
 
-def _as_compiled(module: nn.Module, compiled: Artifact, x: Array | Rows) -> Source:
+def as_source(
+    module: Source | IntegerSource | str | Path | nn.Module, compiled: Artifact, x: Array | Rows
+) -> Source | IntegerSource | str | Path:
     """A live module as the artifact's source: the example is made of the samples, as the module took it then."""
     import torch
 
+    if not isinstance(module, torch.nn.Module):
+        return module
     from snnhw.frontends.live.runs import calls_of
     from snnhw.frontends.live.values import LEAD, STATIC
     from snnhw.frontends.live_module import load_module

@@ -63,6 +63,7 @@ SURFACE = {
     "pipeline",
     "stages",
     "sweep",
+    "variants",
     "cli",
     "commands",
     "doctor",

@@ -23,6 +23,7 @@ from snnhw.commands.common import (
     samples_of,
     save_part,
     shard_option,
+    stages,
 )
 from snnhw.commands.pages import page_options, require_pages, show_pages
 from snnhw.commands.source_options import source_options
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 @shard_option
 @cluster_options
 @click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
+@click.option("--what-if", "what_if", is_flag=True, help="Also compile for the other targets and with fewer bits.")
+@click.option("--calibrate", type=GIVEN, default=None, help="Training samples for --what-if [those of the source].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="The part's file (with --shard).")
 @page_options
 @click.option(
@@ -81,6 +84,8 @@ def command(
     artifact: Path,
     data: Path,
     engine: str,
+    what_if: bool,
+    calibrate: Path | None,
     samples: int | None,
     shard: tuple[int, int] | None,
     cluster: str | None,
@@ -113,6 +118,10 @@ def command(
 
     if shard is not None and cluster is not None:
         raise click.UsageError("--shard and --cluster are two ways to the same")
+    if what_if and shard is not None:
+        raise click.UsageError("--what-if tries other compilations on all samples: not with --shard")
+    if calibrate is not None and not what_if:
+        raise click.UsageError("--calibrate is for --what-if: the artifact's integers are made")
     if (shard is None) != (output is None) or (shard is not None and (html, markdown, figures) != (None, None, None)):
         raise click.UsageError("--shard I/N and -o FILE belong together; reports are made by snnhw merge")
     require_pages(html, markdown, figures, (source, artifact, data), output)
@@ -142,6 +151,14 @@ def command(
         return
     compiled = api.with_input(load(artifact), encode, steps, seed)
     result = replace(api.merge(compiled, [whole]), provenance=provenance(source=source, artifact=artifact, data=data))
+    if what_if:
+        from snnhw.variants import what_if as tried
+
+        training = None if calibrate is None else samples_of(calibrate)
+        scales = {} if training is None else {"calibrate": training.held, "labels": training.y}
+        with stages() as stage:
+            how = {"options": fixed["options"], "memory": memory, "force": force, "stage": stage, **scales}
+            result = tried(result, source, compiled, given.x, given.y, **how)
     show_pages(result, html, markdown, figures, machine)
 
 

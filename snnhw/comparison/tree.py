@@ -284,6 +284,26 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """The same source compiled otherwise, on the same samples; numbers are null where it is `refused`.
+
+    Args:
+        weight_bits: mean over the stored weights.
+    """
+
+    target: str
+    weight_bits: float
+    refused: str | None
+    accuracy: float | None = None
+    agreement: float | None = None
+    energy_j: float | None = None
+    energy_grade: str | None = None
+    latency_s: float | None = None
+    latency_grade: str | None = None
+    cores: int | None = None
+
+
+@dataclass(frozen=True)
 class ConstantRow:
     """One number of the target that a time or an energy was made from."""
 
@@ -303,6 +323,7 @@ class Comparison:
         rule: by which outputs were judged, in words.
         values: how far the outputs are from each other and from real labels, where they are judged as values.
         decisions: predictions against labels and against each other; null where outputs are no classes.
+        what_if: this compilation first, then others (`compare --what-if`); empty where they were not tried.
         raster: of the sample that `shown` names.
         provenance: versions, files and their hashes, date, command; null where nobody said.
         host_readout: additions and comparisons of the host for one sample: what it makes of the output.
@@ -364,6 +385,7 @@ class Comparison:
     layers: tuple[LayerCost, ...] = ()
     decisions: Decisions | None = None
     shown: Shown | None = None
+    what_if: tuple[Variant, ...] = ()
     provenance: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class ComparisonReport(Comparison):
 
         Args:
             name: layers, energy, times, beside, costs, projections, cores, overflow, convention_45nm, confusion,
-                disagreements or constants.
+                disagreements, what_if or constants.
 
         Raises:
             DataError: no such table, or pandas is not installed.

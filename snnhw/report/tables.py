@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnhw.comparison.tree import Comparison
+from snnhw.comparison.tree import Comparison, Variant
 from snnhw.judge import rmse
 from snnhw.report.numbers import band, between, count, interval, percent, si
 
@@ -316,6 +316,24 @@ def constants(c: Comparison) -> Table:
     return Table(f"Constants of {c.target}", ("constant", "value", "grade", "source"), rows, names=4)
 
 
+def what_if(c: Comparison) -> Table:
+    """Other targets and fewer bits, or the command that tries them."""
+    rows = tuple(_variant(v, " (this report)" if i == 0 else "") for i, v in enumerate(c.what_if))
+    columns = ("target", "bits per weight", "accuracy", "agreement", "energy", "latency", "cores", "")
+    command = (c.provenance or {}).get("command", "snnhw compare SOURCE ARTIFACT --data D.npz")
+    note = "the same source and samples, compiled again" if rows else f"not tried here; {command} --what-if tries them"
+    return Table("What if: other targets, fewer bits", columns, rows, note=note)
+
+
+def _variant(v: Variant, mark: str) -> tuple[str, ...]:
+    named = (f"{v.target}{mark}", f"{v.weight_bits:g}")
+    if v.refused is not None:
+        return (*named, *["-"] * 5, f"refused, {v.refused}")
+    shares = ["-" if share is None else percent(share) for share in (v.accuracy, v.agreement)]
+    energy, latency = si(v.energy_j or 0.0, "J"), si(v.latency_s or 0.0, "s")
+    return (*named, *shares, f"{energy} [{v.energy_grade}]", f"{latency} [{v.latency_grade}]", str(v.cores), "")
+
+
 def provenance(c: Comparison) -> Table:
     """What made the comparison: versions, files and their hashes, date, command."""
     rows = tuple((key, str(value)) for key, value in (c.provenance or {}).items())
@@ -340,6 +358,7 @@ def by_name(c: Comparison) -> dict[str, Table]:
         *((classes, disagreements) if c.decisions is not None else ()),
         projections,
         cores,
+        what_if,
         constants,
         *((provenance,) if c.provenance is not None else ()),
     )

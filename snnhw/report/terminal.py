@@ -32,7 +32,8 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
         out.print(Text(line))
     out.print()
     details = tables.details(comparison)
-    for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT])):
+    tried = [tables.what_if(comparison)] if comparison.what_if and not everything else []
+    for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT]), *tried):
         print_table(table, out)
     for note in comparison.notes:
         out.print(Text(f"- {note}", style="bold red" if note.startswith("OVERFLOW") else "dim"))

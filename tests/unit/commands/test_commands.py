@@ -141,6 +141,15 @@ def test_run_with_another_number_of_steps(stbp: Room, tmp_path: Path) -> None:
         assert arrays["output"].shape == (6, 7, 4)
 
 
+def test_compare_tries_other_targets_and_bits(sew: Room, tmp_path: Path) -> None:
+    words = ["compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--samples", 2]
+    found = snnhw(*words, "--what-if", "--calibrate", sew / "data.npz", "--json").json["what_if"]
+    assert [row["target"] for row in found] == ["loihi2", "loihi2", "loihi2", "generic", "loihi1", "loihi1-davies"]
+    assert found[0]["refused"] is None
+    for wrong in (["--what-if", "--shard", "1/1", "-o", tmp_path / "p"], ["--calibrate", sew / "data.npz"]):
+        assert snnhw(*words, *wrong).code == 2
+
+
 def test_compare_has_the_agreed_keys(sew: Room, tmp_path: Path) -> None:
     report = tmp_path / "r.html"
     done = snnhw("compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--html", report, "--json")
