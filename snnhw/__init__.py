@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnhw.api import compare, compile, run, run_float
+    from snnhw.api import compare, compile, neurobench, run, run_float
     from snnhw.artifact import Artifact, load, save
     from snnhw.errors import SnnhwError
     from snnhw.frontends.ann import convert_source as convert
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "load_module",
     "load_target",
+    "neurobench",
     "open",
     "run",
     "run_float",
@@ -47,6 +48,7 @@ _HOME = {
     "compile": "snnhw.api",
     "convert": "snnhw.frontends.ann",
     "example": "snnhw.shipped",
+    "neurobench": "snnhw.api",
     "run": "snnhw.api",
     "run_float": "snnhw.api",
     "load": "snnhw.artifact",

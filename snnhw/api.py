@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends
     from snnhw.frontends.source import IntegerSource, Source
     from snnhw.machine import Machine
     from snnhw.mapping.load import Rates
-    from snnhw.pipeline import Stage
+    from snnhw.pipeline import Pipeline, Stage
     from snnhw.quantize.widths import WeightBits
     from snnhw.report.objects import ComparisonReport
     from snnhw.semantics import Deployment, Semantics
@@ -333,14 +333,10 @@ def count(
 
     from snnhw.comparison.build import count as counted
     from snnhw.engines.floating import FloatEngine
-    from snnhw.frontends.options import SourceOptions
-    from snnhw.pipeline import Options, Pipeline
 
     x, y = _plain(x, "x"), None if y is None else _plain(y, "y")
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    source = as_source(source, compiled, x)
-    said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
-    pipeline = Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
+    pipeline = _pipeline(as_source(source, compiled, x), compiled, x, options)
     readout = compiled.reference.readout  # the artifact says how both are read, if they end alike
     readout = readout if readout.population == pipeline.lowered.readout.population else pipeline.lowered.readout
     network = replace(pipeline.lowered, steps=compiled.steps, readout=readout)
@@ -361,6 +357,62 @@ def count(
     more: dict[str, Any] = {"chunk": size, "progress": progress, "rule": judge, "timing": timing, "boundary": boundary}
     more |= {"sample": sample, "shard": shard, "of": of}
     return counted(floats, compiled, x, y, chosen, **more)
+
+
+def _pipeline(source: Any, compiled: Artifact, x: Array | Rows, options: SourceOptions | None) -> Pipeline:
+    """Of the source that an artifact was compiled from, as it was read then."""
+    from snnhw.frontends.options import SourceOptions
+    from snnhw.pipeline import Options, Pipeline
+
+    said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
+    return Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
+
+
+def neurobench(
+    report: ComparisonReport,
+    source: Source | str | Path | nn.Module,
+    artifact: Artifact | str | Path,
+    x: Array | Rows,
+    *,
+    options: SourceOptions | None = None,
+    memory: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """NeuroBench's metrics of the float network, under the names of its harness, and of the integers (`quantized`).
+
+    Args:
+        report: what `compare` gave for the same source, artifact and samples.
+
+    Raises:
+        SourceError: 'no-float-network': a source that is integers already.
+    """
+    from torch import nn
+
+    from snnhw.comparison.neurobench import float_metrics, report_metrics
+    from snnhw.encoding import real_steps
+    from snnhw.errors import SourceError
+    from snnhw.frontends.source import IntegerSource
+
+    x = _plain(x, "x")
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    imported = _pipeline(as_source(source, compiled, x), compiled, x, options).imported
+    if isinstance(imported, IntegerSource):
+        raise SourceError(
+            "no-float-network",
+            "NeuroBench's metrics are of a network in floats, and this source is integers already",
+            where=str(imported.origin.get("file", "")),
+        )
+    said = replace(compiled.deployment, steps=compiled.steps, input_shape=imported.deployment.input_shape)
+    size = batch_of(compiled, memory)
+
+    def batches() -> Iterator[Array]:
+        for first in range(0, len(x), size):
+            yield real_steps(x[first : first + size], said.input_shape, said.encoding, said.steps, said.seed)
+            if progress is not None:
+                progress(min(first + size, len(x)), len(x))
+
+    floats = float_metrics(imported, source if isinstance(source, nn.Module) else imported.module, batches())
+    return report_metrics(compiled, report, floats)
 
 
 def as_source(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnhw import api
-from snnhw.artifact import Artifact
+from snnhw.artifact import Artifact, load
 from snnhw.comparison.tree import Variant
 from snnhw.errors import SnnhwError
 from snnhw.frontends.options import SourceOptions
@@ -52,7 +52,7 @@ def what_if(
         options, memory, force: as of `compare`.
         stage: told which variant begins.
     """
-    compiled = artifact if isinstance(artifact, Artifact) else api.load(artifact)
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     given = api.as_source(source, compiled, x)
     asked = None if given is not source else replace(options or SourceOptions(), data=x.shape)
     asked = asked and asked.remembering(compiled.source)

@@ -100,6 +100,8 @@ _SECTIONS = {
         "markdown",
         "figures",
         "sample",
+        "what_if",
+        "neurobench",
         "emit_nir",
         "with_own_nodes",
         "dump",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from snnhw import files
 from snnhw.commands.common import (
     GIVEN,
     Choice,
@@ -46,6 +48,12 @@ if TYPE_CHECKING:
 @click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
 @click.option("--what-if", "what_if", is_flag=True, help="Also compile for the other targets and with fewer bits.")
 @click.option("--calibrate", type=GIVEN, default=None, help="Training samples for --what-if [those of the source].")
+@click.option(
+    "--neurobench",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Write NeuroBench's metrics, by its names and definitions, as JSON.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="The part's file (with --shard).")
 @page_options
 @click.option(
@@ -86,6 +94,7 @@ def command(
     engine: str,
     what_if: bool,
     calibrate: Path | None,
+    neurobench: Path | None,
     samples: int | None,
     shard: tuple[int, int] | None,
     cluster: str | None,
@@ -118,13 +127,13 @@ def command(
 
     if shard is not None and cluster is not None:
         raise click.UsageError("--shard and --cluster are two ways to the same")
-    if what_if and shard is not None:
-        raise click.UsageError("--what-if tries other compilations on all samples: not with --shard")
+    if shard is not None and (what_if or neurobench is not None):
+        raise click.UsageError("--what-if and --neurobench look at all samples: not with --shard")
     if calibrate is not None and not what_if:
         raise click.UsageError("--calibrate is for --what-if: the artifact's integers are made")
     if (shard is None) != (output is None) or (shard is not None and (html, markdown, figures) != (None, None, None)):
         raise click.UsageError("--shard I/N and -o FILE belong together; reports are made by snnhw merge")
-    require_pages(html, markdown, figures, (source, artifact, data), output)
+    require_pages(html, markdown, figures, (source, artifact, data), output, neurobench)
     given = samples_of(data, preprocess, memory).first(samples)
     batch = api.batch_of(api.with_input(load(artifact), encode, steps, seed), memory)
     fixed: dict[str, Any] = {
@@ -137,15 +146,15 @@ def command(
         "sample": sample,
         "force": force,
     }
-    files = {"source": source, "artifact": artifact}
+    paths = {"source": source, "artifact": artifact}
     if cluster is None:
         with kernels_told(), bar("compare") as progress:
             how = {**fixed, "batch": batch, "memory": memory, "progress": progress}
-            whole = part_of(files, given, shard or (1, 1), given.digest, **how)
+            whole = part_of(paths, given, shard or (1, 1), given.digest, **how)
     else:
         from snnhw.commands.cluster import run_on
 
-        whole = run_on(cluster, tls, part_of, files, (data, preprocess, memory), given, fixed, batch)
+        whole = run_on(cluster, tls, part_of, paths, (data, preprocess, memory), given, fixed, batch)
     if output is not None:
         save_part(replace(whole, of={**whole.of, "path": str(artifact)}), output, machine)
         return
@@ -159,7 +168,13 @@ def command(
         with stages() as stage:
             how = {"options": fixed["options"], "memory": memory, "force": force, "stage": stage, **scales}
             result = tried(result, source, compiled, given.x, given.y, **how)
-    show_pages(result, html, markdown, figures, machine)
+    made: dict[Path, files.Content] = {}
+    if neurobench is not None:
+        with bar("neurobench") as progress:
+            how = {"options": fixed["options"], "memory": memory, "progress": progress}
+            metrics = api.neurobench(result, source, compiled, given.x, **how)
+        made[neurobench] = json.dumps(metrics, indent=2) + "\n"
+    show_pages(result, html, markdown, figures, machine, made)
 
 
 def part_of(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -36,21 +37,26 @@ def page_options(function: F) -> F:
 
 
 def require_pages(
-    html: Path | None, markdown: Path | None, figures: Path | None, inputs: Sequence[Path], output: Path | None = None
+    html: Path | None, markdown: Path | None, figures: Path | None, inputs: Sequence[Path], *others: Path | None
 ) -> None:
     """Refuse, before any work, what cannot be drawn or written."""
     if html is not None or figures is not None:
         require("report", "compare --html and --figures")
-    require_outputs((html, markdown, output), inputs)
+    require_outputs((html, markdown, *others), inputs)
     if figures is not None:
         click.get_current_context().with_resource(files.claim([figures / "summary.tex"], folders=True))
 
 
 def show_pages(
-    result: ComparisonReport, html: Path | None, markdown: Path | None, figures: Path | None, machine: bool
+    result: ComparisonReport,
+    html: Path | None,
+    markdown: Path | None,
+    figures: Path | None,
+    machine: bool,
+    others: Mapping[Path, files.Content] = MappingProxyType({}),
 ) -> None:
-    """Write the pages that were asked for, then show the comparison."""
-    made: dict[Path, files.Content] = {} if figures is None else {**result.figure_files(figures)}
+    """Write the pages that were asked for and the others, then show the comparison."""
+    made: dict[Path, files.Content] = {**others, **({} if figures is None else result.figure_files(figures))}
     made |= {} if html is None else {html: result.to_html()}
     made |= {} if markdown is None else {markdown: result.to_markdown()}
     files.write(made)
@@ -60,6 +66,6 @@ def show_pages(
     from snnhw.report.terminal import show
 
     show(result)
-    for path in (html, markdown, figures):
+    for path in (html, markdown, figures, *others):
         if path is not None:
             click.echo(f"report: {path}")

@@ -5,7 +5,7 @@ Linear nodes are torch functions of (B, ...); several edges into a node sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import nir
@@ -112,7 +112,13 @@ def run(graph: nir.NIRGraph, semantics: Semantics, x: Array) -> dict[str, Array]
     return dict(walk(graph, semantics, x))
 
 
-def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array, kept: bool = False) -> Iterator[tuple[str, Array]]:
+Note = Callable[[str, Array, Array, Array | None], None]
+"""Told of each linear and spiking node: its name, input and output (B, T, ...), its membranes before it fires."""
+
+
+def walk(
+    graph: nir.NIRGraph, semantics: Semantics, x: Array, kept: bool = False, note: Note | None = None
+) -> Iterator[tuple[str, Array]]:
     """Spikes of every neuron node and the values at the outputs, each (B, T, ...), behind what they read.
 
     Values are held until their last reader has run.
@@ -121,7 +127,7 @@ def walk(graph: nir.NIRGraph, semantics: Semantics, x: Array, kept: bool = False
         x: real input, shape (B, T, *input shape), or (B, T, n) flat where there are several inputs.
         kept: an output that one spiking node feeds shows the membranes that it keeps, not its spikes.
     """
-    runner = _Runner(graph, semantics, x, kept=kept)
+    runner = _Runner(graph, semantics, x, kept=kept, note=note)
     place = {name: i for i, group in enumerate(runner.flow.groups) for name in group}
     last = dict(place)
     for pre, post in graph.edges:
@@ -155,9 +161,15 @@ class _Runner:
     """Values (B, T, ...) of the nodes computed so far, and the membranes of one that is watched."""
 
     def __init__(
-        self, graph: nir.NIRGraph, semantics: Semantics, x: Array, watched: str = "", kept: bool = False
+        self,
+        graph: nir.NIRGraph,
+        semantics: Semantics,
+        x: Array,
+        watched: str = "",
+        kept: bool = False,
+        note: Note | None = None,
     ) -> None:
-        self.graph, self.semantics, self.x, self.watched = graph, semantics, x, watched
+        self.graph, self.semantics, self.x, self.watched, self.note = graph, semantics, x, watched, note
         self.seen: list[Array] = []
         self.before, self.flow, self.inputs = predecessors(graph), flow(graph), input_parts(graph)
         self.values: dict[str, Array] = {}
@@ -187,14 +199,20 @@ class _Runner:
         elif isinstance(node, LINEAR):
             out = linear(node, total.flatten(0, 1), name)
             self.values[name] = out.reshape(*self.x.shape[:2], *out.shape[1:]).numpy()
+            if self.note is not None:
+                self.note(name, total.numpy(), self.values[name], None)
         elif isinstance(node, NEURONS) or is_readout(self.graph, name):
             neuron, gain, wait = self.model(name)
+            current = late(total.numpy(), wait) * gain
             run_over = membrane if isinstance(node, READOUTS) else fire
-            self.values[name] = run_over(neuron, late(total.numpy(), wait) * gain)
+            self.values[name] = run_over(neuron, current)
+            if self.note is not None:
+                before = self.values[name] if run_over is membrane else undecided(neuron, current)
+                self.note(name, total.numpy(), self.values[name], before)
             if name == self.watched:
-                self.seen = list(undecided(neuron, late(total.numpy(), wait) * gain).swapaxes(0, 1))
+                self.seen = list(undecided(neuron, current).swapaxes(0, 1))
             if name in self.keeping:
-                self._keep(name, kept_membrane(neuron, late(total.numpy(), wait) * gain))
+                self._keep(name, kept_membrane(neuron, current))
         else:  # an output, or a filter, which is part of the neuron behind it
             shown = [self.kept[pre] for pre in self.before[name] if pre in self.kept and isinstance(node, nir.Output)]
             self.values[name] = shown[0] if shown else total.numpy()
@@ -210,15 +228,28 @@ class _Runner:
         history: dict[str, list[Tensor]] = {name: [] for name in group}
         arrived: dict[str, list[Array]] = {name: [] for name in models}
         kept: dict[str, list[Array]] = {name: [] for name in models if name in self.keeping}
+        sums: dict[str, list[Array]] = {name: [] for name in group if self.note is not None}
+        seen: dict[str, list[Array]] = {name: [] for name in models if self.note is not None}
         resting = self._resting(group)
         for t in range(self.x.shape[1]):
             for name in group:
                 parts = [self._part(pre, name, t, history, resting) for pre in self.before[name]]
-                history[name].append(self._step(name, sum_of(name, parts), t, models, cells, arrived))
+                total = sum_of(name, parts)
+                history[name].append(self._step(name, total, t, models, cells, arrived))
                 if name in kept:
                     kept[name].append(cells[name].v)
+                if name in sums:
+                    sums[name].append(total.numpy())
+                if name in seen:
+                    seen[name].append(cells[name].before)
         for name, membranes in kept.items():
             self._keep(name, np.stack(membranes, 1))
+        within = {pre for pre, post in self.graph.edges if (pre, post) not in self.flow.feedback}
+        for name, totals in sums.items():
+            assert self.note is not None
+            before = np.stack(seen[name], 1) if name in seen else None
+            returns = int(name in nodes.keys() - models.keys() - within)  # only read a step later: computed then
+            self.note(name, late(np.stack(totals, 1), returns), torch.stack(history[name], 1).numpy(), before)
         for name, node in nodes.items():
             lag = lag_of(name, node, self.semantics) if isinstance(node, nir.Delay) else 0
             self.values[name] = late(torch.stack(history[name], 1).numpy(), lag)
