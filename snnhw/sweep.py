@@ -120,12 +120,13 @@ def _measured(point: Point, stages: Stages, measure: Measure, folder: Path, key:
         if isinstance(refusal, DataError):  # of the samples or the folder, not of the point
             raise
         return Row(point, refused=f"{refusal.code}: {refusal.message}")
-    row = replace(_row(point, artifact, comparison), artifact=path.name)
+    row = replace(row_of(point, artifact, comparison), artifact=path.name)
     files.write({folder / f"{key}.json": json.dumps(row.to_dict(), indent=2) + "\n"})
     return row
 
 
-def _row(point: Point, artifact: Artifact, c: Comparison) -> Row:
+def row_of(point: Point, artifact: Artifact, c: Comparison) -> Row:
+    """What a comparison says of a point."""
     from snnhw.judge import rmse
 
     values = () if c.values is None else c.values.quantized
@@ -143,4 +144,6 @@ def _row(point: Point, artifact: Artifact, c: Comparison) -> Row:
         cores=c.cores_used,
         chips=c.chips_used,
         bits_per_weight=round(artifact.network.bits_per_weight(artifact.target.numeric.weight_bits), 3),
+        energy_grade=c.energy.grade,
+        time_grade=c.latency.grade,
     )

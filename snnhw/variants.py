@@ -1,21 +1,23 @@
-"""What other targets and fewer bits would give: the same source compiled again, compared on the same samples."""
+"""What other targets and fewer bits would give: a report's own source compiled again, on the same samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnhw import api
 from snnhw.artifact import Artifact, load
-from snnhw.comparison.tree import Variant
-from snnhw.errors import SnnhwError
+from snnhw.comparison.points import Point, Row
+from snnhw.errors import DataError, SnnhwError
 from snnhw.frontends.options import SourceOptions
-from snnhw.machine import Machine, available, load_target
+from snnhw.machine import available
 from snnhw.network import Array
+from snnhw.pipeline import Options, Pipeline
 from snnhw.report.objects import ComparisonReport
 from snnhw.rows import Rows
+from snnhw.sweep import row_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,41 +55,23 @@ def what_if(
         stage: told which variant begins.
     """
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    given = api.as_source(source, compiled, x)
-    asked = None if given is not source else replace(options or SourceOptions(), data=x.shape)
-    asked = asked and asked.remembering(compiled.source)
-    judge = "values" if report.agreement is None else "classes"
-    rows = [_row(report, compiled.target, compiled.network.bits_per_weight(compiled.target.numeric.weight_bits))]
-    for target, width in _variants(compiled.target, targets, bits):
-        stage(f"{target.name}, {width} bits")
+    own, given = compiled.target, api.as_source(source, compiled, x)
+    said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
+    asked = Options(calibrate, labels=labels, sums=compiled.reference.notes.sums, source=said)
+    start = Pipeline(given, own, asked)
+    how: dict[str, Any] = {"engine": report.engine, "judge": "values" if report.agreement is None else "classes"}
+    how |= {"timing": report.latency.model, "options": options, "memory": memory, "force": force}
+    fewer = [Point(own.name, str(width)) for width in bits if width < own.numeric.weight_bits]
+    others = [Point(name) for name in (available() if targets is None else targets) if name != own.name]
+    rows = [row_of(Point(own.name), compiled, report)]
+    for point in (*fewer, *others):
+        stage(str(point))
         try:
-            made = api.compile(
-                given, target=target, calibrate=calibrate, labels=labels, weight_bits=width, options=asked,
-                sums=compiled.reference.notes.sums,
-            )  # fmt: skip
-            found = api.compare(
-                given, made, x, y, engine=report.engine, options=asked, memory=memory, judge=judge,
-                timing=report.latency.model, force=force,
-            )  # fmt: skip
-        except SnnhwError as error:
-            rows.append(Variant(target.name, float(width), f"{error.code}: {error.message}"))
-            continue
-        rows.append(_row(found, target, made.network.bits_per_weight(target.numeric.weight_bits)))
+            changes = {} if point.weight_bits is None else {"weight_bits": point.weight_bits}
+            made = start.varied(None if point.target == own.name else point.target, **changes).mapped
+            rows.append(row_of(point, made, api.compare(given, made, x, y, **how)))
+        except SnnhwError as refusal:
+            if isinstance(refusal, DataError):  # of the samples, not of the variant
+                raise
+            rows.append(Row(point, refused=f"{refusal.code}: {refusal.message}"))
     return replace(report, what_if=tuple(rows))
-
-
-def _variants(own: Machine, targets: Sequence[str] | None, bits: Sequence[int]) -> Iterator[tuple[Machine, int]]:
-    for width in bits:
-        if width < own.numeric.weight_bits:
-            yield own, width
-    for name in available() if targets is None else targets:
-        if name != own.name:
-            other = load_target(name)
-            yield other, other.numeric.weight_bits
-
-
-def _row(c: ComparisonReport, target: Machine, width: float) -> Variant:
-    return Variant(
-        target.name, round(width, 2), None, c.quantized.accuracy, c.agreement, c.energy.total_j, c.energy.grade,
-        c.latency.seconds, c.latency.grade, c.cores_used,
-    )  # fmt: skip

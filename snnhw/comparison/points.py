@@ -37,6 +37,7 @@ class Row:
         accuracy_float, accuracy: with labels.
         agreement: of decisions, integers with floats; None where outputs are judged as values.
         energy_j, latency_s, period_s: joules; seconds of one sample alone, and between samples of a stream.
+        energy_grade, time_grade: how sure they are.
         artifact: the compiled network's file in the folder.
         refused: code and message.
     """
@@ -54,6 +55,8 @@ class Row:
     cores: int | None = None
     chips: int | None = None
     bits_per_weight: float | None = None
+    energy_grade: str | None = None
+    time_grade: str | None = None
     artifact: str | None = None
     refused: str | None = None
 

@@ -14,6 +14,7 @@ from typing import Any
 from snnhw.cautions import Caution
 from snnhw.chip.band import Band
 from snnhw.chip.energy import Energy
+from snnhw.comparison.points import Row
 from snnhw.judge import OutputError
 
 SCHEMA = 1
@@ -284,26 +285,6 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """The same source compiled otherwise, on the same samples; numbers are null where it is `refused`.
-
-    Args:
-        weight_bits: mean over the stored weights.
-    """
-
-    target: str
-    weight_bits: float
-    refused: str | None
-    accuracy: float | None = None
-    agreement: float | None = None
-    energy_j: float | None = None
-    energy_grade: str | None = None
-    latency_s: float | None = None
-    latency_grade: str | None = None
-    cores: int | None = None
-
-
-@dataclass(frozen=True)
 class ConstantRow:
     """One number of the target that a time or an energy was made from."""
 
@@ -385,7 +366,7 @@ class Comparison:
     layers: tuple[LayerCost, ...] = ()
     decisions: Decisions | None = None
     shown: Shown | None = None
-    what_if: tuple[Variant, ...] = ()
+    what_if: tuple[Row, ...] = ()
     provenance: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:

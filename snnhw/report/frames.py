@@ -97,7 +97,7 @@ FRAMES: dict[str, Callable[[Comparison], Rows]] = {
     "convention_45nm": _convention,
     "confusion": _confusion,
     "disagreements": _disagreements,
-    "what_if": lambda c: [asdict(row) for row in c.what_if],
+    "what_if": lambda c: [row.to_dict() for row in c.what_if],
     "constants": lambda c: [asdict(row) for row in c.constants],
 }
 """Tables of a comparison by name, in the units of `comparison/tree.py`: counts per sample, joules, seconds."""

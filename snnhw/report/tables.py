@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnhw.comparison.tree import Comparison, Variant
+from snnhw.comparison.points import Row
+from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
 from snnhw.report.numbers import band, between, count, interval, percent, si
 
@@ -325,13 +326,13 @@ def what_if(c: Comparison) -> Table:
     return Table("What if: other targets, fewer bits", columns, rows, note=note)
 
 
-def _variant(v: Variant, mark: str) -> tuple[str, ...]:
-    named = (f"{v.target}{mark}", f"{v.weight_bits:g}")
-    if v.refused is not None:
-        return (*named, *["-"] * 5, f"refused, {v.refused}")
-    shares = ["-" if share is None else percent(share) for share in (v.accuracy, v.agreement)]
-    energy, latency = si(v.energy_j or 0.0, "J"), si(v.latency_s or 0.0, "s")
-    return (*named, *shares, f"{energy} [{v.energy_grade}]", f"{latency} [{v.latency_grade}]", str(v.cores), "")
+def _variant(row: Row, mark: str) -> tuple[str, ...]:
+    if row.refused is not None:
+        return (row.point.target, row.point.weight_bits or "-", *["-"] * 5, f"refused, {row.refused}")
+    shares = ["-" if share is None else percent(share) for share in (row.accuracy, row.agreement)]
+    energy, latency = si(row.energy_j or 0.0, "J"), si(row.latency_s or 0.0, "s")
+    prices = f"{energy} [{row.energy_grade}]", f"{latency} [{row.time_grade}]"
+    return (f"{row.point.target}{mark}", f"{row.bits_per_weight:.3g}", *shares, *prices, str(row.cores), "")
 
 
 def provenance(c: Comparison) -> Table:

@@ -22,8 +22,11 @@ def test_each_variant_is_what_compile_and_compare_give(
     report: snnhw.ComparisonReport, artifact: snnhw.Artifact
 ) -> None:
     own, fewer, generic, loihi1 = report.what_if
-    assert (own.target, own.weight_bits, own.energy_j) == ("loihi2", 8.0, report.energy.total_j)
-    assert (fewer.target, generic.target, loihi1.target) == ("loihi2", "generic", "loihi1")
+    assert (own.point.target, own.bits_per_weight, own.energy_j) == ("loihi2", 8.0, report.energy.total_j)
+    assert (fewer.point.target, generic.point.target, loihi1.point.target) == ("loihi2", "generic", "loihi1")
+    assert fewer.bits_per_weight is not None
+    assert fewer.bits_per_weight < 8
+    assert (own.energy_grade, own.time_grade) == (report.energy.grade, report.latency.grade)
     assert own.refused is fewer.refused is generic.refused is loihi1.refused is None
     made = snnhw.compile(module(), spikes()[:, :1].swapaxes(0, 1).repeat(5, 0), target="generic")
     alone = snnhw.compare(module(), made, spikes(), np.zeros(4, np.int64))

@@ -144,10 +144,29 @@ def test_run_with_another_number_of_steps(stbp: Room, tmp_path: Path) -> None:
 def test_compare_tries_other_targets_and_bits(sew: Room, tmp_path: Path) -> None:
     words = ["compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--samples", 2]
     found = snnhw(*words, "--what-if", "--calibrate", sew / "data.npz", "--json").json["what_if"]
-    assert [row["target"] for row in found] == ["loihi2", "loihi2", "loihi2", "generic", "loihi1", "loihi1-davies"]
+    assert [row["point"]["target"] for row in found] == [
+        "loihi2",
+        "loihi2",
+        "loihi2",
+        "generic",
+        "loihi1",
+        "loihi1-davies",
+    ]
     assert found[0]["refused"] is None
     for wrong in (["--what-if", "--shard", "1/1", "-o", tmp_path / "p"], ["--calibrate", sew / "data.npz"]):
         assert snnhw(*words, *wrong).code == 2
+
+
+def test_compare_writes_metrics_of_neurobench(sew: Room, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    words = ["compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--neurobench", path, "--json"]
+    done = snnhw(*words)
+    assert done.code == 0, done.err
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["ClassificationAccuracy"] == done.json["float"]["accuracy"]
+    assert found["Footprint"] >= 4 * found["ParameterCount"] > 0
+    assert found["quantized"]["Footprint"] < found["Footprint"]
+    assert found["SynapticOperations"]["Dense"] >= found["SynapticOperations"]["Effective_ACs"] > 0
 
 
 def test_compare_has_the_agreed_keys(sew: Room, tmp_path: Path) -> None:

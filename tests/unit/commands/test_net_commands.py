@@ -24,6 +24,10 @@ def test_in_and_out_again(tmp_path: Path) -> None:
     integers = snnhw("run", artifact, "--input", data, "--json")
     assert (floats.code, integers.code, integers.json["saturations"]) == (0, 0, 0)
     assert snnhw("compare", net, artifact, "--data", data, "--json").json["agreement"] >= 0.5
+    bench = snnhw("compare", net, artifact, "--data", data, "--neurobench", tmp_path / "bench.json")
+    assert bench.code == 1
+    assert "no-float-network: NeuroBench's metrics are of a network in floats" in bench.err
+    assert not (tmp_path / "bench.json").exists()
     assert snnhw("export", artifact, "--to", "netx", "-o", again).code == 0
     assert snnhw("compile", again, "--target", "loihi1", "-o", tmp_path / "again.snnhw").code == 0
 
