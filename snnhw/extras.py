@@ -13,6 +13,7 @@ EXTRAS = {
     "cluster": {"distributed": "distributed>=2025.1"},
     "zarr": {"zarr": "zarr>=3,<4"},
     "train": {"sklearn": "scikit-learn>=1.5,<2"},
+    "safetensors": {"safetensors": "safetensors>=0.4,<1"},
     "frames": {"pandas": "pandas>=2.2,<4"},
 }
 """By extra: the names to import, and what pyproject.toml asks for."""

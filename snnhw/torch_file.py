@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import torch
 
+from snnhw import tensor_file
 from snnhw.limits import require_bytes, require_small
 
 FOLDER = 0x10
@@ -23,7 +24,7 @@ OLDER_PICKLES = 5
 
 
 def read_torch(path: str | Path, classes: tuple[type, ...] = ()) -> Any:
-    """What a file holds, zip or the older format; tensors come to the CPU whatever made them.
+    """What a file holds, zip, the older format or .safetensors; tensors come to the CPU whatever made them.
 
     Args:
         classes: what it may hold besides tensors and plain containers.
@@ -33,6 +34,8 @@ def read_torch(path: str | Path, classes: tuple[type, ...] = ()) -> Any:
     """
     path = Path(path)
     require_small(path)
+    if path.suffix == tensor_file.SUFFIX:
+        return tensor_file.read(path)
     with path.open("rb") as file:
         if zipfile.is_zipfile(file):
             _require_whole(file)

@@ -54,6 +54,7 @@ SHARED = {
     "files",
     "hdf5",
     "torch_file",
+    "tensor_file",
 }
 SURFACE = {
     "",

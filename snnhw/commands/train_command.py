@@ -19,7 +19,13 @@ SEEDS = 1 << 32
 @click.command("train")
 @click.argument("recipe", required=False)
 @click.option("--list", "listing", is_flag=True, help="List the recipes by family.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="Checkpoint to write [RECIPE.pt].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Checkpoint to write, .pt or .safetensors [RECIPE.pt].",
+)
 @click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True)
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=None, help="Stop after this many epochs (the schedule stays)."
@@ -50,6 +56,7 @@ def command(
       snnhw train sew_resnet_smoke -o sew.pt --health sew.html
     """
     from snnhw.frontends.ann import convert
+    from snnhw.tensor_file import SUFFIX
     from snnhw.zoo.registry import recipe_of
     from snnhw.zoo.train import train
 
@@ -64,6 +71,8 @@ def command(
         require("report", "train --health FILE.html")
     chosen = recipe_of(recipe)
     path = output if output is not None else Path(f"{chosen.name}.pt")
+    if path.suffix == SUFFIX:
+        require("safetensors", f"writing {SUFFIX} files")
     require_outputs([path, Path(f"{path}.resume"), health], [])
     watch = _watch(health, chosen.name, seed) if health is not None else None
     content = train(chosen, path, seed=seed, resume=resume, epochs=epochs, health=watch, convert=convert)

@@ -20,7 +20,7 @@ from snnhw.semantics import to_metadata
 if TYPE_CHECKING:  # options are read without torch and nir
     from snnhw.frontends.source import IntegerSource, Source
 
-CHECKPOINTS = (".pt", ".pth", ".t7")
+CHECKPOINTS = (".pt", ".pth", ".t7", ".safetensors")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnhw import files
+from snnhw import files, tensor_file
 from snnhw.errors import SnnhwError
 from snnhw.limits import fault
 from snnhw.torch_file import read_torch
@@ -56,12 +56,14 @@ def _calibration_samples(data: Split) -> int:
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
     """Write it whole or not at all (`files.write`)."""
-    files.write({Path(path): saved(content)}, folders=True)
+    files.write({Path(path): saved(content, path)}, folders=True)
 
 
-def saved(content: dict[str, Any]) -> bytes:
+def saved(content: dict[str, Any], path: str | Path = "") -> bytes:
     """What torch.save (zip format) makes, in memory: torch raises errors of its own where a disk is full, and names
-    the zip's folder after its file."""
+    the zip's folder after its file. A path that ends in .safetensors says that format."""
+    if Path(path).suffix == tensor_file.SUFFIX:
+        return tensor_file.saved(content)
     out = io.BytesIO()
     torch.save(content, out)
     return out.getvalue()

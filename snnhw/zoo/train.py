@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.console import Console
@@ -29,6 +29,14 @@ from snnhw.zoo.registry import build, recipe_of
 
 Log = Callable[[str], None]
 Watch = Callable[[list[dict[str, Any]]], None]
+
+
+class Logger(Protocol):
+    """What TensorBoard's and W&B's users write: numbers by name, and the epoch as `step`."""
+
+    def __call__(self, metrics: dict[str, float], /, *, step: int) -> Any: ...
+
+
 PROBE = 1000
 """Test images looked at after every epoch; nothing is selected by them, the last epoch is the result."""
 
@@ -43,6 +51,7 @@ def train(
     progress: bool | None = None,
     log: Log | None = None,
     health: Watch | None = None,
+    logger: Logger | None = None,
     convert: Convert | None = None,
 ) -> dict[str, Any]:
     """Trains a recipe and returns the checkpoint's content, which is also at ``out`` after every epoch.
@@ -58,6 +67,8 @@ def train(
         log: takes one line per epoch, and notes on what is (not) resumed; by default stderr.
         health: takes the history after every epoch, whose rows then have the state of every spiking layer on a
             probe batch under ``health`` (`diagnose.py`); the training itself is the same, bit by bit.
+        logger: called as `logger(metrics, step=epoch)` after every epoch, as `wandb.log` is; the metrics are numbers by
+            name (loss, accuracies, learning rate, seconds).
         convert: `snnhw.frontends.ann.convert`, for recipes of ReLU networks.
     """
     recipe, out = recipe_of(recipe), Path(out)
@@ -84,8 +95,12 @@ def train(
                 row["unconverted_accuracy"] = _accuracy(recipe, model, data, len(data.y_test))
             content = checkpoint.pack(deployed, network, data, seed, history)
             state = _state(recipe, seed, model, optimizer, history)
-            files.write({out: checkpoint.saved(content), _state_file(out): checkpoint.saved(state)})
-            log(f"{recipe.name} {_line(row, recipe.epochs)} {time.monotonic() - started:.0f} s")
+            files.write({out: checkpoint.saved(content, out), _state_file(out): checkpoint.saved(state)})
+            seconds = time.monotonic() - started
+            log(f"{recipe.name} {_line(row, recipe.epochs)} {seconds:.0f} s")
+            if logger is not None:
+                numbers = {key: float(value) for key, value in row.items() if isinstance(value, (int, float))}
+                logger(numbers | {"lr": optimizer.param_groups[0]["lr"], "seconds": seconds}, step=epoch + 1)
             if health is not None:
                 health(history)
         if health is not None and not range(done, last):
