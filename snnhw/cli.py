@@ -35,6 +35,7 @@ COMMANDS = {
     "export": "Hand a network on: NIR, lava-dl .net, ONNX.",
     "examples": "Networks and data that ship with snnhw, for example:NAME.",
     "inspect": "What is in an artifact.",
+    "card": "A model card: what a network is, accuracy, energy, licence, how to run it.",
     "targets": "Which chips there are, and the source of every number.",
     "train": "Train a network of the zoo.",
     "doctor": "What is missing on this machine, and the command that fixes it.",

@@ -17,11 +17,11 @@ from snnhw.report.verdict import verdict
 def markdown(comparison: Comparison) -> str:
     """The whole comparison, one section a table."""
     comparison = plain(comparison)
-    head = f"# {_cell(comparison.target)}: float and quantised network compared\n"
-    head += "".join(f"\n{_cell(line)}\n" for line in verdict(comparison))
+    head = f"# {cell(comparison.target)}: float and quantised network compared\n"
+    head += "".join(f"\n{cell(line)}\n" for line in verdict(comparison))
     body = [_section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
-    notes = "## Notes\n\n" + "\n".join(f"- {_cell(note)}" for note in comparison.notes) + "\n"
-    cautions = [f"**WARNING** {_cell(str(caution))}\n" for caution in comparison.warnings]
+    notes = "## Notes\n\n" + "\n".join(f"- {cell(note)}" for note in comparison.notes) + "\n"
+    cautions = [f"**WARNING** {cell(str(caution))}\n" for caution in comparison.warnings]
     return "\n".join([head, *cautions, *body, notes])
 
 
@@ -31,17 +31,17 @@ def write_markdown(comparison: Comparison, path: str | Path) -> None:
 
 
 def _section(table: Table) -> str:
-    lines = [f"## {_cell(table.title)}", "", _row(table.columns)]
+    lines = [f"## {cell(table.title)}", "", _row(table.columns)]
     lines.append("|" + "|".join("---" if i < table.names else "---:" for i in range(len(table.columns))) + "|")
     lines += [_row(row) for row in table.rows]
-    return "\n".join([*lines, *(["", _cell(table.note)] if table.note else []), ""])
+    return "\n".join([*lines, *(["", cell(table.note)] if table.note else []), ""])
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+    return "| " + " | ".join(map(cell, cells)) + " |"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text that no reader of Markdown takes for a mark, a formula or HTML."""
     text = escape(text, quote=False).replace("\n", " ")
     return re.sub(r"[\\`*|$]|~(?=~)|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

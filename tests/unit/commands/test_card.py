@@ -1,0 +1,63 @@
+"""A model card says what the file and a comparison say, with grades, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from snnhw.report.card import UNSAID
+from snnhw.report.numbers import percent, si
+from tests.unit.commands.line import Room, snnhw
+
+
+@pytest.fixture(scope="module")
+def compared(sew: Room, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("card") / "compared.json"
+    done = snnhw("compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--json")
+    path.write_text(done.out, encoding="utf-8")
+    return path
+
+
+def test_of_an_artifact(sew: Room, compared: Path, tmp_path: Path) -> None:
+    words = [
+        "card",
+        sew / "net.snnhw",
+        "--comparison",
+        compared,
+        "--licence",
+        "Apache-2.0",
+        "-o",
+        tmp_path / "README.md",
+    ]
+    assert snnhw(*words).code == 0
+    text, found = (tmp_path / "README.md").read_text(encoding="utf-8"), json.loads(compared.read_text(encoding="utf-8"))
+    front = text.split("---\n")[1]
+    assert 'license: "Apache-2.0"\n' in front
+    assert f"value: {found['quantized']['accuracy']!r}" in front
+    assert f"Integers: {percent(found['quantized']['accuracy'])} of {found['samples']} samples (95 % interval" in text
+    assert f"Energy: {si(found['energy']['total_j'], 'J')} a sample [{found['energy']['grade']}] on " in text
+    assert found["energy"]["excluded"] in text
+    assert "| target | loihi2 |" in text
+    assert "snnhw run net.snnhw --input samples.npz" in text
+    assert snnhw(*words, "--json").json["comparison"]["samples"] == found["samples"]
+
+
+def test_of_a_checkpoint_without_a_comparison(sew: Room) -> None:
+    done = snnhw("card", sew / "net.pt")
+    assert done.code == 0, done.err
+    assert f"| licence | {UNSAID} |" in done.out
+    assert "| recipe | tiny |" in done.out
+    assert "Not measured" in done.out
+    assert "license:" not in done.out
+
+
+def test_the_comparison_is_one_of_this_model(sew: Room, stbp: Room, compared: Path, tmp_path: Path) -> None:
+    done = snnhw("card", stbp / "net.snnhw", "--comparison", compared)
+    assert done.code == 1
+    assert "other-artifact: the comparison is of another model" in done.err
+    (tmp_path / "x.json").write_text('{"samples": 3}', encoding="utf-8")
+    done = snnhw("card", sew / "net.snnhw", "--comparison", tmp_path / "x.json")
+    assert done.code == 1
+    assert "bad-comparison: this is no comparison" in done.err
