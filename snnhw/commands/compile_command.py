@@ -64,7 +64,7 @@ def command(
     machine: bool,
 ) -> None:
     """Compile SOURCE for a chip: a .pt of snnhw train, a .nir (other frameworks': --dialect), a published .pth or .t7,
-    an .onnx.
+    an .onnx, or a module FILE.py:NAME (this runs the file: --trust-code).
 
     \b
     Example:
@@ -74,6 +74,7 @@ def command(
       snnhw compile sew18_checkpoint_319.pth --target loihi2 --calibrate images.npz --connect ADD
       snnhw compile example:stbp_scnn --target loihi2 --weight-bits "*conv*=6,*=4"
       snnhw compile net.nir --target loihi2 --stop-after lowered --dump stages
+      snnhw compile net.py:Net --weights net.pt --example x.npz --trust-code --target loihi2
     """
     from snnhw.artifact import write_zip
     from snnhw.frontends.nir.file import nir_bytes

@@ -22,9 +22,15 @@ FILES = "(files that do not say it)"
 GROUP = "(published checkpoints)"
 NIR = "(NIR files)"
 ONNX = "(ONNX steps)"
+CODE = "(FILE.py:NAME)"
 TRUST = (
     "Let a .pt, .pth or .t7 that holds more than numbers (a whole pickled module) run its code: this runs code from "
     "the file, with all your rights. Off: such a file is refused and nothing in it is run."
+)
+
+TRUST_CODE = (
+    "Let FILE.py:NAME run: reading a module runs its file, with all your rights. Off: it is refused and nothing in it "
+    "is run."
 )
 
 
@@ -81,6 +87,8 @@ _FLAGS: dict[str, tuple[Any, str]] = {
         "Framework that wrote the file; nir: its numbers are taken literally",
     ),
     "state": (str, "IN:OUT,... of each state input and the output that is its new value, where names mislead"),
+    "example": (str, "DATA.npz whose x is what the module's forward takes"),
+    "weights": (str, "State dict of the module (.pt, .pth)"),
     "semantics": (str, "FILE.json with single fields of Semantics, over the dialect's or the file's own"),
 }
 _CALLBACKS = {"input_shape": _shape, "readout": _readout, "semantics": _semantics}
@@ -93,6 +101,8 @@ def _group(name: str) -> str:
     """Which sources ask for a flag."""
     if name in _OF_FILES:
         return FILES
+    if name in ("example", "weights"):
+        return CODE
     return NIR if name in _OF_NIR else ONNX if name == "state" else GROUP
 
 
@@ -112,7 +122,7 @@ def source_options(*, with_input: bool = False, without: Collection[str] = ()) -
         def called(*args: Any, **given: Any) -> Any:
             from snnhw.frontends.options import SourceOptions
 
-            said = {name: given.pop(name) for name in [*names, "trust_pickle"]}
+            said = {name: given.pop(name) for name in [*names, "trust_pickle", "trust_code"]}
             return function(*args, options=SourceOptions(**said), **given)
 
         wrapped: Any = called
@@ -128,6 +138,7 @@ def source_options(*, with_input: bool = False, without: Collection[str] = ()) -
                 help=f"{text} {_group(name)}.",
             )
             wrapped = option(wrapped)
+        wrapped = click.option("--trust-code", is_flag=True, help=TRUST_CODE)(wrapped)
         return click.option("--trust-pickle", is_flag=True, help=TRUST)(wrapped)  # type: ignore[no-any-return]
 
     return decorate
@@ -135,7 +146,7 @@ def source_options(*, with_input: bool = False, without: Collection[str] = ()) -
 
 def refuse_for_artifact(options: SourceOptions) -> None:
     """An artifact knows all that these flags say: wrong use."""
-    given = [*options.given, *["trust_pickle"] * options.trust_pickle]
+    given = [*options.given, *["trust_pickle"] * options.trust_pickle, *["trust_code"] * options.trust_code]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise click.UsageError(f"{flags}: for a source, not for an artifact")

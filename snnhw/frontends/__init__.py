@@ -11,7 +11,7 @@ import numpy as np
 
 from snnhw.errors import SourceError
 from snnhw.extras import require
-from snnhw.frontends.options import SourceOptions, checked, flag_of, refuse_unused
+from snnhw.frontends.options import SourceOptions, checked, code_file, flag_of, refuse_unused
 from snnhw.limits import is_file, require_sample
 from snnhw.network import Array
 from snnhw.readout import require_fitting
@@ -62,16 +62,17 @@ def load_model(
             for one that is.
     """
     path, options = Path(path), options or SourceOptions()
-    if not is_file(path):
-        raise SourceError("no-such-file", "there is no such file", where=str(path))
-    kinds = [kind for kind in FRONT_ENDS if path.suffix in kind.endings]
+    file, _ = code_file(path)
+    if not is_file(file):
+        raise SourceError("no-such-file", "there is no such file", where=str(file))
+    kinds = [kind for kind in FRONT_ENDS if file.suffix in kind.endings]
     if not kinds:
         raise SourceError(
             "unknown-source",
-            f"sources ending in {path.suffix or 'nothing'!r} are not known",
+            f"sources ending in {file.suffix or 'nothing'!r} are not known",
             where=path.name,
             limit=", ".join(dict.fromkeys(ending for kind in FRONT_ENDS for ending in kind.endings)),
-            hint="compile the checkpoint or a .nir of ours",
+            hint="compile a checkpoint, a .nir or an .onnx file, or a module: FILE.py:NAME --example DATA.npz",
         )
     _refuse_unused(options, {name for kind in kinds for name in kind.takes}, path, " or ".join(k.name for k in kinds))
     if kinds[0].extra:
@@ -121,7 +122,8 @@ def load_source(path: str | Path, options: SourceOptions | None = None, samples:
 
 
 def _refuse_unused(options: SourceOptions, takes: set[str], path: Path, name: str) -> None:
-    given = set(options.given) - set(_ANY) | ({"trust_pickle"} if options.trust_pickle else set())
+    trusted = {name for name in ("trust_pickle", "trust_code") if getattr(options, name)}
+    given = set(options.given) - set(_ANY) | trusted
     refuse_unused(given - takes, path.name, f"{name} takes {', '.join(map(flag_of, sorted(takes)))}" if takes else name)
 
 
@@ -208,6 +210,12 @@ def _relu(path: Path, options: SourceOptions, content: Any) -> Source:
     return replace(source, origin={**source.origin, "flags": {"steps": {"value": options.steps, "from": "flag"}}})
 
 
+def _code(path: Path, options: SourceOptions, content: Any) -> Source:
+    from snnhw.frontends.code import load_code
+
+    return load_code(path, options)
+
+
 def _with(source: Source, options: SourceOptions) -> Source:
     """T and encoding may be others than those in training; the rest such a source says itself."""
     given = options.given
@@ -255,6 +263,12 @@ FRONT_ENDS: list[FrontEnd] = [
         extra="onnx",
     ),
     FrontEnd("an ONNX file of a ReLU network", (".onnx",), ("steps",), _relu, extra="onnx"),
+    FrontEnd(
+        "a Python file",
+        (".py",),
+        ("steps", "encoding", "readout", "example", "weights", "trust_code"),
+        _code,
+    ),
     FrontEnd("a .net file", (".net",), ("steps", "encoding", "input_shape", "readout", "semantics"), _net),
 ]
 """Every kind of file that is read, and what it takes; one more is one more entry."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from snnhw.errors import SourceError
@@ -20,7 +22,9 @@ DIALECTS = ("forward", "init")
 NEURONS = ("if", "lif", "plif")
 NIR_DIALECTS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool", "nir")
 
-_NO_FLAGS = ("trust_pickle", "remembered", "data", "samples")
+_NAMED = re.compile(r"(.+\.py)(?::(\w+))?", re.DOTALL)
+
+_NO_FLAGS = ("trust_pickle", "trust_code", "remembered", "data", "samples")
 """Fields that say nothing of the network."""
 
 
@@ -45,6 +49,9 @@ class SourceOptions:
         dialect: the framework that wrote a NIR file; 'nir': its numbers are taken literally.
         state: of an ONNX step: pairs IN:OUT of a state and its new value, with commas between.
         semantics: single fields of Semantics, over the dialect's or the file's own.
+        example: of FILE.py:NAME: an .npz whose `x` is what the module's forward takes.
+        weights: of FILE.py:NAME: a file with its state dict.
+        trust_code: a Python file may run; never remembered, never complained of.
         trust_pickle: a checkpoint that holds more than numbers may run its code; never remembered, never complained of.
         remembered: flags of an earlier compilation, used where a flag is not given; never complained of.
         data: shape of the samples to be run, from which T is told where nobody says it; never complained of.
@@ -67,6 +74,9 @@ class SourceOptions:
     dialect: str | None = None
     semantics: Mapping[str, Any] | None = None
     state: str | None = None
+    example: str | None = None
+    weights: str | None = None
+    trust_code: bool = False
     trust_pickle: bool = False
     remembered: Mapping[str, Any] = field(default_factory=dict)
     data: tuple[int, ...] | None = None
@@ -89,6 +99,12 @@ class SourceOptions:
         rows = flags.items() if isinstance(flags, Mapping) else ()
         asked = {name: row.get("value") for name, row in rows if isinstance(row, Mapping) and row.get("from") == "flag"}
         return replace(self, remembered=asked)
+
+
+def code_file(path: Path) -> tuple[Path, str | None]:
+    """The file of `FILE.py:NAME`, and NAME; any other path as it is."""
+    named = _NAMED.fullmatch(str(path))
+    return (path, None) if named is None else (Path(named[1]), named[2])
 
 
 def flag_of(name: str) -> str:

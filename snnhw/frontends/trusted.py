@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,16 +68,16 @@ def load_module_file(module: nn.Module, path: Path, options: SourceOptions) -> S
     require_sample(said["steps"], said["input_shape"], path.name)
     encoding = said.get("encoding", "spikes")
     source = _read(module, path.name, said["steps"], said["input_shape"], encoding)
+    return described(source, said, {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+
+
+def described(source: Source, said: Mapping[str, Any], origin: Mapping[str, Any]) -> Source:
+    """A live module's source with what flags say of it, and where it is from."""
     changes = {name: value for name, value in said.items() if name in ("encoding", "readout")}
     deployment = replace(source.deployment, **changes)
     source.graph.metadata = to_metadata(source.semantics, deployment)
-    origin = {
-        **source.origin,
-        "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "flags": {name: {"value": _plain(value), "from": "flag"} for name, value in said.items()},
-    }
-    return replace(source, deployment=deployment, origin=origin)
+    flags = {name: {"value": _plain(value), "from": "flag"} for name, value in said.items()}
+    return replace(source, deployment=deployment, origin={**source.origin, **origin, "flags": flags})
 
 
 def _read(module: nn.Module, where: str, steps: int, input_shape: tuple[int, ...], encoding: str) -> Source:

@@ -20,7 +20,7 @@ from snnhw.errors import SnnhwError
 from snnhw.frontends.check import check_import
 from snnhw.frontends.live_module import load_module
 from tests.frontends.environments import OVERLAYS, ROOT, VARIABLE, environment, make, matrix
-from tests.unit.frontends.live import written
+from tests.unit.frontends.live import research, written
 from tests.unit.frontends.live.written import Case
 
 PAGE = ROOT / "docs" / "frontends.md"
@@ -178,9 +178,6 @@ def snntorch() -> dict[str, Case]:
         "subclass with a forward of its own": Case(
             of(looped, **two, lif1=lambda: Own(beta=0.8), lif2=leaky()),
             TNF,
-            None,
-            "unsupported-neuron",
-            "tutorial 5: loop, spikes and membranes",
         ),
         "SLSTM": Case(of(slstm, lif1=lambda: snn.SLSTM(6, 4)), TNF, None, "unsupported-neuron", "RLeaky"),
     }
@@ -374,7 +371,7 @@ def rockpool() -> dict[str, Case]:
 
 
 def plain() -> dict[str, Case]:
-    return {name: case for name, case in written.MODULES.items() if case.make is not None}
+    return {**written.MODULES, **research.MODULES}
 
 
 FRAMEWORKS: dict[str, Callable[[], dict[str, Case]]] = {

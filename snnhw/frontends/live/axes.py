@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -14,13 +15,22 @@ from torch import Tensor
 from snnhw.frontends.live.adapter import Shape
 from snnhw.frontends.live.elementwise import assigned
 from snnhw.frontends.live.operations import Rule, functions, given, own, require_square
-from snnhw.frontends.live.reader import Reader, name_of, refused_store, taken, unknown_operation, where_of
+from snnhw.frontends.live.reader import ENDINGS, Reader, name_of, refused_store, taken, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
-from snnhw.frontends.live.values import INPUT, LEAD, STATIC, Ending, Sum, added, at_step, refused_axes
+from snnhw.frontends.live.values import (
+    INPUT,
+    LEAD,
+    STATIC,
+    TIME_LAST,
+    Ending,
+    Sum,
+    added,
+    at_step,
+    over_time,
+    refused_axes,
+    time_of,
+)
 from snnhw.readout import WHOLE as ALL
-
-TIME = {"TN": 0, "NT": 1}
-"""Which axis is time, of values that have one of its own."""
 
 FOLDED = {"TN": "(TN)", "NT": "(NT)"}
 UNFOLDED = {folded: axes for axes, folded in FOLDED.items()}
@@ -32,6 +42,10 @@ def reshaped(reader: Reader, event: Function) -> Sum:
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
     if not x.axes:
         return x
+    if x.axes == TIME_LAST:
+        if after[:1] != before[:1] or after[-1:] != before[-1:]:
+            raise refused_axes(where_of(event), f"a tensor over {x.axes} of shape {before} becomes {after}")
+        return _flattened(reader, event, x, before[1:-1], after[1:-1])
     if event.name in ("unsqueeze", "__getitem__") and x.axes == "N" and (x.label == STATIC or reader.written):
         at = next((at for at in (0, 1) if after == (*before[:at], 1, *before[at:])), None)
         if at is not None:
@@ -98,29 +112,33 @@ def rearranged(reader: Reader, event: Function) -> Any:
 
 
 def indexed(reader: Reader, event: Function) -> Any:
-    """x[t], x[:, t] and x.select: one step."""
-    x = reader.sum_of(event.args[0], where_of(event))
+    """x[t], x[:, t], x[..., t] and x.select: one step."""
+    tensor = event.args[0]
     if event.name == "select":
-        axis, index = int(given(event, 1, "dim")) % event.args[0].dim(), int(given(event, 2, "index"))
+        axis, index = int(given(event, 1, "dim")) % tensor.dim(), int(given(event, 2, "index"))
+        key: tuple[Any, ...] = (*(slice(None),) * axis, index)
     else:
         key = event.args[1] if isinstance(event.args[1], tuple) else (event.args[1],)
-        if all(part is Ellipsis or part == slice(None) for part in key):
-            return x
-        sliced = _over_time(key)
-        if sliced is not None and sliced == TIME.get(x.axes):
-            return _windowed(x, key[sliced], event)
-        places = [i for i, part in enumerate(key) if isinstance(part, int)]
-        others = [part for i, part in enumerate(key) if i not in places]
-        if (
-            len(places) != 1
-            or any(part is not Ellipsis and part != slice(None) for part in others)
-            or Ellipsis in key[:1]
-        ):
-            return _features(reader, event, x)
-        axis, index = places[0], int(key[places[0]])
-    if axis != TIME.get(x.axes):
+    places = [i for i, part in enumerate(key) if isinstance(part, int)]
+    axis = _axis_of(key, places[0], tensor.dim()) if places else -1
+    stored = reader.collected(tensor, axis, key[places[0]] % tensor.shape[axis]) if len(places) == 1 else None
+    x = stored or reader.sum_of(tensor, where_of(event))
+    if stored is not None or not x.axes or all(part is Ellipsis or part == slice(None) for part in key):
+        return x
+    time = time_of(x.axes, tensor.dim())
+    sliced = _over_time(key)
+    if sliced is not None and sliced == time:
+        return _windowed(x, key[sliced], event)
+    others = [part for i, part in enumerate(key) if i not in places]
+    if len(places) != 1 or any(part is not Ellipsis and part != slice(None) for part in others) or axis != time:
         return _features(reader, event, x)
-    return at_step(x, _steps_left(x, reader)[index])
+    return at_step(x, _steps_left(x, reader)[key[places[0]]])
+
+
+def _axis_of(key: tuple[Any, ...], place: int, dims: int) -> int:
+    """The axis that a part of an index is for."""
+    before = next((i for i, part in enumerate(key) if part is Ellipsis), place)
+    return place if before >= place else dims - len(key) + place
 
 
 def _over_time(key: tuple[Any, ...]) -> int | None:
@@ -145,7 +163,7 @@ def unbound(reader: Reader, event: Function) -> list[Sum]:
     """x.unbind(time), for x_t in x."""
     x = reader.sum_of(event.args[0], where_of(event))
     axis = int(given(event, 1, "dim", 0)) % event.args[0].dim()
-    if axis != TIME.get(x.axes):
+    if axis != time_of(x.axes, event.args[0].dim()):
         raise _part(event, x)
     return [at_step(x, step) for step in _steps_left(x, reader)[: len(event.result)]]
 
@@ -174,9 +192,13 @@ def stack(reader: Reader, event: Function) -> Sum:
     tensors = list(given(event, 0, "tensors"))
     parts = [reader.sum_of(t, where_of(event)) for t in tensors]
     axis = int(given(event, 1, "dim", 0)) % event.result.dim()
-    if axis > 1:
+    axes = over_time(axis, event.result.dim())
+    if axes is None:
         raise unknown_operation(event)
-    return reader.stacked(parts, "TN" if axis == 0 else "NT", where_of(event))
+    one_more = len(parts) > 2 and len(parts) - 1 in (reader.steps, reader.recorded)
+    if one_more and not parts[0].terms and not parts[1].terms:
+        parts = parts[1:]  # what was there before the first step, which shows nothing yet either
+    return reader.stacked(parts, axes, where_of(event))
 
 
 def joined(reader: Reader, event: Function) -> Sum:
@@ -185,25 +207,32 @@ def joined(reader: Reader, event: Function) -> Sum:
     axis = int(given(event, 1, "dim", 0)) % event.result.dim()
     parts = [reader.sum_of(t, where_of(event)) for t in tensors]
     axes = next((part.axes for part in parts if part.axes), "N")
-    if axis == TIME.get(axes) and all(isinstance(part.label, int) for part in parts):  # of steps, one by one
+    single = all(isinstance(part.label, int) for part in parts)
+    if single and axis == time_of(axes, event.result.dim()):
         reader.count_steps(len(parts), where_of(event))
         return reader.over_time([replace(part, axes="N") for part in parts], axes, where_of(event))
     if axis != LEAD[axes]:
         raise refused_axes(where_of(event), f"tensors over {axes} are joined along axis {axis}")
-    shape = reader.features(event.result, axes)
-    total, first = Sum((), axes), 0
-    for number, (tensor, part) in enumerate(zip(tensors, parts, strict=True)):
-        size = int(tensor.shape[axis])
-        require_square(shape[0], where_of(event))
-        matrix = np.eye(shape[0])[:, first : first + size]
+    shapes = [reader.features(tensor, axes) for tensor in tensors]
+    if len(shapes[0]) > 3:
+        raise unknown_operation(event)
+    return side_by_side(reader, name_of(event), [replace(part, axes=axes) for part in parts], shapes, where_of(event))
+
+
+def side_by_side(reader: Reader, name: str, parts: Sequence[Sum], shapes: Sequence[Shape], where: str) -> Sum:
+    """Features or channels one behind the other: each part at its own place, zero elsewhere."""
+    count, (_, *rest) = sum(shape[0] for shape in shapes), shapes[0]
+    require_square(count, where)
+    total, first = Sum((), parts[0].axes), 0
+    for number, (part, (size, *_)) in enumerate(zip(parts, shapes, strict=True)):
+        matrix, none = np.eye(count)[:, first : first + size], np.zeros(count)
         node = nir.Linear(matrix)
-        if len(shape) == 3:
-            pixel = matrix[:, :, None, None]
-            node = nir.Conv2d(shape[1:], pixel, (1, 1), (0, 0), (1, 1), 1, np.zeros(shape[0]))
-        elif len(shape) != 1:
-            raise unknown_operation(event)
-        place = reader.add(f"{name_of(event)}.part{number}", node, replace(part, axes=axes), shape)
-        total, first = added(total, place, where_of(event)), first + size
+        if len(rest) == 2:
+            node = nir.Conv2d(tuple(rest), matrix[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, none)
+        elif len(rest) == 1:
+            node = nir.Conv1d(rest[0], matrix[:, :, None], 1, 0, 1, 1, none)
+        place = reader.add(f"{name}.part{number}", node, part, (count, *rest))
+        total, first = added(total, place, where), first + size
     return total
 
 
@@ -213,10 +242,10 @@ def repeated(reader: Reader, event: Function) -> Sum:
     before, after = tuple(event.args[0].shape), tuple(event.result.shape)
     if before == after:
         return x
-    if x.label != STATIC or x.reduced or x.axes not in ("N", *TIME):
+    if x.label != STATIC or x.reduced or x.axes not in ("N", "TN", "NT"):
         raise unknown_operation(event)
     axes = "TN" if x.axes == "N" else x.axes
-    at = TIME[axes]
+    at = time_of(axes, len(after)) or 0
     one = (1, *before) if x.axes == "N" else before
     if (*after[:at], *after[at + 1 :]) != (*one[:at], *one[at + 1 :]) or one[at] != 1:
         raise unknown_operation(event)
@@ -227,12 +256,16 @@ def repeated(reader: Reader, event: Function) -> Sum:
 def moved(reader: Reader, event: Function) -> Any:
     """transpose, permute, movedim of time and batch."""
     x = reader.sum_of(event.args[0], where_of(event))
-    order = _order(event)
-    if order[:2] == [1, 0] and order[2:] == list(range(2, len(order))) and x.axes in TIME:
-        return replace(x, axes="NT" if x.axes == "TN" else "TN")
-    if order == list(range(len(order))):
+    order, dims = _order(event), event.args[0].dim()
+    if order == list(range(dims)) or not x.axes:
         return x
-    if x.axes and order[: LEAD[x.axes]] == list(range(LEAD[x.axes])):
+    time, batch = time_of(x.axes, dims), int(x.axes == "TN")
+    features = [axis for axis in order if axis not in (time, batch)]
+    if time is not None and features == sorted(features):
+        axes = over_time(order.index(time), dims)
+        if axes is not None and order.index(batch) == int(axes == "TN"):
+            return replace(x, axes=axes)
+    if x.axes != TIME_LAST and order[: LEAD[x.axes]] == list(range(LEAD[x.axes])):
         return rearranged(reader, event)
     raise refused_axes(where_of(event), f"axes of a tensor over {x.axes} are moved to the order {order}")
 
@@ -257,12 +290,17 @@ def reduced(reader: Reader, event: Function) -> Sum:
     x = reader.sum_of(event.args[0], where_of(event))
     shape = tuple(event.args[0].shape)
     axes = _axes(event, len(shape))
-    lead, keeps = LEAD.get(x.axes, 1), given(event, 2, "keepdim", False)
-    if x.axes in TIME and axes and axes <= {TIME[x.axes], lead} and TIME[x.axes] in axes and not (keeps and x.view):
-        found = replace(x, axes="N", reduced=event.name, count=shape[TIME[x.axes]])
-        if axes == {TIME[x.axes]}:
+    lead, keeps, time = LEAD.get(x.axes, 1), given(event, 2, "keepdim", False), time_of(x.axes, len(shape))
+    if time is not None and axes and axes <= {time, lead} and time in axes and not (keeps and x.view):
+        count = shape[time]
+        found = replace(x, axes="N", reduced=event.name, count=count)
+        if event.name == "mean" and reader.steps == count - 1:  # a first zero that `stack` left out
+            found = replace(found, factor=x.factor * (count - 1) / count)
+        if axes == {time}:
             return found if not keeps else _kept(reader, event, found)
         return _votes(reader, event, found, shape[lead:], lead, keeps)
+    if x.axes == TIME_LAST:
+        raise refused_axes(where_of(event), f"the {event.name} over the axes {sorted(axes)} of a tensor over {x.axes}")
     if len(axes) == 1 and min(axes) >= lead and (x.view is not None or len(shape) == lead + 1):
         return _votes(reader, event, x, shape[lead:], min(axes), keeps)
     if x.reduced or len(shape) - lead != 3 or axes != {lead + 1, lead + 2}:
@@ -315,9 +353,10 @@ def largest(reader: Reader, event: Function) -> Any:
     axes = _axes(event, event.args[0].dim())
     if len(axes) != 1:
         raise unknown_operation(event)
-    if axes != {TIME.get(x.axes)} or given(event, 2, "keepdim", False):
+    time = time_of(x.axes, event.args[0].dim())
+    if axes != {time} or given(event, 2, "keepdim", False):
         return ended(reader, event) if axes == {event.args[0].dim() - 1} else _not_over_time(event, x, axes)
-    found = replace(x, axes="N", reduced="max", count=event.args[0].shape[TIME[x.axes]])
+    found = replace(x, axes="N", reduced="max", count=event.args[0].shape[time])
     return found if isinstance(event.result, Tensor) else [found, None]
 
 
@@ -337,12 +376,12 @@ def _larger(reader: Reader, event: Function, other: Any) -> Sum:
 
 
 def ended(reader: Reader, event: Function) -> Any:
-    """softmax, log_softmax, sigmoid and argmax over the outputs: they change no decision, and are left out."""
+    """softmax, log_softmax, sigmoid, tanh and argmax over the outputs: they change no decision, and are left out."""
     x = reader.sum_of(event.args[0], where_of(event))
     axis = given(event, 1, "dim", None)
     ending = Ending(event.name.removesuffix("_"), () if axis is None else (axis,))
     last = event.args[0].dim() - 1
-    if event.name not in ("sigmoid", "sigmoid_") and (axis is None or int(axis) % (last + 1) != last):
+    if ending.name not in ENDINGS and (axis is None or int(axis) % (last + 1) != last):
         raise refused_axes(where_of(event), f"{event.name} over another axis than the outputs")
     found = replace(x, ending=ending)
     return found if isinstance(event.result, Tensor) else [found] * len(event.result)
@@ -363,10 +402,14 @@ def stored(reader: Reader, event: Function) -> None:
         if isinstance(found, Sum):
             reader.give(target, found)
         return
-    at = key[1] if isinstance(key, tuple) and len(key) == 2 and key[0] == slice(None) else key
-    if not isinstance(at, int) or not isinstance(source, Tensor):
+    parts = list(key) if isinstance(key, tuple) else [key]
+    while len(parts) > 1 and (parts[-1] is Ellipsis or parts[-1] == slice(None)):
+        parts.pop()
+    *before, at = parts
+    axis = _axis_of(tuple(parts), len(before), target.dim())
+    whole = all(part is Ellipsis or part == slice(None) for part in before) and over_time(axis, target.dim())
+    if not whole or not isinstance(at, int) or not isinstance(source, Tensor):
         raise unknown_operation(event)
-    axis = 1 if isinstance(key, tuple) else 0
     if (*target.shape[:axis], *target.shape[axis + 1 :]) != tuple(source.shape):
         raise refused_store(where_of(event))
     reader.collect(target, axis, at % target.shape[axis], reader.sum_of(source, where_of(event)), where_of(event))
@@ -419,6 +462,6 @@ AXES: dict[str, Rule] = {
     "mean": reduced,
     "avg_pool1d": averaged,
     **dict.fromkeys(("max", "amax", "maximum"), largest),
-    **dict.fromkeys(("softmax", "log_softmax", "sigmoid", "sigmoid_", "argmax"), ended),
+    **dict.fromkeys(("softmax", "log_softmax", "sigmoid", "sigmoid_", "tanh", "tanh_", "argmax"), ended),
     "__setitem__": stored,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnhw.errors import SourceError
 from snnhw.frontends.live import operations
 from snnhw.frontends.live.arithmetic import Compared, Equal, Floor, Op, Opaque, Product, Side
 from snnhw.frontends.live.operations import given, scaled, shifted, spread
-from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
+from snnhw.frontends.live.reader import ENDINGS, Reader, name_of, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
-from snnhw.frontends.live.values import Inverted, Sum, added, refused_axes
+from snnhw.frontends.live.values import Ending, Inverted, Sum, added, refused_axes
 from snnhw.network import Array
 
 GREATER = {"gt": (1, True), "ge": (1, False), "lt": (-1, True), "le": (-1, False)}
@@ -205,10 +207,12 @@ def minus(reader: Reader, event: Function) -> Any:
     return total(reader, event, value_of(reader, event, left), right)
 
 
-def floored(reader: Reader, event: Function) -> Sum:
+def floored(reader: Reader, event: Function) -> Any:
     """max(x, number): clamp from below, relu, maximum."""
     x = reader.sum_of(given(event, 0, "input"), where_of(event))
     if event.name in ("relu", "relu_"):
+        with suppress(SourceError):
+            return operations.rectified(reader, event)
         low: Any = 0.0
     elif event.name in ("clamp_min", "clamp_min_", "maximum", "max"):
         low = given(event, 1, "min")
@@ -243,8 +247,10 @@ def constant(reader: Reader, event: Function) -> None:
 
 def soft(reader: Reader, event: Function) -> Sum:
     """A function of single values that is none of a core's."""
-    x = reader.sum_of(given(event, 0, "input"), where_of(event))
-    return reader.add(name_of(event), Opaque(event.name), x, reader.features(event.result, x.axes))
+    x, name = reader.sum_of(given(event, 0, "input"), where_of(event)), event.name.removesuffix("_")
+    if x.reduced and name in ENDINGS:
+        return replace(x, ending=Ending(name))
+    return reader.add(name_of(event), Opaque(name), x, reader.features(event.result, x.axes))
 
 
 def _named(*names: str, rule: Callable[[Reader, Function], Any]) -> dict[str, operations.Rule]:

@@ -251,6 +251,8 @@ class _Steps:
             first = 0
             if node is not None and node.layer is None:
                 first = min((s + self.shift[name] for s in self._terms(name) if isinstance(s, int)), default=0)
+                if isinstance(node.node, Same) and node.calls.get(step - lag - self.shift[name]) == ():
+                    continue
             if node is None or step - lag >= first or step < lag:
                 found[name, lag] += count if step >= lag else 0
                 continue

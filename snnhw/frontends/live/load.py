@@ -33,7 +33,7 @@ from snnhw.frontends.live.recurrence import neurons_found
 from snnhw.frontends.live.registry import ADAPTERS, frameworks
 from snnhw.frontends.live.replay import Replay
 from snnhw.frontends.live.runs import Decided, Run, Subject, samples_first
-from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, WHOLE, Ending, Step, Sum, Term
+from snnhw.frontends.live.values import INPUT, LEAD, OUTPUT, STATIC, TIME_LAST, WHOLE, Ending, Step, Sum, Term
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.readout import LAST
@@ -58,6 +58,7 @@ class Layout:
         shape: of one step of one sample.
         recorded: steps of the run that was recorded.
         once: the example is one step of each sample.
+        guess: nothing but a fit speaks for it.
     """
 
     axes: str
@@ -65,6 +66,7 @@ class Layout:
     shape: Shape
     recorded: int
     once: bool = False
+    guess: bool = False
 
 
 def load_module(
@@ -88,10 +90,12 @@ def load_module(
         SourceError: what cannot be read, by the layer's path and the operation's name.
     """
     told = deployment.steps if deployment is not None else steps
-    subject = Subject(module, ADAPTERS, steps=told)
-    _require_known(subject)
+    subject, unknown = _opened(Subject(module, ADAPTERS, steps=told))
     tensor = as_example(example)
-    (folded, place), layout = _read(subject, tensor, told, deployment)
+    try:
+        (folded, place), layout = _read(subject, tensor, told, deployment)
+    except SourceError as error:
+        raise unknown or error from None
     if layout.steps is None:
         raise _needs_steps(module, tensor)
     builder = Builder(folded, semantics.dt)
@@ -191,7 +195,7 @@ def _read_as_given(
 ) -> tuple[Read, Layout]:
     run, layouts = recorded(subject, example, steps, deployment)
     try:
-        if not list(leaves(subject.module, ADAPTERS)) and not _comparing(run):
+        if not list(leaves(subject.module, subject.known)) and not _comparing(run):
             raise SourceError(
                 "no-neurons",
                 "the module has no neurons that are known, and compares nothing with a threshold",
@@ -247,7 +251,9 @@ def import_module(module: nn.Module, deployment: Deployment, semantics: Semantic
         SourceError: as `load_module`.
     """
     subject = Subject(copy.deepcopy(module).double().eval(), ADAPTERS, own=True)
-    _require_known(subject)
+    _, unknown = _opened(subject)
+    if unknown is not None:
+        raise unknown
     folded, place = _of_shapes(subject, deployment) or _of_zeros(subject, deployment)
     if place[0]:
         raise SourceError(
@@ -318,19 +324,20 @@ def recorded(
 
 
 def _of_whole(axes: str, example: Tensor, steps: int | None) -> list[Layout]:
-    """The example holds all steps, as the first leaf takes them or unfolded."""
+    """The example holds all steps, as the first leaf takes them, unfolded, or as forward puts them in that order."""
     shape = tuple(example.shape)
-    open_axes = axes.strip("()")
-    time = open_axes.index("T")
-    unfolded = Layout(open_axes, shape[time], shape[2:], shape[time])
-    if axes == open_axes or steps is None or shape[0] % steps:
-        return [unfolded]
-    return [Layout(axes, steps, shape[1:], steps), unfolded]
+    likely = axes.strip("()")
+    each = {order: shape[order.index("T")] for order in ((likely, likely[::-1]) if len(shape) > 2 else (likely,))}
+    unfolded = [Layout(order, count, shape[2:], count, guess=order != likely) for order, count in each.items()]
+    if axes == likely or steps is None or shape[0] % steps:
+        return unfolded
+    return [Layout(axes, steps, shape[1:], steps), *unfolded]
 
 
 def _looped(shape: Shape, count: int) -> list[Layout]:
     """Forward loops: over the example's steps, or it shows one at each."""
-    over = [Layout(axes, shape[at], shape[2:], shape[at]) for at, axes in enumerate(("TN", "NT")) if len(shape) > 2]
+    orders = (("TN", shape[0], shape[2:]), ("NT", shape[1], shape[2:]), (TIME_LAST, shape[-1], shape[1:-1]))
+    over = [Layout(axes, steps, one, steps) for axes, steps, one in orders] if len(shape) > 2 else []
     return [Layout(STATIC, count, shape[1:], count), *(one for one in over if count % (one.steps or 1) == 0)]
 
 
@@ -417,8 +424,9 @@ def _not_taken(subject: Subject, example: Tensor, error: Exception | None) -> So
     )
 
 
-def _require_known(subject: Subject) -> None:
-    """Neurons that no core has are refused before anything runs: what they do with an input is not known."""
+def _opened(subject: Subject) -> tuple[Subject, SourceError | None]:
+    """The subject with neurons open that no adapter knows (their arithmetic may be a neuron's), and why it does not."""
+    found: dict[int, SourceError] = {}
     for path, layer, adapter in leaves(subject.module, subject.adapters):
         refusals = []
         for port in (OUT, MEMBRANE):
@@ -429,7 +437,8 @@ def _require_known(subject: Subject) -> None:
             except FORWARD_ERRORS:  # of a shape that is not the layer's
                 pass
         if len(refusals) == 2:
-            raise refusals[0]
+            found[id(layer)] = refusals[0]
+    return replace(subject, opened=frozenset(found)), next(iter(found.values()), None)
 
 
 def _reads(event: Event, tensor: Tensor) -> bool:
@@ -465,7 +474,7 @@ def _first_that_fits(run: Run, layouts: list[Layout], rules: Rules = MappingProx
             try:
                 return _folded(reader, run, layout, rules), layout
             except SourceError as error:
-                failed.append((reader.events, error))
+                failed.append((0 if layout.guess else reader.events, error))
         errors = errors or failed
     raise max(errors, key=lambda pair: pair[0])[1]
 

@@ -5,6 +5,7 @@ A rule takes the reader and the event and returns the value of the result (a lis
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ from snnhw.frontends.live.adapter import Shape
 from snnhw.frontends.live.arithmetic import Shift
 from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
-from snnhw.frontends.live.values import LEAD, Inverted, Sum, Term, Value, added, refused_axes
+from snnhw.frontends.live.values import LEAD, TIME_LAST, Inverted, Sum, Term, Value, added, refused_axes
 from snnhw.frontends.own import LinearNode
 from snnhw.network import Array
 from snnhw.operators import REGISTRY, Operator
@@ -156,6 +157,37 @@ def matmul(reader: Reader, event: Function) -> Sum:
         raise unknown_operation(event)
     layer = SimpleNamespace(weight=weight.t(), bias=None)
     return reader.place(event, convert.affine(_as(layer), _before(reader, event, x), where_of(event)), x)
+
+
+def einsum(reader: Reader, event: Function) -> Sum:
+    """torch.einsum of a value and constants that mixes its features, as 'btc,cd->btd'."""
+    equation, *rest = event.args
+    operands = list(rest[0]) if len(rest) == 1 and isinstance(rest[0], (tuple, list)) else rest
+    at = next(i for i, part in enumerate(operands) if reader.value(part) is not None)
+    x = reader.sum_of(operands[at], where_of(event))
+    missing = operands[at].dim() - len(equation.replace(" ", "").partition("->")[0].split(",")[at]) + 3
+    axes = "".join(letter for letter in string.ascii_uppercase if letter not in equation)[:missing]
+    read, _, shown = equation.replace(" ", "").replace("...", axes).partition("->")
+    specs, lead, before = read.split(","), LEAD.get(x.axes, 1), reader.features(operands[at], x.axes)
+    batch, features = specs[at][:lead], specs[at][lead:]
+    others = [i for i in range(len(operands)) if i != at]
+    mixed = any(reader.value(operands[i]) is not None or set(batch) & set(specs[i]) for i in others)
+    if mixed or shown[:lead] != batch or (len(features), len(shown)) != (1, lead + 1):
+        raise unknown_operation(event)
+    specs[at] = batch[0] + features
+    parts = [part.detach().double() if i != at else torch.eye(*before).double() for i, part in enumerate(operands)]
+    matrix = torch.einsum(f"{','.join(specs)}->{batch[0]}{shown[lead:]}", *parts)
+    return reader.place(event, nir.Linear(matrix.t().cpu().numpy().copy()), x)
+
+
+def rectified(reader: Reader, event: Function) -> Value | None:
+    """relu of spikes, which it leaves as they are."""
+    x = reader.sum_of(given(event, 0, "input"), where_of(event))
+    try:
+        reader.require_spikes(where_of(event), x, "relu")
+    except SourceError:
+        raise unknown_operation(event) from None
+    return x
 
 
 def max_pooled(reader: Reader, event: Function) -> Sum:
@@ -305,7 +337,7 @@ def scaled(reader: Reader, event: Function, x: Sum, factor: Any) -> Sum:
             raise refused_axes(where_of(event), "a sum over time is multiplied by more than a positive number")
         return replace(x, factor=x.factor * factor)
     shape = reader.features(event.result, x.axes)
-    found = reader.add(name_of(event), nir.Scale(_broadcast(values, shape, event)), x, shape)
+    found = reader.add(name_of(event), nir.Scale(_broadcast(values, shape, event, x.axes)), x, shape)
     if values.size == 1 and not positive:
         reader.later.pop(found, None)  # as of sums over time: what is not positive turns decisions around
     total = reader.totals.get(x, None if reader.looped(x) is None else reader.whole(x))
@@ -325,7 +357,7 @@ def shifted(reader: Reader, event: Function, x: Sum, constant: Any) -> Any:
     if not x.terms and not reader.written:
         return np.asarray(constant)
     shape = reader.features(event.result, x.axes)
-    values = _broadcast(np.asarray(constant), shape, event)
+    values = _broadcast(np.asarray(constant), shape, event, x.axes)
     node = Shift(values) if reader.written else biased(values, where_of(event))
     return reader.add(name_of(event), node, x, shape)
 
@@ -347,10 +379,14 @@ def biased(values: Array, where: str) -> nir.NIRNode:
 
 def spread(reader: Reader, event: Function, x: Sum, constant: Array) -> Array:
     """Numbers for each feature of x."""
-    return _broadcast(constant, reader.features(event.result, x.axes), event)
+    return _broadcast(constant, reader.features(event.result, x.axes), event, x.axes)
 
 
-def _broadcast(values: Array, shape: Shape, event: Function) -> Array:
+def _broadcast(values: Array, shape: Shape, event: Function, axes: str) -> Array:
+    if axes == TIME_LAST and values.size > 1:
+        if values.shape[-1] != 1:
+            raise refused_axes(where_of(event), "a constant differs between samples or steps")
+        values = values[..., 0]
     lead = LEAD["N"] if event.result.dim() == len(shape) + 1 else LEAD["TN"]
     while values.ndim > len(shape):
         if (values != values[:1]).any() or values.ndim > len(shape) + lead:
@@ -387,9 +423,10 @@ def _before(reader: Reader, event: Function, x: Sum) -> Shape:
 
 
 def _require_shape(reader: Reader, event: Function, left: Any, right: Any) -> None:
-    """Sums of values of different shapes would spread one of them."""
-    shapes = {tuple(side.shape) for side in (left, right) if isinstance(reader.value(side), Sum)}
-    if len(shapes) > 1:
+    """Sums of values of different shapes would spread one of them; zeros may be spread."""
+    values = [(side, reader.value(side)) for side in (left, right)]
+    shapes = {tuple(side.shape) for side, value in values if isinstance(value, Sum) and value.terms}
+    if len(shapes | {tuple(event.result.shape)} if shapes else shapes) > 1:
         raise SourceError(
             "bad-shape",
             "values of different shapes are added",
@@ -409,6 +446,8 @@ LAYERS: dict[str, Rule] = {
     **dict.fromkeys(FUNCTIONS, layer),
     "matmul": matmul,
     "mm": matmul,
+    "einsum": einsum,
+    **dict.fromkeys(("relu", "relu_"), rectified),
     "max_pool2d": max_pooled,
     "batch_norm": batch_norm,
     "dropout": dropout,

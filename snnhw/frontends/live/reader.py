@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -20,13 +22,15 @@ from torch import Tensor
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS
 from snnhw.frontends.live.adapter import MEMBRANE, OUT, Call, Cell, Other, Part, Shape
-from snnhw.frontends.live.arithmetic import Op, Same, Shift
+from snnhw.frontends.live.arithmetic import Op, Opaque, Same, Shift
 from snnhw.frontends.live.recorder import Event, Function, LeafCall, node_name, path_of
 from snnhw.frontends.live.values import (
     INPUT,
     LEAD,
     STATIC,
+    TIME_LAST,
     WHOLE,
+    Ending,
     Inverted,
     Overwritten,
     Refused,
@@ -37,6 +41,7 @@ from snnhw.frontends.live.values import (
     Unfilled,
     Value,
     added,
+    over_time,
     refused_axes,
     stacked,
 )
@@ -374,7 +379,7 @@ class Reader:
             node = self.nodes.get(last.node)
             if node is not None and isinstance(node.node, Same) and isinstance(last.step, int):
                 for at, part in enumerate(parts, last.step - len(parts) + 1):
-                    if part.terms and part.terms[0].node != last.node and at not in node.calls:
+                    if at not in node.calls and not (part.terms and part.terms[0].node == last.node):
                         node.calls[at] = part.terms
                         parts[at - last.step - 1] = Sum((replace(last, step=at),), parts[-1].axes)
         return stacked(parts, axes, where)
@@ -414,8 +419,13 @@ class Reader:
         self.give(target, Unfilled(axis))
         if len(parts) == target.shape[axis]:
             self.count_steps(len(parts), where)
-            order = [parts[at] for at in range(len(parts))]
-            self._values[id(target)] = self.over_time(order, "TN" if axis == 0 else "NT", where)
+            order, axes = [parts[at] for at in range(len(parts))], over_time(axis, target.dim())
+            assert axes is not None
+            self._values[id(target)] = self.over_time(order, axes, where)
+
+    def collected(self, thing: Any, axis: int, step: int) -> Sum | None:
+        """A step that was stored already into new memory of which others still lack."""
+        return self._parts[id(thing)].get(step) if self.value(thing) == Unfilled(axis) else None
 
     def started(self) -> dict[str, Array]:
         """Sums with what was a step before -> the number that stood for it at the first step, a start value."""
@@ -448,10 +458,20 @@ class Reader:
 
     def whole(self, value: Sum) -> Sum:
         """What a value of single steps is over time, should it be the output: a sum of a loop, or the last step."""
+        if value.ending is not None:
+            return replace(self.whole(replace(value, ending=None)), ending=value.ending)
         if value in self.totals:
             return self.totals[value]
         if value in self.later:
             return self.later[value]()
+        parts = [replace(value, terms=(term,)) for term in value.terms]
+        if len(parts) > 1 and all(part in self.later or part in self.totals for part in parts):
+            with suppress(SourceError):
+                return reduce(lambda one, other: added(one, other, "forward"), map(self.whole, parts))
+        last_of = self.nodes.get(value.terms[0].node) if len(parts) == 1 else None
+        if last_of is not None and isinstance(last_of.node, Opaque) and last_of.node.does in ENDINGS:
+            found = replace(value, terms=last_of.calls[value.terms[0].step])
+            return replace(self.whole(found), ending=Ending(last_of.node.does))
         if value.reduced or not value.terms:
             return value
         looped = self.looped(value)  # first: a count that a loop adds up is itself a value of the last step
@@ -495,7 +515,7 @@ class Reader:
 
     def features(self, tensor: Tensor, axes: str) -> Shape:
         """Shape without batch and time."""
-        return tuple(int(n) for n in tensor.shape[LEAD.get(axes, 1) :])
+        return tuple(int(n) for n in tensor.shape[LEAD.get(axes, 1) : -1 if axes == TIME_LAST else None])
 
     def place(self, event: Function, node: nir.NIRNode, x: Sum) -> Sum:
         """The value of a linear node that a function is, behind x."""
@@ -650,6 +670,9 @@ _NOT_COMPARED = ("input_type", "output_type", "metadata")
 
 ZEROS = ("zeros", "zeros_like", "new_zeros")
 """Functions whose result is what a state or a spike train is before the first step."""
+
+ENDINGS = ("sigmoid", "tanh")
+"""Functions of single values that change no decision, should forward end with them."""
 
 EMPTIES = ("empty", "empty_like", "new_empty")
 """Functions whose result steps are stored into."""

@@ -170,6 +170,8 @@ class _Step:
             return self._compared(name, node, x)
         if isinstance(node, Equal):
             return _equal(name, x, np.asarray(node.to))
+        if isinstance(node, Floor) and node.low <= 0 and x.logical():
+            return x
         if isinstance(node, (Floor, Opaque)) and lag:
             raise refused(name, "a bounded value of the step before")
         if isinstance(node, Floor):
@@ -216,18 +218,17 @@ class _Step:
         if np.any(before > 0 if found.strict else before >= 0):
             raise refused(name, "a membrane that is above its threshold before the first step")
 
-        def of(form: Form) -> Form:
-            return form.renamed(
-                lambda atom: (_EARLIER[atom[0]], same) if atom[1] == name and atom[0] in _EARLIER else atom
+        def earlier(to: str) -> Callable[[Form], Form]:
+            return lambda form: form.renamed(
+                lambda atom: (_EARLIER[atom[0]], to) if atom[1] == name and atom[0] in _EARLIER else atom
             )
 
+        now = earlier(name)(states[state[1]]).times(found.form.of(state)) + known(before)
         same = name
-        now = states[state[1]].renamed(
-            lambda atom: (_EARLIER[atom[0]], name) if atom[1] == name and atom[0] in _EARLIER else atom
-        ).times(found.form.of(state)) + known(before)
         for other, comparison in self.comparisons.items():
-            if other != name and comparison.strict == found.strict and comparison.form.equals(now):
+            if other != name and comparison.strict == found.strict and earlier(name)(comparison.form).equals(now):
                 same = other
+        of = earlier(same)
         if same == name:
             self.comparisons[name] = replace(found, form=now)
             self.late.add(name)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from snnhw.errors import SourceError
 from snnhw.frontends.live.adapter import Adapter
 from snnhw.frontends.live.recorder import Event, LeafCall, Recorder, device_of, leaves, path_of, untouched
-from snnhw.frontends.live.values import LEAD, STATIC
+from snnhw.frontends.live.values import LEAD, STATIC, TIME_LAST
 from snnhw.network import Array
 
 
@@ -38,18 +38,40 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Closed:
+    """An adapter without the neurons that are opened."""
+
+    of: Adapter
+    opened: frozenset[int]
+
+    def claims(self, layer: nn.Module) -> bool:
+        """The adapter's other leaves."""
+        return id(layer) not in self.opened and self.of.claims(layer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.of, name)
+
+
+@dataclass(frozen=True)
 class Subject:
     """A user's module with the adapters of its leaves.
 
     Args:
         own: the module is a copy of ours: nothing in it needs to be as before after a run.
         steps: T, for a forward that asks for it.
+        opened: ids of neurons that are read like a neuron of one's own, by what they compute.
     """
 
     module: nn.Module
-    adapters: Sequence[Adapter]
+    known: Sequence[Adapter]
     own: bool = False
     steps: int | None = None
+    opened: frozenset[int] = frozenset()
+
+    @property
+    def adapters(self) -> Sequence[Adapter]:
+        """Of leaves: of all neurons but those that are opened."""
+        return [Closed(adapter, self.opened) for adapter in self.known] if self.opened else self.known
 
     def asked(self) -> tuple[dict[str, int], list[str]]:
         """What forward takes beside its input: T by its name, and the names of states."""
@@ -88,7 +110,7 @@ class Subject:
         results, starts, state = [], [], None
         asked, states = ({}, []) if self.threads else self.asked()
         with torch.no_grad() if self.own else untouched(self.module):
-            for _, layer, adapter in leaves(self.module, self.adapters):
+            for _, layer, adapter in leaves(self.module, self.known):
                 adapter.reset(layer)
             with recorder.watching(self.module):
                 recorder.known(placed)
@@ -128,9 +150,11 @@ def calls_of(x: Array, axes: str) -> list[Tensor]:
 
     Args:
         axes: 'TN', 'NT', '(TN)', '(NT)': one call with all steps; 'N': one call a step; 'static': one call with what is
-            the same at each step, and the module loops.
+            the same at each step, and the module loops; TIME_LAST: one call with time behind the features.
     """
     samples = torch.from_numpy(np.ascontiguousarray(x))
+    if axes == TIME_LAST:
+        return [samples.movedim(1, -1).contiguous()]
     if axes == STATIC:
         return [samples[:, 0]]
     if axes == "N":
@@ -146,6 +170,8 @@ def samples_first(tensor: Tensor, axes: str, steps: int) -> Array:
         lead = (steps, batch) if axes == "(TN)" else (batch, steps)
         tensor = tensor.reshape(*lead, *tensor.shape[1:])
     values: Array = tensor.detach().cpu().numpy()
+    if axes == TIME_LAST:
+        return np.moveaxis(values, -1, 1)
     return values.swapaxes(0, 1) if axes in ("TN", "(TN)") else values
 
 

@@ -145,7 +145,8 @@ def _returns_membrane(layer: nn.Module) -> bool:
     others = [
         name for name, value in own.items() if callable(value) and name not in ("__init__", "single_step_forward")
     ]
-    return step is not None and not others and step.__code__.co_names == ("neuronal_charge", "v")
+    used = () if step is None else step.__code__.co_names
+    return not others and used in (("neuronal_charge", "v"), ("v_float_to_tensor", "neuronal_charge", "v"))
 
 
 def _membranes(layer: nn.Module, current: Tensor, result: Any) -> Call:

@@ -22,8 +22,21 @@ WHOLE, STATIC = "whole", "static"
 
 Step = int | str
 
-LEAD = {"N": 1, "TN": 2, "NT": 2, "(TN)": 1, "(NT)": 1}
+TIME_LAST = "N*T"
+"""Axes of values whose time comes behind the features."""
+
+LEAD = {"N": 1, "TN": 2, "NT": 2, "(TN)": 1, "(NT)": 1, TIME_LAST: 1}
 """Axes before the features."""
+
+
+def time_of(axes: str, dims: int) -> int | None:
+    """Which axis is time, of values that have one of its own."""
+    return {"TN": 0, "NT": 1, TIME_LAST: dims - 1}.get(axes)
+
+
+def over_time(axis: int, dims: int) -> str | None:
+    """Axes of values whose time is an axis; None where it is among the features."""
+    return ("TN", "NT")[axis] if axis < 2 else TIME_LAST if axis == dims - 1 else None
 
 
 @dataclass(frozen=True)

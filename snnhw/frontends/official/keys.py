@@ -60,7 +60,7 @@ def find_keys(content: Mapping[Any, Any], where: str) -> Keys:
     Raises:
         SourceError: there are none, two keys become one, or a tensor is not a plain one.
     """
-    place, found = _place(content, where)
+    place, found = weights_in(content, where)
     for key, value in found.items():
         _require_plain(key, value, where)
     state, layout = dict(found), []
@@ -81,7 +81,8 @@ def args_of(content: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in held.items() if value is None or isinstance(value, _PLAIN)}
 
 
-def _place(content: Mapping[Any, Any], where: str) -> tuple[str, Mapping[str, Tensor]]:
+def weights_in(content: Mapping[Any, Any], where: str) -> tuple[str, Mapping[str, Tensor]]:
+    """Where in a file the weights are, and the weights; raises SourceError where there are none."""
     for place, found in (("", content), *((p, content.get(p)) for p in PLACES)):
         if isinstance(found, Mapping) and found and all(_is_weight(*item) for item in found.items()):
             return place, found

@@ -78,7 +78,9 @@ def _unknown(keys: Keys, where: str) -> SourceError:
         needed=", ".join(f"{key} {tuple(value.shape)}" for key, value in list(keys.state.items())[:4]) + ", …",
         limit="SEW and Spiking ResNet (ImageNet), 7B-Net and Wide-7B-Net, tdBN ResNets, STBP SCNN, "
         "SpikingJelly's PLIF networks, spiking VGGs and MNIST tutorials",
-        hint="build the network of snnhw.zoo layers, load the weights into it, and compile the module",
+        hint="a state dict of a network of your own needs its class: snnhw compile FILE.py:NAME "
+        f"--weights {where} --example DATA.npz --trust-code, or in Python net.load_state_dict(torch.load({where!r})), "
+        "snnhw.compile(net, example, target=...)",
     )
 
 

@@ -39,7 +39,7 @@ def test_a_front_end_that_takes_nothing_is_asked_nothing(tmp_path: Path, monkeyp
     assert not asked
     assert load_model(path).deployment.steps == 32
     (tmp_path / "net.other").touch()
-    with pytest.raises(SourceError, match=r"limit: .pt, .pth, .t7, .safetensors, .nir, .onnx, .net, .toy"):
+    with pytest.raises(SourceError, match=r"limit: .pt, .pth, .t7, .safetensors, .nir, .onnx, .py, .net, .toy"):
         load_model(tmp_path / "net.other")
 
 

@@ -84,7 +84,12 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "axes of a tensor over TN are moved to the order [0, 2, 1]",
         "forward: permute",
     ),
-    "batch first": (lambda m, x: m.n(m.a(x).transpose(0, 1)), "time-axis", "the layer takes TN and gets NT", "n"),
+    "batch first": (
+        lambda m, x: m.n2(m.n(m.a(x)).transpose(0, 1)),
+        "time-axis",
+        "the layer takes TN and gets NT",
+        "n2",
+    ),
     "joined in time": (
         lambda m, x: torch.cat([m.n(m.a(x)), m.n2(m.a(x))], 0),
         "time-axis",
@@ -104,7 +109,7 @@ WHOLE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str, str]] = {
         "a2: linear",
     ),
     "several": (
-        lambda m, x: (m.n(m.a(x)), m.n2(m.a(x))),
+        lambda m, x: (m.n(m.a(x)), m.n2(m.a(x)).mean(0)),
         "inputs-outputs",
         "forward returns 2 values of layers",
         "forward",

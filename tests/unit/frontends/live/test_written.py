@@ -14,9 +14,15 @@ import snnhw
 from snnhw.errors import SnnhwError
 from snnhw.frontends.check import check_import, run_graph
 from snnhw.frontends.live_module import load_module
-from tests.unit.frontends.live.written import MODULES, Everyday, N, T, made
+from tests.unit.frontends.live import research, written
+from tests.unit.frontends.live.written import Everyday, N, T, built
 
+MODULES = {**written.MODULES, **research.MODULES}
 TAKEN = [name for name, case in MODULES.items() if not case.refused]
+
+
+def made(name: str) -> tuple[nn.Module, Tensor, int | None]:
+    return *built(MODULES[name]), MODULES[name].steps
 
 
 @pytest.mark.parametrize("name", TAKEN)

@@ -932,7 +932,7 @@ MODULES: dict[str, Case] = {
     "adaptive pool 1d": Case(lambda: Everyday(nn.Conv1d(2, 4, 3), nn.AdaptiveAvgPool1d(1)), (T, N, 2, 12)),
     "tdBN, a method": Case(MemorySpike, IMAGES),
     "membrane in a buffer": Case(lambda: seq(Dspike), NTF),
-    "time last": Case(TimeLast, (N, 6, T), None, "unknown-operation", "preallocated"),
+    "time last": Case(TimeLast, (N, 6, T)),
     "states in a dictionary": Case(Dictionary, TNF),
     "cells with states": Case(Cells, TNF),
     "membrane before current": Case(lambda: seq(Alpha), TNF),

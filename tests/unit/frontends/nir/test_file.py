@@ -246,8 +246,8 @@ def test_a_slash_in_a_name_is_refused() -> None:
 def test_other_kinds_of_files(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert refusal(tmp_path / name) == (
-        f"unknown-source: {text}\n  where: {name}\n  limit: .pt, .pth, .t7, .safetensors, .nir, .onnx, .net\n"
-        "  hint: compile the checkpoint or a .nir of ours"
+        f"unknown-source: {text}\n  where: {name}\n  limit: .pt, .pth, .t7, .safetensors, .nir, .onnx, .py, .net\n"
+        "  hint: compile a checkpoint, a .nir or an .onnx file, or a module: FILE.py:NAME --example DATA.npz"
     )
 
 
