@@ -124,7 +124,7 @@ def snntorch() -> dict[str, Case]:
 
     class Own(snn.Leaky):  # type: ignore[misc]
         def forward(self, x: Tensor, mem: Any = None) -> Any:
-            mem = self.beta * (0.0 if mem is None else mem) + x
+            mem = self.beta * (torch.zeros_like(x) if mem is None or not mem.numel() else mem) + x
             spk = (mem > self.threshold).float()
             return spk, mem - spk * self.threshold
 
