@@ -12,7 +12,7 @@ import numpy as np
 
 from snnhw.artifact import Artifact, load
 from snnhw.effort import require_affordable, require_affordable_floats
-from snnhw.encoding import encode
+from snnhw.encoding import encode, is_sequence
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.observe import Recorder, output_needs, read_out
 from snnhw.errors import DataError
@@ -20,6 +20,7 @@ from snnhw.limits import CHUNK, samples_at_once
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.readout import real_scale, require_fitting
 from snnhw.rows import Rows
+from snnhw.semantics import MOST_STEPS
 
 EXAMPLES = 4
 """Samples on which a live module is read again for a comparison."""
@@ -136,8 +137,8 @@ def with_input(artifact: Artifact, encoding: str | None, steps: int | None, seed
     changes |= {} if encoding is None else {"encoding": encoding}
     changes |= {} if seed is None else {"seed": seed}
     if steps is not None:
-        if steps < 1:
-            raise DataError("bad-steps", "a sample has at least one step", needed=steps, limit=1)
+        if not 1 <= steps < MOST_STEPS:
+            raise DataError("bad-steps", "a sample has at least one step", needed=steps, limit="1 to 2^53")
         artifact = _with_steps(artifact, steps)
     inputs = tuple(replace(spec, **changes) for spec in artifact.inputs)
     return replace(artifact, inputs=inputs, deployment=replace(artifact.deployment, **changes))
@@ -202,6 +203,7 @@ def run(
     x = _samples(x)
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     recorder = Recorder(compiled.network, spikes=record is not None, state=record == "state")
+    is_sequence(x, compiled.inputs[0].sample_shape, compiled.steps)  # before any of them are read
     chosen, size = integer_engine(engine), batch or batch_of(compiled, memory)
     if not force:
         require_affordable(compiled, x, engine, chosen, recorder.needs, size, memory)
@@ -247,6 +249,7 @@ def run_float(
         network = imported.reference
     else:
         network = lower(imported.graph, imported.semantics, imported.deployment, max_delay=1 << 30)
+    is_sequence(x, imported.deployment.input_shape, imported.deployment.steps)
     if not force:
         require_affordable_floats(network, len(x), record)
     engine = FloatEngine(network, imported.deployment)
@@ -349,6 +352,7 @@ def count(
             where=", ".join(odd[:3]),
             hint="compile the source again",
         )
+    is_sequence(x, compiled.inputs[0].sample_shape, compiled.steps)
     chosen, size = integer_engine(engine), batch or batch_of(compiled, memory)
     if not force:
         samples, needs = ceil(len(x) / shard[1]), output_needs(compiled.network)

@@ -13,11 +13,11 @@ import numpy as np
 
 from snnhw import files, limits
 from snnhw.errors import DataError, SnnhwError
-from snnhw.extras import require
 from snnhw.images import of_folder
-from snnhw.limits import fault, is_file, require_small
+from snnhw.limits import fault, is_file, require_sample, require_small
 from snnhw.network import Array
-from snnhw.rows import Rows, joined, of_array, of_npy, of_npz, require_finite, require_header
+from snnhw.rows import Rows, joined, of_array, of_npy, of_npz, require_finite, require_header, require_regular
+from snnhw.zarrs import opened
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _in_slices(path: Path, preprocess: str | None, held: int) -> Samples:
         raise fault(error, str(path)) or DataError(
             "bad-data", f"not readable samples: {type(error).__name__}: {error}", where=path.name
         ) from error
-    return _checked({"x": x, **({} if y is None else {"y": y})}, [*unread, "x", "y"], path.name)
+    return _checked({"x": x, **({} if y is None else {"y": y})}, [*unread], path.name)
 
 
 def _rows(path: Path, preprocess: str | None, held: int) -> tuple[Rows, Array | None, tuple[str, ...]]:
@@ -133,14 +133,12 @@ def _rows(path: Path, preprocess: str | None, held: int) -> tuple[Rows, Array | 
 
         from snnhw.hdf5 import require_plain
 
+        require_regular(path)
         file = h5py.File(path, "r")
         require_plain(file, path.name, "copy the arrays into one file", most=None)
         return _named(file, path)
     if path.suffix == ".zarr":
-        require("zarr", "reading .zarr folders")
-        import zarr
-
-        return _named(zarr.open_group(path, mode="r"), path)
+        return _named(opened(path), path)
     if path.suffix == ".npy":
         return of_npy(path), None, ()
     if path.is_file():
@@ -148,33 +146,49 @@ def _rows(path: Path, preprocess: str | None, held: int) -> tuple[Rows, Array | 
     shards = sorted(part for part in path.iterdir() if part.suffix in (".npy", ".npz"))
     if not shards:
         return *of_folder(path, preprocess), ()
-    if {part.suffix for part in shards} == {".npz"}:
-        found = [_shard(part, held) for part in shards]
-        labels = [y for _, y, _ in found if y is not None]
-        x, y, unread = joined([x for x, _, _ in found], path.name), labels, found[0][2]
-    else:
-        labels = [np.load(part, allow_pickle=False) for part in shards if part.name.startswith("y")]
-        found_x = [of_npy(part) for part in shards if part.suffix == ".npy" and not part.name.startswith("y")]
-        x, y, unread = joined(found_x, path.name), labels, tuple(p.name for p in shards if p.suffix == ".npz")
-    return x, np.concatenate(y) if y else None, unread
+    if any(part.suffix == ".npy" for part in shards):
+        arrays = [(part.name, of_npy(part)) for part in shards if part.suffix == ".npy"]
+        labels = [rows for name, rows in arrays if name.startswith("y")]
+        whole = joined([rows for name, rows in arrays if not name.startswith("y")], path.name)
+        own = _labels(whole, joined(labels, path.name) if labels else None, path.name)
+        return whole, own, tuple(part.name for part in shards if part.suffix == ".npz")
+    found = [_shard(part, held) for part in shards]
+    without = [part for part, (_, y, _) in zip(shards, found, strict=True) if y is None]
+    if 0 < len(without) < len(found):
+        hint = "give every shard its y, or none"
+        raise DataError("bad-labels", "some shards have labels and some have none", where=str(without[0]), hint=hint)
+    y = None if without else np.concatenate([np.asarray(y) for _, y, _ in found])
+    return joined([x for x, _, _ in found], path.name), y, found[0][2]
 
 
 def _named(group: Any, path: Path) -> tuple[Rows, Array | None, tuple[str, ...]]:
     """`x` and `y` of a file of named arrays."""
     if "x" not in group:
         raise _without_x(list(group), path.name)
-    y = np.asarray(group["y"][:]) if "y" in group else None
-    return of_array(group["x"], path.name), y, tuple(name for name in group if name not in ("x", "y"))
+    rows = {name: of_array(group[name], f"{path.name}: {name}") for name in ("x", "y") if name in group}
+    y = _labels(rows["x"], rows.get("y"), path.name)
+    return rows["x"], y, tuple(name for name in group if name not in ("x", "y"))
 
 
 def _shard(path: Path, held: int) -> tuple[Rows, Array | None, tuple[str, ...]]:
+    require_regular(path)
     if _compressed(path):
         require_small(path, held)
     with np.load(path, allow_pickle=False) as content:
-        names, y = list(content), content["y"] if "y" in content.files else None
+        names = list(content)
     if "x" not in names:
         raise _without_x(names, path.name)
-    return of_npz(path, "x"), y, tuple(name for name in names if name not in ("x", "y"))
+    x = of_npz(path, "x")
+    y = _labels(x, of_npz(path, "y") if "y" in names else None, path.name)
+    return x, y, tuple(name for name in names if name not in ("x", "y"))
+
+
+def _labels(x: Rows, y: Rows | None, where: str) -> Array | None:
+    """Labels in memory, once it is known that they are as many as the samples."""
+    if y is None:
+        return None
+    _require_labels(x, y, where)
+    return y.whole()
 
 
 def _compressed(path: Path) -> bool:
@@ -205,17 +219,23 @@ def _checked(found: dict[str, Any], names: list[str], where: str) -> Samples:
         raise DataError(
             "bad-shape", "there are no samples", where=f"{where}: x", needed="(samples, ...)", limit=f"got {x.shape}"
         )
-    fits = y is None or (y.shape[:1] == x.shape[:1] and (y.dtype.kind == "f" or (y.ndim == 1 and y.dtype.kind in "iu")))
-    if not fits:
+    require_sample(1, x.shape[1:], f"{where}: x")
+    if y is not None:
+        _require_labels(x, y, where)
+        require_finite(y, f"{where}: y")
+    return Samples(x, y, unread)
+
+
+def _require_labels(x: Array | Rows, y: Array | Rows, where: str) -> None:
+    if y.shape[:1] != x.shape[:1] or not (y.dtype.kind == "f" or (y.ndim == 1 and y.dtype.kind in "iu")):
         raise DataError(
             "bad-labels",
             "labels do not fit the samples",
             where=f"{where}: y",
             needed=f"({len(x)},) integers",
-            limit=f"got {found['y'].shape} {found['y'].dtype}",
+            limit=f"got {y.shape} {y.dtype}",
             hint="classes are integers (samples,); values of outputs are floats (samples, outputs...)",
         )
-    return Samples(x, y, unread)
 
 
 def _joined(parts: dict[str, Array], where: str) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 
 from snnhw.errors import DataError
 from snnhw.network import Array, LinearOp, Network, Part, Shape
+from snnhw.rows import Rows
 from snnhw.semantics import ENCODINGS
 
 
@@ -103,7 +104,7 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int, fir
     Returns:
         float64 array (B, T, *shape); direct encoding is a broadcast view.
     """
-    sequence = _is_sequence(x, shape, steps)
+    sequence = is_sequence(x, shape, steps)
     real = to_real(x, pixels=encoding == "direct" or not sequence)  # a sequence of spikes may well be uint8
     if sequence:
         return real
@@ -127,7 +128,8 @@ def real_steps(x: Array, shape: Shape, encoding: str, steps: int, seed: int, fir
             raise DataError("bad-encoding", f"unknown encoding {encoding!r}", limit=", ".join(ENCODINGS))
 
 
-def _is_sequence(x: Array, shape: Shape, steps: int) -> bool:
+def is_sequence(x: Array | Rows, shape: Shape, steps: int) -> bool:
+    """Whether samples (B, ...) have a time axis; raises DataError 'bad-shape' for what fits in neither way."""
     if x.ndim == len(shape) + 1 and x.shape[1:] == shape:
         return False
     if x.ndim == len(shape) + 2 and x.shape[2:] == shape and x.shape[1] == steps:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnhw.errors import DataError
+from snnhw.errors import DataError, SnnhwError
 from snnhw.extras import require
+from snnhw.limits import fault, require_sample
 from snnhw.network import Array
-from snnhw.rows import Rows
+from snnhw.rows import Rows, require_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,6 +90,7 @@ def _resized(image: Image, size: list[int]) -> Image:
     if len(size) == 1:
         short = min(width, height)
         size = [max(1, size[0] * height // short), max(1, size[0] * width // short)]
+    require_sample(1, (3, *size), "resize")
     return image.resize((size[1], size[0]), 2)  # BILINEAR
 
 
@@ -110,16 +113,22 @@ def _read(path: Path, steps: list[Callable[[Any], Any]]) -> Array:
     """One image (C, H, W)."""
     from PIL import Image
 
+    require_regular(path)
     try:
-        with Image.open(path) as opened:
-            found: Any = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
-            for step in steps:
-                found = step(found)
-            values = np.asarray(found)
-    except DataError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                opened.verify()  # of PNG: the CRCs, which reading pixels does not look at
+            with Image.open(path) as opened:
+                found: Any = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
+                for step in steps:
+                    found = step(found)
+                values = np.asarray(found)
+    except SnnhwError:
         raise
     except Exception as error:  # a damaged image raises many kinds
-        raise DataError(
+        raise fault(error, str(path)) or DataError(
             "bad-data", f"not a readable image: {type(error).__name__}: {error}", where=str(path)
         ) from error
     return values[None] if values.ndim == 2 else np.ascontiguousarray(np.moveaxis(values, -1, 0))

@@ -6,9 +6,12 @@ Nothing is kept that was read: memory holds the samples of one batch, however la
 from __future__ import annotations
 
 import math
+import os
+import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +19,14 @@ from typing import IO, Any
 import numpy as np
 
 from snnhw.errors import DataError, SnnhwError
-from snnhw.limits import MAX_BYTES
+from snnhw.limits import MAX_BYTES, fault
 from snnhw.network import Array, Shape
+
+MAX_AXES = 32
+"""Of an array, as of numpy's before 2.0."""
+
+State = tuple[int, int, int]
+"""Of a file: device, inode and time of its last change."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,12 @@ class Rows:
     read: Callable[[int, int], Array]
     where: str
 
+    def __post_init__(self) -> None:
+        """Raises DataError 'bad-shape' for what no array can be: a file may claim anything."""
+        negative = any(n < 0 for n in self.shape)
+        if negative or len(self.shape) > MAX_AXES or math.prod(max(n, 1) for n in self.shape) * 8 > sys.maxsize:
+            raise DataError("bad-shape", "no array has this shape", where=self.where, limit=f"got {self.shape}")
+
     @property
     def ndim(self) -> int:
         """Number of axes."""
@@ -45,13 +60,23 @@ class Rows:
     def __getitem__(self, part: slice) -> Array:
         """Samples of a slice without a step, in memory; raises DataError where they are not finite numbers."""
         first, last, _ = part.indices(len(self))
-        found = np.asarray(self.read(first, max(first, last)))
+        found = np.asarray(self._read(first, max(first, last)))
         require_finite(found, self.where)
         return found
 
+    def _read(self, first: int, last: int) -> Array:
+        """What lies in a file is damaged or gone only when it is read, long after it was opened."""
+        try:
+            return self.read(first, last)
+        except SnnhwError:
+            raise
+        except Exception as error:  # readers raise many kinds
+            what = f"the samples cannot be read: {type(error).__name__}: {error}"
+            raise fault(error, self.where) or DataError("bad-data", what, where=self.where) from error
+
     def whole(self) -> Array:
         """All samples; raises SnnhwError 'too-big' where they are not for a memory."""
-        size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        size = math.prod(self.shape) * self.dtype.itemsize
         if size > MAX_BYTES:
             raise SnnhwError(
                 "too-big",
@@ -78,8 +103,15 @@ def require_finite(x: Array, where: str) -> None:
         )
 
 
+def require_regular(path: Path) -> None:
+    """Raises DataError 'bad-data' for a pipe, which would be waited for, a device or a folder."""
+    if path.exists() and not path.is_file():
+        raise DataError("bad-data", "a part of the data is no regular file", where=str(path))
+
+
 def of_npy(path: Path, offset: int = 0, size: int | None = None) -> Rows:
     """An .npy file, or one that lies uncompressed inside another at `offset`, `size` bytes long."""
+    require_regular(path)
     with path.open("rb") as file:
         file.seek(offset)
         shape, fortran, dtype = _header(file)
@@ -89,7 +121,7 @@ def of_npy(path: Path, offset: int = 0, size: int | None = None) -> Rows:
         how = "objects" if dtype.hasobject else "columns (Fortran order)"
         hint = "save it with numpy.save(path, numpy.ascontiguousarray(x))"
         raise DataError("bad-data", f"an array of {how} is not read in slices", where=path.name, hint=hint)
-    each = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    each = math.prod(shape[1:]) * dtype.itemsize
     if not shape or held < shape[0] * each:
         raise DataError(
             "bad-data", "the file ends before its array does", where=path.name, needed=shape, limit=f"{held} bytes"
@@ -129,26 +161,57 @@ def of_npz(path: Path, name: str) -> Rows:
             with path.open("rb") as file:  # the name and the extra field are as long as the entry's own header says
                 file.seek(entry.header_offset + 26)
                 extra = int.from_bytes(file.read(2), "little") + int.from_bytes(file.read(2), "little")
-            return of_npy(path, entry.header_offset + 30 + extra, entry.file_size)
+            start = entry.header_offset + 30 + extra
+            rows = of_npy(path, start, entry.file_size)
+
+            def read(first: int, last: int) -> Array:
+                _require_sound(path, _state(path), start, entry.file_size, entry.CRC)
+                return rows.read(first, last)
+
+            return replace(rows, read=read)
+        with archive.open(entry) as content:
+            require_header(content, entry.file_size)
         with archive.open(entry) as content:
             shape, _, dtype = _header(content)
 
-    return Rows(shape, dtype, lambda first, last: _unpacked(path, name)[first:last], path.name)
+    return Rows(shape, dtype, lambda first, last: _unpacked(path, name, _state(path))[first:last], path.name)
+
+
+def _state(path: Path) -> State:
+    """Tells whether a file is still the one that was looked at."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=1 << 16)
+def _require_sound(path: Path, state: State, start: int, size: int, crc: int) -> None:
+    """Raises BadZipFile where bytes of a file are not those that its zip's CRC was made of; each is read once more."""
+    found = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while size > 0 and (piece := file.read(min(size, 1 << 20))):
+            found, size = zlib.crc32(piece, found), size - len(piece)
+    if found != crc:
+        raise zipfile.BadZipFile(f"bad CRC-32 of {path.name}")
 
 
 @lru_cache(maxsize=1)
-def _unpacked(path: Path, name: str) -> Array:
+def _unpacked(path: Path, name: str, state: State) -> Array:
     with np.load(path, allow_pickle=False) as content:
         return np.asarray(content[name])
 
 
 def of_array(array: Any, where: str) -> Rows:
     """Anything with `shape`, `dtype` and slices: a dataset of HDF5, an array of zarr."""
+    if getattr(array, "shape", None) is None:  # a group, or a dataset of nothing
+        raise DataError("bad-data", "a part of the file is no array", where=where)
     return Rows(tuple(array.shape), np.dtype(array.dtype), lambda first, last: np.asarray(array[first:last]), where)
 
 
 def joined(parts: Sequence[Rows], where: str) -> Rows:
     """One behind the other; raises DataError where their samples differ in shape or type."""
+    if not parts:
+        raise DataError("no-samples", "the folder holds no samples", where=where, limit="x*.npy")
     first = parts[0]
     for part in parts:
         if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):

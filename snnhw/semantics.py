@@ -136,6 +136,10 @@ ENCODINGS = ("direct", "bernoulli", "latency", "spikes")
 PREPROCESSING = ("uint8/255", "none")
 
 
+MOST_STEPS = 1 << 53
+"""Of a sample; whole numbers below it are exact in a float."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """How samples go in and predictions come out.
@@ -169,7 +173,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
-        _require(_whole(self.steps), "steps", self.steps, "a whole number >= 1")
+        _require(_whole(self.steps) and self.steps < MOST_STEPS, "steps", self.steps, "a whole number >= 1, below 2^53")
         _require(self.encoding in ENCODINGS, "encoding", self.encoding, ", ".join(ENCODINGS))
         _require(isinstance(self.readout, str) and parse(self.readout) is not None, "readout", self.readout, FORMS)
         _require(

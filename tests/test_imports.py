@@ -50,6 +50,7 @@ SHARED = {
     "data",
     "rows",
     "images",
+    "zarrs",
     "limits",
     "files",
     "hdf5",

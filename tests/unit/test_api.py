@@ -159,7 +159,7 @@ def test_a_stage_that_changes_spikes_is_a_refusal(checkpoint: Path) -> None:
 
 def test_steps_below_one(artifact: Artifact) -> None:
     assert refusal(DataError, lambda: api.with_input(artifact, None, 0, None)) == (
-        "bad-steps: a sample has at least one step\n  needed: 0\n  limit: 1"
+        "bad-steps: a sample has at least one step\n  needed: 0\n  limit: 1 to 2^53"
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,6 +17,7 @@ from snnhw import api, limits, rows
 from snnhw.data import load_samples
 from snnhw.errors import OutOfMemoryError, SnnhwError
 from snnhw.rows import Rows
+from tests.attack.forms import npy_header
 
 X = np.random.default_rng(0).integers(0, 256, (11, 2, 3)).astype(np.uint8)
 Y = np.arange(11) % 4
@@ -101,9 +104,9 @@ def test_only_the_slice_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(np, "fromfile", counting)
     x = load_samples(npz(tmp_path), held=0).x
-    assert read == []
+    assert read == [len(Y)]  # the labels
     assert np.array_equal(x[2:4], X[2:4])
-    assert read == [12]
+    assert read[1:] == [12]
 
 
 def test_images_by_class(tmp_path: Path) -> None:
@@ -168,6 +171,109 @@ def test_shards_that_do_not_fit_together(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X)
     np.savez(tmp_path / "b.npz", x=X.astype(np.int32))
     assert "bad-shape: the parts of the data do not fit together" in refusal(tmp_path)
+
+
+def test_every_shard_has_its_own_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X[:4], y=Y[:5])
+    np.savez(tmp_path / "b.npz", x=X[4:], y=Y[5:])
+    assert "bad-labels: labels do not fit the samples\n  where: a.npz: y" in refusal(tmp_path)
+    np.savez(tmp_path / "a.npz", x=X[:4])
+    np.savez(tmp_path / "b.npz", x=X[4:], y=Y[4:])
+    assert "bad-labels: some shards have labels and some have none" in refusal(tmp_path)
+
+
+def test_labels_are_counted_before_they_are_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"] = X
+        file.create_dataset("y", shape=(1 << 40,), dtype="i8", chunks=(1024,))
+    assert "bad-labels: labels do not fit the samples" in refusal(tmp_path / "d.h5")
+    np.savez(tmp_path / "nan.npz", x=X, y=np.full(len(X), np.nan))
+    with pytest.raises(SnnhwError, match=r"samples hold values that are not finite\n  where: nan.npz: y"):
+        load_samples(tmp_path / "nan.npz")
+
+
+@pytest.mark.parametrize("shape", [(-1, 2), (4, -1, -2), (1,) * 40, (1 << 70, 1), (1 << 40, 1 << 40, 0)])
+def test_shapes_that_no_array_has(shape: tuple[int, ...], tmp_path: Path) -> None:
+    (tmp_path / "d.npy").write_bytes(npy_header(str(shape), "|u1") + bytes(64))
+    assert refusal(tmp_path / "d.npy").startswith(("bad-shape: no array has this shape", "bad-data: the file ends"))
+
+
+def test_a_sample_too_large_for_any_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", shape=(4, 1 << 40), dtype="u1", chunks=(1, 1024))
+    assert "too-big: one sample has too many values" in refusal(tmp_path / "d.h5")
+
+
+def test_damage_is_seen_when_it_is_read(tmp_path: Path) -> None:
+    """Where a shard has a checksum it is looked at; a chunk that does not unpack is no defect of ours."""
+    zarr = pytest.importorskip("zarr")
+    np.savez(tmp_path / "d.npz", x=X, y=Y)
+    whole = bytearray((tmp_path / "d.npz").read_bytes())
+    whole[whole.index(X.tobytes()) + 5] ^= 1
+    (tmp_path / "d.npz").write_bytes(whole)
+    assert "bad-data: the samples cannot be read: BadZipFile: bad CRC-32 of d.npz" in refusal(tmp_path / "d.npz")
+    zarr.open_group(tmp_path / "d.zarr", mode="w").create_array("x", data=X, chunks=(4, 2, 3))
+    chunk = next(path for path in (tmp_path / "d.zarr").rglob("c/*/*/*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:3])
+    assert "bad-data: the samples cannot be read: " in refusal(tmp_path / "d.zarr")
+
+
+def test_zarr_folders_of_strangers(tmp_path: Path) -> None:
+    """C code would read past the end of a Blosc chunk; codecs that nobody named are not loaded."""
+    zarr, numcodecs = pytest.importorskip("zarr"), pytest.importorskip("numcodecs")
+    place = tmp_path / "d.zarr"
+
+    def written(**more: Any) -> Path:
+        group = zarr.open_group(place, mode="w", zarr_format=more.pop("zarr_format", 2))
+        group.create_array("x", data=X, chunks=(11, 2, 3), **more)
+        return place / "x" / ("0.0.0" if group.metadata.zarr_format == 2 else "c/0/0/0")
+
+    chunk = written()
+    assert np.array_equal(load_samples(place).x[:], X)
+    whole = chunk.read_bytes()
+    for at in (4, 7, 12, 15):
+        chunk.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        assert "bad-data: the samples cannot be read: ValueError: a chunk of 66 bytes in " in refusal(place)
+    written(compressors=None, filters=[numcodecs.Delta(dtype="|u1")])
+    assert "bad-data: an array is packed by what is not read: delta" in refusal(place)
+    written(zarr_format=3, compressors=zarr.codecs.BloscCodec(), shards=(22, 2, 3))
+    assert "bad-data: an array is packed by what is not read: blosc in shards" in refusal(place)
+    written(zarr_format=3, shards=(22, 2, 3))
+    assert np.array_equal(load_samples(place).x[:], X)
+    (place / "x" / "more").symlink_to(tmp_path)
+    assert "bad-data: a part of the data is no regular file" in refusal(place)
+
+
+def test_a_shard_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+    for x in (X, X[::-1]):
+        np.savez_compressed(tmp_path / "a.npz", x=x)
+        assert np.array_equal(load_samples(tmp_path).x[:], x)
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    for name in ("a.npz", "x.npy", "d.h5", "images/a.png"):
+        path = tmp_path / name.partition(".")[0] / name
+        path.parent.mkdir(parents=True)
+        os.mkfifo(path)
+        read = path if path.suffix == ".h5" else path.parent
+        assert "bad-data: a part of the data is no regular file" in refusal(read)
+
+
+def test_damaged_pictures(tmp_path: Path) -> None:
+    """A CRC of the PNG is looked at; what a machine lacks is not called damage."""
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
+    whole = bytearray((tmp_path / "a.png").read_bytes())
+    whole[whole.index(b"IDAT") + 20] ^= 1
+    (tmp_path / "a.png").write_bytes(whole)
+    assert "bad-data: not a readable image: " in refusal(tmp_path)
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").symlink_to("nowhere")
+    assert "cannot-read: the file cannot be read: No such file" in refusal(tmp_path)
+    (tmp_path / "a.png").unlink()
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "a.png")
+    assert "exceeds limit of" in refusal(tmp_path)
+    Image.new("L", (10, 10)).save(tmp_path / "a.png")
+    assert "too-big: one sample has too many values\n  where: resize" in refusal(tmp_path, "resize=1000000")
 
 
 def test_too_many_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
