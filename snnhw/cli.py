@@ -143,7 +143,7 @@ def _run(words: list[str]) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     except click.ClickException as error:
-        error.show()
+        error.show(Plain(sys.stderr) if sys.stderr else None)  # type: ignore[arg-type]
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

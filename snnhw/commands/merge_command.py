@@ -66,7 +66,7 @@ def _comparison(whole: Part, artifact: Path | None) -> ComparisonReport:
     from snnhw import api
     from snnhw.artifact import load
 
-    path = Path(whole.of["path"]) if artifact is None else artifact
+    path = Path(whole.of.get("path", "")) if artifact is None else artifact
     compiled = load(path)
     if file_hash(path) != whole.of["artifact"]:
         raise DataError(
@@ -77,5 +77,5 @@ def _comparison(whole: Part, artifact: Path | None) -> ComparisonReport:
             limit=file_hash(path),
             hint="name the right one: --artifact FILE",
         )
-    result = api.merge(api.with_input(compiled, *whole.of["input"]), [whole])
+    result = api.merge(api.with_input(compiled, *(whole.of["input"] or (None, None, None))), [whole])
     return replace(result, provenance=provenance(artifact=path))

@@ -161,7 +161,13 @@ TOTALS = {"scale": "once:scale", "saturations": "sum:saturations"}
 
 
 def arrays_of(part: Part) -> dict[str, Any]:
-    """The arrays of a whole run."""
+    """The arrays of a whole run; raises DataError 'bad-part' where one is missing."""
+    from snnhw.comparison.partial import require_arrays
+
+    samples = part.of["last"] - part.of["first"]
+    shapes = {"output": 3, "counts": 2, "scores": 2, "values": 2, "predictions": 1}
+    by_sample = {name: (samples, *[None] * (axes - 1)) for name, axes in shapes.items()}
+    require_arrays(part, by_sample | dict.fromkeys(TOTALS.values(), ()))
     arrays = {name: array for name, array in part.arrays.items() if name != "y" and name not in TOTALS.values()}
     return arrays | {name: part.arrays[key] for name, key in TOTALS.items()}
 

@@ -13,9 +13,9 @@ from snnhw.chip.analytic import Times
 from snnhw.chip.counts import ChipObserver, Counts
 from snnhw.chip.system import require_system
 from snnhw.chip.tally import tally
-from snnhw.chip.wiring import wire
+from snnhw.chip.wiring import Wiring, wire
 from snnhw.comparison.floats import FloatCounts, FloatRun
-from snnhw.comparison.partial import Part, of_run, shard_of
+from snnhw.comparison.partial import Part, of_run, require_arrays, shard_of
 from snnhw.comparison.raster import RasterObserver
 from snnhw.comparison.rows import Measured, comparison
 from snnhw.comparison.tree import Comparison, Raster
@@ -96,18 +96,8 @@ def count(
         [chip, said, pictures],
     )
     seen = float_run.run(part[sample - first : sample - first + 1])[1] if first <= sample < last else {}
-    counts = chip.counts
-    arrays: dict[str, Any] = {
-        "sum:samples": counts.samples,
-        "predictions": said.predictions,
-        "float_predictions": floats.predictions,
-    }
-    arrays |= chip.times.arrays("model")
-    for end, loads in chip.ends.items():
-        arrays |= loads.times.arrays(end)
-    for name in COUNTED:
-        arrays |= {f"sum:{name}/{population}": found for population, found in getattr(counts, name).items()}
-    arrays |= {f"sum:floats/{population}": found for population, found in floats.events.items()}
+    arrays: dict[str, Any] = {"predictions": said.predictions, "float_predictions": floats.predictions}
+    arrays |= _sums(chip) | {f"sum:floats/{population}": found for population, found in floats.events.items()}
     arrays |= {} if y is None else {"y": np.asarray(y)[first:last]}
     if kind == VALUES:
         arrays |= {"scores": said.scores}
@@ -130,9 +120,33 @@ def count(
 COUNTED = ("events", "magnitude", "active", "wraps", "clips")
 
 
+def _sums(chip: ChipObserver) -> dict[str, Array]:
+    """What a chip's observer counted, by names of `Part.arrays`."""
+    counts = chip.counts
+    found: dict[str, Any] = {"sum:samples": counts.samples, **chip.times.arrays("model")}
+    for end, loads in chip.ends.items():
+        found |= loads.times.arrays(end)
+    for name in COUNTED:
+        found |= {f"sum:{name}/{population}": count for population, count in getattr(counts, name).items()}
+    return {name: np.asarray(array) for name, array in found.items()}
+
+
+def _require_sums(artifact: Artifact, wiring: Wiring, part: Part) -> None:
+    """Raises DataError 'bad-part' where a part holds other arrays than a count of this artifact makes."""
+    samples = part.of["last"] - part.of["first"]
+    wanted: dict[str, tuple[Any, ...]] = {
+        name: array.shape for name, array in _sums(ChipObserver(artifact, wiring, part.of["timing"])).items()
+    }
+    wanted |= {f"sum:floats/{name}": (artifact.reference[name].size,) for name in FloatCounts(artifact).wanted}
+    wanted |= dict.fromkeys(("predictions", "float_predictions"), (samples,))
+    require_arrays(part, wanted)
+
+
 def finish(artifact: Artifact, part: Part) -> Comparison:
     """The tree of all samples; every mean is made here, from integers."""
     network, arrays, wiring = artifact.network, part.arrays, wire(artifact)
+    require_system(artifact.target, part.of["boundary"])
+    _require_sums(artifact, wiring, part)
     samples = int(arrays["sum:samples"])
     found = {name: part.under(f"sum:{name}") for name in COUNTED}
     single = ({name: int(n) for name, n in found[kind].items()} for kind in ("active", "wraps", "clips"))

@@ -12,9 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from snnhw import files
 from snnhw.data import load_recording
@@ -27,6 +28,48 @@ SAME = (
     "sample",
 )  # fmt: skip
 """What all parts of one run have in common."""
+
+
+_Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Raster(_Strict):
+    name: str
+    neurons: list[_Count]
+    events: list[tuple[_Count, _Count]] | None
+    float_: list[tuple[_Count, _Count]] | None
+
+
+class _Of(_Strict):
+    """What a part's manifest says."""
+
+    kind: Literal["run", "compare"]
+    snnhw: str
+    engine: str
+    first: _Count
+    last: _Count
+    total: _Count
+    batch: _Count
+    shards: _Count
+    artifact: str | None
+    data: str | None
+    input: tuple[str | None, _Count | None, int | None] | None
+    judge: Literal["classes", "values"] | None
+    timing: Literal["analytic", "event"] | None
+    boundary: Literal["core", "chip", "board"] | None
+    sha256: str
+    static: dict[str, bool] | None = None
+    rasters: list[_Raster] | None = None
+    sample: _Count | None = None
+    path: str = ""
+
+
+LARGEST = float(1 << 53)
+"""Of a sum in a part: several of them add up exactly."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +140,41 @@ def load(path: str | Path) -> Part:
     """Read and check; raises DataError 'bad-part' for anything but an undamaged part."""
     found = load_recording(path)
     try:
-        manifest = json.loads(found.pop("manifest").tobytes())
-        said = manifest.pop("sha256")
+        text = found.pop("manifest").tobytes()
+        said = _Of.model_validate_json(text)
+        manifest = json.loads(text)
+        del manifest["sha256"]
         part = Part(found, manifest)
-        good = said == _hash(part) and {*SAME, "first", "last"} <= manifest.keys()
-    except (KeyError, ValueError, AttributeError, TypeError):
-        good = False
-    if not good:
-        raise DataError(
-            "bad-part", "this is no part of a run, or it was damaged", where=str(path), hint="run the shard again"
-        )
+    except (KeyError, ValueError, RecursionError):  # pydantic's errors are ValueErrors
+        raise _bad(str(path)) from None
+    samples, told = said.last - said.first, (said.rasters, said.static, said.sample, said.timing, said.boundary)
+    whole = said.kind == "run" or None not in told
+    if said.sha256 != _hash(part) or samples < 1 or not whole:
+        raise _bad(str(path))
+    for name, array in found.items():
+        summed = name.startswith("sum:")
+        if summed and (array.dtype.kind not in "iu" or (np.abs(array.astype(np.float64)) > LARGEST).any()):
+            raise _bad(f"{path}: {name}")
+        if ":" not in name and array.shape[:1] != (samples,):
+            raise _bad(f"{path}: {name}")
     return part
+
+
+def _bad(where: str) -> DataError:
+    what = "this is no part of a run, or it was damaged"
+    return DataError("bad-part", what, where=where, hint="run the shard again")
+
+
+def require_arrays(part: Part, wanted: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raises DataError 'bad-part' where a part has not these arrays in these shapes; None stands for any length."""
+    for name, shape in wanted.items():
+        found = part.arrays[name].shape if name in part.arrays else None
+        if (
+            found is None
+            or len(found) != len(shape)
+            or any(n not in (None, m) for n, m in zip(shape, found, strict=True))
+        ):
+            raise _bad(name)
 
 
 def _hash(part: Part) -> str:
@@ -126,8 +193,11 @@ def merged(parts: Sequence[Part]) -> Part:
         DataError: parts of different runs, two with the same samples, or samples that no part has.
     """
     parts = sorted(parts, key=lambda part: int(part.of["first"]))
-    for key in SAME:
-        found = list(dict.fromkeys(json.dumps(part.of[key], sort_keys=True) for part in parts))
+    said: dict[str, list[str]] = {key: [json.dumps(part.of[key], sort_keys=True) for part in parts] for key in SAME} | {
+        "arrays": [str({name: _form(part, name) for name in sorted(part.arrays)}) for part in parts]
+    }
+    for key, texts in said.items():
+        found = list(dict.fromkeys(texts))
         if len(found) > 1:
             hint = "merge parts of one run, made by one version from the same artifact and data"
             raise DataError(
@@ -147,6 +217,14 @@ def merged(parts: Sequence[Part]) -> Part:
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def _form(part: Part, name: str) -> tuple[Any, ...]:
+    """What an array has in common with its namesakes in other parts of a run."""
+    array = part.arrays[name]
+    if name.startswith("once:"):
+        return str(array.dtype), array.tolist()
+    return str(array.dtype), array.shape if ":" in name else array.shape[1:]
 
 
 def of_run(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from snnhw.comparison import partial
+from snnhw.comparison.partial import Part
 from tests.unit.commands.line import Done, Room, snnhw
 
 
@@ -108,6 +112,44 @@ def test_damaged_parts(sew: Room, tmp_path: Path) -> None:
     np.savez(b, **arrays)
     assert "bad-part: this is no part of a run, or it was damaged" in snnhw("merge", a, b, c).err
     assert "bad-part" in snnhw("merge", sew / "data.npz").err
+
+
+@pytest.fixture(scope="module")
+def counted_once(sew: Room, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snnhw.api.CHUNK", 2)
+        return counted(sew, tmp_path_factory.mktemp("parts"))
+
+
+def forged(path: Path, change: Callable[[Part], Part]) -> Path:
+    """A part of another content, with a right hash."""
+    partial.save(change(partial.load(path)), path)
+    return path
+
+
+FORGED: dict[str, Callable[[Part], Part]] = {
+    "an array too few": lambda p: replace(p, arrays={k: a for k, a in p.arrays.items() if k != "sum:model/cores"}),
+    "an array of another shape": lambda p: replace(p, arrays={**p.arrays, "sum:model/times": np.zeros(2, np.int64)}),
+    "a sample too few": lambda p: replace(p, arrays={**p.arrays, "predictions": p.arrays["predictions"][1:]}),
+    "a sum that overflows": lambda p: replace(p, arrays={**p.arrays, "sum:samples": np.array(1 << 62)}),
+    "a sum that is no integer": lambda p: replace(p, arrays={**p.arrays, "sum:samples": np.array(0.5)}),
+    "a manifest of another type": lambda p: replace(p, of={**p.of, "first": "0"}),
+    "a manifest with more in it": lambda p: replace(p, of={**p.of, "more": 1}),
+    "a manifest without rasters": lambda p: replace(p, of={k: v for k, v in p.of.items() if k != "rasters"}),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_parts_with_a_right_hash_and_wrong_content(what: str, counted_once: list[Path], tmp_path: Path) -> None:
+    """Whoever can write a part can write its hash; so can another version of snnhw."""
+    refused = snnhw("merge", *(forged(Path(shutil.copy(p, tmp_path)), FORGED[what]) for p in counted_once))
+    assert (refused.code, refused.err.count("bad-part: this is no part of a run, or it was damaged")) == (1, 1)
+
+
+def test_parts_whose_arrays_differ(counted_once: list[Path], tmp_path: Path) -> None:
+    a, b, c = (Path(shutil.copy(path, tmp_path)) for path in counted_once)
+    forged(a, FORGED["an array of another shape"])
+    assert "parts-differ: the parts are of different runs\n  where: arrays" in snnhw("merge", a, b, c).err
 
 
 def test_another_artifact(sew: Room, stbp: Room, tmp_path: Path) -> None:
