@@ -21,7 +21,7 @@ FAST := tests/test_imports.py tests/test_errors_are_tested.py tests/unit/test_*.
   $(addprefix --ignore=tests/unit/,lowering/test_depth.py lowering/test_lag.py engines/test_onnx_examples.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-slow shape mutants browser docs frontends netx demo bench systems lint train clean
+.PHONY: help setup test test-fast test-slow shape mutants browser docs fuzz kills versions frontends netx demo bench systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ fuzz: setup ## mutants of every file format that is read, for SECONDS (ARGS="--k
 
 kills: setup ## SIGKILL at random moments of every command that writes (ARGS=300)
 	$(TEST_ENV) $(BIN)/python -m tests.attack.kills $(ARGS)
+
+versions: setup ## tests with the oldest and newest dependencies, Python 3.12 and 3.13 (ARGS="oldest 3.13" for some)
+	$(BIN)/python -m tests.versions $(ARGS)
 
 frontends: setup ## tests/frontends against real frameworks, and docs/frontends.md (ARGS="norse sinabs" for some)
 	$(BIN)/python -m tests.frontends.environments $(ARGS)

@@ -25,14 +25,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from snnhw import api
-from snnhw.artifact import save
 from snnhw.cli import main as snnhw
-from tests.attack.kills import INPUTS, LINES, hashes, seconds_of
-from tests.unit.frontends.checkpoints import content, saved
+from tests.attack.kills import INPUTS, LINES, emptied, hashes, prepared, seconds_of
 
 Fault = Callable[[], object]
 NOBODY = 65534
@@ -136,14 +132,12 @@ def main() -> None:
     try:
         os.chdir(root)
         root.chmod(0o755)
-        saved(root / "net.pt", content())
-        save(api.compile(root / "net.pt", target="loihi2"), root / "net.snnhw")
-        np.savez(root / "data.npz", x=np.zeros((2, 1, 8, 8), np.uint8), y=np.zeros(2, int))
+        prepared(root)
         for name in asked.only:
             words = [word for word in LINES[name] if word != "--resume"]
             words = ["2" if word == "30" else word for word in words]
             seconds_of(words)
-            outputs = [p.name for p in root.iterdir() if p.name not in INPUTS]
+            outputs = [path for path in hashes(root) if path not in INPUTS]
             for what, fault in FAULTS.items():
                 for path in outputs:
                     (root / path).write_bytes(b"old")
@@ -155,8 +149,7 @@ def main() -> None:
                 if odd:
                     total["FAULTS"] += 1
                     print(f"{name}, {what}: {odd}\n{said}", flush=True)
-            for path in outputs:
-                (root / path).unlink()
+            emptied(root)
     finally:
         os.chdir(before)
         shutil.rmtree(root, ignore_errors=True)

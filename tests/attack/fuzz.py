@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 
-from tests.attack import mutate, seeds
+from tests.attack import folders, mutate, seeds
 from tests.attack.judge import CONTENT, GOOD, LINES, Judge, Verdict, watch
 
 CPU_SECONDS = 20.0
@@ -194,7 +194,7 @@ def prepared(root: Path, kinds: list[str]) -> dict[str, dict[str, bytes]]:
     place.mkdir()
     os.environ["XDG_STATE_HOME"] = str(place)
     judge = Judge(root / "room", place, deep=1)
-    blobs = {kind: {path.name: path.read_bytes() for path in paths} for kind, paths in made.items()}
+    blobs = {kind: {path.name: folders.taken(path) for path in paths} for kind, paths in made.items()}
     odd = []
     for kind, files in blobs.items():
         for name, blob in files.items():
@@ -209,7 +209,7 @@ def prepared(root: Path, kinds: list[str]) -> dict[str, dict[str, bytes]]:
 
 def _one(root: Path, kind: str, seed: str, number: str, keep: Path | None) -> None:
     made = seeds.made(root / "room", list(dict.fromkeys([kind, "nir"])) if kind == "json" else [kind])
-    blobs = {path.name: path.read_bytes() for path in made[kind]}
+    blobs = {path.name: folders.taken(path) for path in made[kind]}
     name, blob, checked = mutate.mutant(kind, f"{seed}:{number}", blobs)
     if keep:
         keep.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ import torch
 import snnhw
 from snnhw import api, artifact, data
 from snnhw.cli import main
+from snnhw.comparison import partial
 from snnhw.comparison.diff import diff
 from snnhw.errors import SnnhwError
 from snnhw.frontends import load_model
@@ -33,6 +35,7 @@ from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.restricted import read_restricted
 from snnhw.machine import load_target
 from snnhw.zoo.train import train
+from tests.attack import folders
 from tests.attack.seeds import OPTIONS
 
 PACKAGE = str(Path(snnhw.__file__).parent)
@@ -76,15 +79,16 @@ class Judge:
 
     def __call__(self, kind: str, name: str, blob: bytes, checked: bool, number: int) -> Verdict:
         path = self.place / name
-        path.write_bytes(blob)
+        folders.laid(path, blob)
         self.wrote.clear()
         found = self._python(kind, name, path, number)
         often = found.kind == "accepted" and kind in CHEAP and self.deep > 4
-        if found.kind in GOOD and number % (4 if often else self.deep) == 0:
-            said = self._line(kind, name, path, number // (4 if often else self.deep))
-            found = said if said.kind not in GOOD else found
+        each = 1 if kind == "words" else 4 if often else self.deep
+        if found.kind in GOOD and number % each == 0:
+            said = self._line(kind, name, path, number // each)
+            found = said if said.kind not in GOOD or kind == "words" else found
         if found.kind == "accepted" and checked:
-            path.write_bytes(blob)  # a training state has been written anew
+            folders.laid(path, blob)  # a training state has been written anew
             same = CONTENT[kind](path) == CONTENT[kind](self.room / name)
             found = found if same else Verdict("unequal", f"{kind} of another content")
         if self.wrote:
@@ -105,8 +109,8 @@ class Judge:
         return Verdict("accepted")
 
     def _line(self, kind: str, name: str, path: Path, number: int) -> Verdict:
-        lines = LINES[kind]
-        words = [w.format(file=path, room=self.room, place=self.place) for w in lines[number % len(lines)]]
+        lines = LINES[kind] if kind != "words" else [json.loads(path.read_bytes())]
+        words = [self._placed(word, path) for word in lines[number % len(lines)]]
         if "FLAGS" in words:
             at = words.index("FLAGS")
             words[at : at + 1] = flags_of(name)
@@ -135,9 +139,15 @@ class Judge:
             return Verdict("warning", re.sub(r"^.*/(\w+\.py:\d+)", r"\1", line), " ".join(words) + "\n" + said)
         if code and not said and words[0] not in ("diff", "check"):
             return Verdict("silent", words[0], " ".join(words))
-        if "out-of-memory" in said:
+        if "out-of-memory" in said and "where: --memory" not in said:
             return Verdict("memory", f"{kind} on a command line", " ".join(words) + "\n" + said)
-        return Verdict("refused" if code else "accepted")
+        return Verdict("refused", words[0], said) if code else Verdict("accepted")
+
+    def _placed(self, word: str, path: Path) -> str:
+        second = self.room / path.name.replace("1", "2")
+        for name, place in (("{file}", path), ("{room}", self.room), ("{place}", self.place), ("{second}", second)):
+            word = word.replace(name, str(place))
+        return word
 
 
 def cause(error: BaseException) -> str:
@@ -186,9 +196,21 @@ def _artifact(judge: Judge, name: str, path: Path, deep: bool) -> None:
 
 
 def _samples(judge: Judge, name: str, path: Path, deep: bool) -> None:
-    found = data.load_samples(path)
+    found = data.load_samples(path, preprocess=PREPROCESS if name.endswith(".images") else None)
+    if len(found.x[:1]):
+        found.digest  # noqa: B018 - reads samples
     if deep:
         api.run(judge.room / ("flat.snnhw" if name == "parts.npz" else "net.snnhw"), found.x)
+
+
+def _part(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    whole = partial.merged([partial.load(path), partial.load(judge.room / name.replace("1", "2"))])
+    if deep and name.startswith("compare"):
+        api.merge(judge.room / "net.snnhw", [whole])
+
+
+def _words(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    """Command lines are tried as command lines only."""
 
 
 def _recording(judge: Judge, name: str, path: Path, deep: bool) -> None:
@@ -220,12 +242,14 @@ READ: dict[str, Callable[[Judge, str, Path, bool], None]] = {
     "net": _source,
     "resume": _resume,
     "snnhw": _artifact,
-    "npz": _samples,
+    **dict.fromkeys(("npz", "npy", "h5", "shards", "zarr", "images"), _samples),
     "recording": _recording,
+    "part": _part,
     "toml": _target,
     "json": _rules,
+    "words": _words,
 }
-CHEAP = ("snnhw", "npz", "recording")
+CHEAP = ("snnhw", "npz", "recording", "part")
 """Kinds of which every fourth accepted mutant goes through the command line."""
 
 # ---- command lines
@@ -235,6 +259,12 @@ _COMPILE = ["compile", "{file}", "--target", "loihi2", "-o", "{place}/out.snnhw"
 _SOURCES = [_CHECK, ["compile", "{file}", "--target", "loihi1", "--hard-reset", "-o", "{place}/out.snnhw", "FLAGS"],
             ["compile", "{file}", "--target", "loihi2", "-o", "{place}/out.snnhw", "--emit-nir", "{place}/out.nir",
              "--json", "FLAGS"]]  # fmt: skip
+_DATA = [
+    ["run", "{room}/net.snnhw", "--input", "{file}"],
+    ["compile", "{room}/net.pt", "--target", "loihi2", "--calibrate", "{file}", "-o", "{place}/out.snnhw"],
+    ["compare", "{room}/net.pt", "{room}/net.snnhw", "--data", "{file}", "--json"],
+]
+PREPROCESS = "gray"
 LINES: dict[str, list[list[str]]] = {
     "pt": _SOURCES,
     "nir": _SOURCES,
@@ -253,11 +283,10 @@ LINES: dict[str, list[list[str]]] = {
         ["run", "{file}", "--input", "{room}/data.npz", "--steps", "3", "--json"],
         ["export", "{file}", "--to", "lava-dl", "-o", "{place}/out.net"],
     ],
-    "npz": [
-        ["run", "{room}/net.snnhw", "--input", "{file}"],
-        ["compile", "{room}/net.pt", "--target", "loihi2", "--calibrate", "{file}", "-o", "{place}/out.snnhw"],
-        ["compare", "{room}/net.pt", "{room}/net.snnhw", "--data", "{file}", "--json"],
-    ],
+    **dict.fromkeys(("npz", "npy", "h5", "shards", "zarr"), _DATA),
+    "images": [[*line, "--preprocess", PREPROCESS] for line in (_DATA[0], _DATA[2])],
+    "part": [["merge", "{file}", "{second}", "--json"], ["merge", "{second}", "{file}"]],
+    "words": [[]],
     "recording": [["diff", "{file}", "{room}/run.npz"], ["diff", "{room}/run.npz", "{file}", "--json"]],
     "toml": [
         ["targets", "{file}"],
@@ -295,15 +324,21 @@ def _fingerprint(held: Any) -> bytes:
 
 
 def _of_samples(path: Path) -> bytes:
-    found = data.load_samples(path)
+    found = data.load_samples(path, preprocess=PREPROCESS if path.suffix == ".images" else None)
     return _fingerprint([found.held, found.y if found.y is not None or not found.unread else path])
+
+
+def _of_part(path: Path) -> bytes:
+    found = partial.load(path)
+    return _fingerprint([found.of, dict(sorted(found.arrays.items()))])
 
 
 CONTENT: dict[str, Callable[[Path], bytes]] = {
     "pt": lambda path: _fingerprint(read_restricted(path)),
     "resume": lambda path: _fingerprint(read_restricted(path)),
     "snnhw": lambda path: artifact.to_bytes(artifact.load(path)),
-    "npz": _of_samples,
+    **dict.fromkeys(("npz", "shards", "images"), _of_samples),
+    "part": _of_part,
     "recording": lambda path: _fingerprint(dict(sorted(data.load_recording(path).items()))),
 }
 

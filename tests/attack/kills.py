@@ -37,9 +37,22 @@ EPOCHS = 30
 """Of a training that is killed and resumed until it is done."""
 
 LINES: dict[str, list[str]] = {
-    "compile": ["compile", "net.pt", "--target", "loihi2", "-o", "out.snnhw", "--emit-nir", "out.nir"],
+    "compile": [
+        "compile",
+        "net.pt",
+        "--target",
+        "loihi2",
+        "-o",
+        "out.snnhw",
+        "--emit-nir",
+        "out.nir",
+        "--dump",
+        "dump",
+    ],
     "run": ["run", "net.snnhw", "--input", "data.npz", "--record", "state", "-o", "out.npz"],
     "compare": ["compare", "net.pt", "net.snnhw", "--data", "data.npz", "--html", "out.html", "--markdown", "out.md"],
+    "shard": ["run", "net.snnhw", "--input", "data.npz", "--shard", "1/1", "-o", "out.npz"],
+    "merge": ["merge", "part.npz", "--html", "out.html", "--figures", "figures"],
     "export nir": ["export", "net.snnhw", "--to", "nir", "-o", "out.nir"],
     "export onnx": ["export", "net.snnhw", "--to", "onnx", "-o", "out.onnx"],
     "train": ["train", "spikeprop_xor", "-o", "out.pt", "--epochs", str(EPOCHS), "--resume"],
@@ -70,7 +83,26 @@ def killed(words: list[str], after: float) -> int:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
+    """Of all files, those in folders too, by their paths."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+
+
+def emptied(folder: Path) -> None:
+    """The inputs stay."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in INPUTS:
+            path.unlink()
+
+
+def prepared(folder: Path) -> None:
+    """The inputs of all commands, in the current folder."""
+    saved(folder / "net.pt", content())
+    save(api.compile(folder / "net.pt", target="loihi2"), folder / "net.snnhw")
+    np.savez(folder / "data.npz", x=np.zeros((2, 1, 8, 8), np.uint8), y=np.zeros(2, int))
+    seconds_of(["compare", "net.pt", "net.snnhw", "--data", "data.npz", "--shard", "1/1", "-o", "part.npz"])
 
 
 def seconds_of(words: list[str]) -> float:
@@ -103,14 +135,13 @@ def attack(name: str, kills: int, rng: random.Random) -> Counter[str]:
             there = hashes(Path()).get(path)
             if there is None or (there != old[path] and not whole_file(Path(path), there == new[path])):
                 found["LOST OR HALF-WRITTEN"] += 1
-        files.write({Path("tidy"): b""})
-        Path("tidy").unlink()
+        for place in {Path(path).parent for path in (*outputs, "tidy")}:
+            files.write({place / "tidy": b""})
+            (place / "tidy").unlink()
         if set(hashes(Path())) != {*inputs, *outputs}:
             found["LEFT BEHIND"] += 1
         if any(hashes(Path())[path] != inputs[path] for path in inputs):
             found["INPUT CHANGED"] += 1
-    for path in outputs:
-        Path(path).unlink()
     return found
 
 
@@ -154,7 +185,7 @@ def train(kills: int, rng: random.Random) -> Counter[str]:
     return found
 
 
-INPUTS = ("net.pt", "net.snnhw", "data.npz")
+INPUTS = ("net.pt", "net.snnhw", "data.npz", "part.npz")
 
 
 def main() -> None:
@@ -168,18 +199,14 @@ def main() -> None:
     total: Counter[str] = Counter()
     try:
         os.chdir(root)
-        saved(root / "net.pt", content())
-        save(api.compile(root / "net.pt", target="loihi2"), root / "net.snnhw")
-        np.savez(root / "data.npz", x=np.zeros((2, 1, 8, 8), np.uint8), y=np.zeros(2, int))
+        prepared(root)
         for name in asked.only:
             seconds_of(LINES[name])  # in a child: what it imports is imported here next
-            for path in [p for p in root.iterdir() if p.name not in INPUTS]:
-                path.unlink()
+            emptied(root)
         for name in asked.only:
             each = -(-asked.kills // len(asked.only))
             found = train(each, rng) if name == "train" else attack(name, each, rng)
-            for path in [p for p in root.iterdir() if p.name not in INPUTS]:
-                path.unlink()
+            emptied(root)
             print(f"{name:<12}", ", ".join(f"{count} {what}" for what, count in found.items() if count), flush=True)
             total += found
     finally:

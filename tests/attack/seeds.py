@@ -9,13 +9,16 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from PIL import Image
 
 from snnhw import api
 from snnhw.artifact import save
+from snnhw.cli import main as snnhw
 from snnhw.frontends.options import SourceOptions
 from snnhw.shipped import shipped_folder
 from snnhw.zoo.train import train
@@ -59,6 +62,13 @@ def made(folder: Path, kinds: Iterable[str]) -> dict[str, list[Path]]:
         "onnx": _onnx,
         "net": _nets,
         "npz": _samples,
+        "npy": _arrays,
+        "h5": _hdf5,
+        "shards": _shards,
+        "zarr": _zarr,
+        "images": _images,
+        "part": _parts,
+        "words": _words,
         "recording": _recordings,
         "toml": _targets,
         "json": _rules,
@@ -139,6 +149,111 @@ def _samples(folder: Path) -> list[Path]:
     np.savez(folder / "parts.npz", **parts, y=np.array([0, 1]))
     save(api.compile(matrix("dense", folder / "flat.net"), target="loihi2"), folder / "flat.snnhw")
     return [folder / "data.npz", folder / "packed.npz", folder / "parts.npz"]
+
+
+def _arrays(folder: Path) -> list[Path]:
+    np.save(folder / "x.npy", np.load(folder / "data.npz")["x"])
+    return [folder / "x.npy"]
+
+
+def _hdf5(folder: Path) -> list[Path]:
+    content = np.load(folder / "data.npz")
+    for name, more in (("plain", {}), ("packed", {"chunks": (1, 1, 8, 8), "compression": "gzip", "fletcher32": True})):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file.create_dataset("x", data=content["x"], **more)
+            file.create_dataset("y", data=content["y"])
+    return [folder / "plain.h5", folder / "packed.h5"]
+
+
+def _shards(folder: Path) -> list[Path]:
+    content = np.load(folder / "data.npz")
+    found = [folder / f"{name}.shards" for name in ("stored", "deflated", "arrays")]
+    for path in found:
+        path.mkdir()
+        for i in range(2):
+            part = {"x": content["x"][i : i + 1], "y": content["y"][i : i + 1]}
+            if path.stem == "arrays":
+                for name, array in part.items():
+                    np.save(path / f"{name}{i}.npy", array)
+            else:
+                (np.savez if path.stem == "stored" else np.savez_compressed)(path / f"{i}.npz", **part)
+    return found
+
+
+def _zarr(folder: Path) -> list[Path]:
+    import zarr
+
+    content, found = np.load(folder / "data.npz"), []
+    for version in (2, 3):
+        found.append(folder / f"v{version}.zarr")
+        group = zarr.open_group(found[-1], mode="w", zarr_format=version)
+        group.create_array("x", data=content["x"], chunks=(1, 1, 8, 8))
+        group.create_array("y", data=content["y"])
+    return found
+
+
+def _images(folder: Path) -> list[Path]:
+    path = folder / "all.images"
+    images = np.load(folder / "data.npz")["x"][:, 0]
+    for i, name in enumerate(("a/1.png", "a/2.bmp", "b/1.gif", "b/2.tif")):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[i % 2]).save(path / name)
+    return [path]
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The first of two; the second lies beside it."""
+    x = np.random.default_rng(1).integers(0, 256, (40, 1, 8, 8)).astype(np.uint8)
+    np.savez(folder / "many.npz", x=x, y=np.arange(40) % 4)
+    given = ["--shard", "{}/2", "-o", str(folder / "{}-{}.npz")]
+    with contextlib.redirect_stdout(io.StringIO()):
+        for command, files in LINES_OF_PARTS.items():
+            for i in "12":
+                words = [command, *(str(folder / file) for file in files[:-1]), files[-1], str(folder / "many.npz")]
+                with contextlib.suppress(SystemExit):
+                    snnhw([*words, *(word.format(*([i] if word == "{}/2" else [command, i])) for word in given)])
+    return [folder / "run-1.npz", folder / "compare-1.npz"]
+
+
+LINES_OF_PARTS = {"run": ["net.snnhw", "--input"], "compare": ["net.pt", "net.snnhw", "--data"]}
+
+
+def _words(folder: Path) -> list[Path]:
+    _shards_and_more = (_recordings, _graphs, _onnx, _checkpoints, _images, _parts)
+    for maker in _shards_and_more:
+        maker(folder)
+    found = []
+    for i, line in enumerate(WORDS):
+        found.append(folder / f"{i:02d}.words")
+        found[-1].write_text(json.dumps(line.split(" ")), encoding="utf-8")
+    return found
+
+
+WORDS = """\
+check {room}/net.pt --target loihi2 --set core.neurons=512 --rates 0.1 --map balanced --json
+check {room}/net.pt --target loihi1 --hard-reset --weight-bits *conv*=6,*=4 --rates lif*=0.2,*=0.1 --sums relays
+check {room}/net.pt --target loihi2 --calibrate {room}/data.npz --set core.neurons=512
+check {room}/norse.nir --target loihi2 --steps 4 --dialect norse --readout sum[1:] --semantics {"dt":0.001}
+check {room}/norse.nir --target loihi2 --steps 4 --dialect norse --readout last --encoding spikes --output-node output
+check {room}/ann.onnx --target loihi2 --steps 4 --calibrate {room}/images.npz --readout mean
+check {room}/events.pth --target loihi2 --steps 2 --input-shape 2,8,8 --connect ADD --encoding spikes
+compile {room}/net.pt --target loihi2 --stop-after lowered --dump {place}/dump
+run {room}/net.snnhw --input {room}/data.npz --samples 1 --memory 3GiB --steps 3 --seed 1 --encode bernoulli
+run {room}/net.snnhw --input {room}/many.npz --shard 1/2 -o {place}/o.npz --engine fast --record spikes --json
+run {room}/net.snnhw --input {room}/all.images --preprocess resize=9,crop=8x8,gray --engine reference
+run {room}/net.pt --engine float --input {room}/data.npz --steps 3
+compare {room}/net.pt {room}/net.snnhw --data {room}/data.npz --samples 2 --steps 3 --judge classes --timing event
+explain {room}/net.snnhw --population lif1
+explain {room}/net.pt --target loihi2 --map fastest --rates 0.3
+targets loihi2 --set core.neurons=512 --json
+inspect {room}/net.snnhw
+diff {room}/run.npz {room}/run.npz
+merge {room}/run-1.npz {room}/run-2.npz
+merge {room}/compare-1.npz {room}/compare-2.npz --artifact {room}/net.snnhw
+export {room}/net.snnhw --to nir --for norse -o {place}/o.nir
+train spikeprop_xor -o {place}/o.pt --epochs 1 --seed 3
+""".splitlines()
+"""Command lines with a value of every kind."""
 
 
 def _recordings(folder: Path) -> list[Path]:

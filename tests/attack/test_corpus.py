@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack import mutate, seeds
+from tests.attack import forms, mutate, seeds
 from tests.attack.judge import CONTENT, GOOD, LINES, Judge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("attack") / "room"
-    seeds.made(path, sorted({entry.parts[-2] for entry in CORPUS} | {"nir"}))
+    seeds.made(path, sorted({entry.parts[-2] for entry in CORPUS} - {"words"} | {"nir"}))
     return path
 
 
@@ -30,6 +30,7 @@ def test_what_once_got_through(entry: Path, room: Path, tmp_path: Path, monkeypa
     """It is refused, or taken with the content that it had; by every command that reads such a file."""
     kind, name = entry.parts[-2], entry.name.split("--")[1]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
     judge = Judge(room, tmp_path, deep=1)
     for number in range(len(LINES[kind])):
         found = judge(kind, name, entry.read_bytes(), kind in CONTENT and "hidden" in entry.name, number)
@@ -39,6 +40,10 @@ def test_what_once_got_through(entry: Path, room: Path, tmp_path: Path, monkeypa
 @pytest.mark.parametrize("kind", mutate.OF)
 def test_a_mutant_follows_from_its_seed(kind: str) -> None:
     blobs = {"a.x": random.Random(0).randbytes(300), "b.x": b"{}" * 30}
+    if kind in ("shards", "zarr", "images"):
+        blobs = {name: forms.zipped([("x.npy", blob), ("y.png", blob)]) for name, blob in blobs.items()}
+    if kind == "words":
+        blobs = {"a.words": b'["run", "a.snnhw", "--input", "b.npz", "--steps", "3"]'}
     made = [mutate.mutant(kind, f"s:{number}", blobs) for number in range(20)]
     assert made == [mutate.mutant(kind, f"s:{number}", blobs) for number in range(20)]
     assert len({blob for _, blob, _ in made}) >= 8
