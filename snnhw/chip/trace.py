@@ -25,25 +25,25 @@ class _Table(NamedTuple):
     follow each other.
 
     Args:
-        kind, rank: class of every neuron, and its place among those of its slot.
-        slot, home: of every class its slot and its core; -1 of inputs.
+        kind, seat: class of every neuron, and its place among those of all cores, core by core; -1 of inputs.
+        seats: places of core c are seats[c]:seats[c + 1].
+        home: of every class its core; -1 of inputs.
         first, to, work: messages of class k are first[k]:first[k + 1], each with its core and what it costs there.
         flits: of every class, of each of its messages.
-        core, size, driven: of every slot, `driven` its neurons with a bias.
+        core, driven: of every slot, `driven` its neurons with a bias.
         slots, neurons, host: of every population its first slot and neuron (and the ends); whether it is an input.
         prices: picoseconds of access, update, spike_out and of each flit.
     """
 
     kind: Array
-    rank: Array
-    slot: Array
+    seat: Array
+    seats: Array
     home: Array
     first: Array
     to: Array
     work: Array
     flits: Array
     core: Array
-    size: Array
     driven: Array
     slots: Array
     neurons: Array
@@ -117,42 +117,53 @@ class EventTimes:
 
 def _table(artifact: Artifact, wiring: Wiring, loads: Loads) -> _Table:
     target, populations = artifact.target, artifact.network.populations
-    kind, rank, slot, home, lengths, to, work, core, size, driven = (list[Array]() for _ in range(10))
+    kind, at, key, home, lengths, to, work, core, driven = (list[Array]() for _ in range(9))
     flits: list[int] = []
     slots, neurons = [0], [0]
     classes = 0
     for p in populations:
         fan, cost = wiring.fans[p.name], loads.costs[p.name]
         kind.append(fan.labels + classes)
-        place = cost.slot if p.kind is not Kind.INPUT else np.zeros(p.size, np.int64)
-        order = np.argsort(place, kind="stable")
-        counts = np.bincount(place, minlength=len(cost.at)) if p.kind is not Kind.INPUT else np.zeros(0, np.int64)
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        ranked = np.empty(p.size, np.int64)
-        ranked[order] = np.arange(p.size) - (starts[place[order]] if len(counts) else 0)
-        rank.append(ranked)
         home.append(fan.home)
-        slot.append(np.searchsorted(cost.at, fan.home) + slots[-1])
         for whole, part in zip((lengths, to, work), _messages(fan.touched, cost.receive.T), strict=True):
             whole.append(part)
         flits += [fan.flits] * len(fan.home)
         core.append(cost.at)
-        size.append(counts)
-        biased = np.broadcast_to(p.model.bias != 0, p.shape).ravel() if p.kind is not Kind.INPUT else np.zeros(p.size)
-        driven.append(np.bincount(place, biased, len(counts))[: len(counts)])
+        if p.kind is Kind.INPUT:
+            at.append(np.full(p.size, -1))
+            key.append(np.zeros(p.size, np.int64))
+        else:
+            at.append(cost.at[cost.slot])
+            key.append(_scattered(cost.slot))
+            driven.append(np.bincount(cost.slot, np.broadcast_to(p.model.bias != 0, p.shape).ravel(), len(cost.at)))
         slots.append(slots[-1] + len(cost.at))
         neurons.append(neurons[-1] + p.size)
         classes += len(fan.home)
     time = target.time
-    kinds, ranks, of, homes, costs, cores, counted, pushed = (
-        np.concatenate(part).astype(np.int64) for part in (kind, rank, slot, home, work, core, size, driven)
+    kinds, ats, keys, homes, costs, cores, pushed, targets = (
+        np.concatenate(part).astype(np.int64) for part in (kind, at, key, home, work, core, driven, to)
     )
+    order = np.lexsort((keys, ats))
+    inputs = int((ats < 0).sum())
+    seat = np.empty(len(order), np.int64)
+    seat[order] = np.maximum(np.arange(len(order)) - inputs, -1)
+    seats = np.searchsorted(ats[order], np.arange(len(wiring.cores) + 1)) - inputs
     first = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
     return _Table(
-        kinds, ranks, of, homes, first, np.concatenate(to).astype(np.int64), costs, np.array(flits, np.int64), cores,
-        counted, pushed, np.array(slots), np.array(neurons), np.array([p.kind is Kind.INPUT for p in populations]),
+        kinds, seat, seats, homes, first, targets, costs, np.array(flits, np.int64), cores, pushed, np.array(slots),
+        np.array(neurons), np.array([p.kind is Kind.INPUT for p in populations]),
         np.array([time.access, time.update, time.spike_out, time.message_out]),
     )  # fmt: skip
+
+
+def _scattered(slot: Array) -> Array:
+    """Key by which a core takes the neurons of its slots: neighbours far apart (multiples of the golden ratio), and
+    those of several slots in turn. Neighbours send to the same cores, and a burst of theirs would fill the buffers."""
+    order = np.argsort(slot, kind="stable")
+    starts = np.searchsorted(slot[order], slot[order])
+    key = np.empty(len(slot), np.int64)
+    key[order] = (np.arange(len(slot)) - starts) * 2654435769 % (1 << 32)
+    return key
 
 
 def _messages(touched: Any, receive: Any) -> tuple[Array, Array, Array]:
@@ -173,58 +184,61 @@ def _messages(touched: Any, receive: Any) -> tuple[Array, Array, Array]:
 @njit(nogil=True, cache=True)
 def _rows(begin, end, when, steps, ends, neurons, busy, table, mesh, state, found):  # type: ignore[no-untyped-def]
     """Event times of chip steps: row r is chip step r % len(when) of sample r // len(when)."""
+    fired = np.zeros(table.seats[-1], np.int32)
     for row in range(begin, end):
         sample, chip_step = divmod(row, len(when))
-        step = _step(when[chip_step], sample * steps, mesh.cores, ends, neurons, busy, table)
+        step = _step(when[chip_step], sample * steps, ends, neurons, busy, table, fired)
         found[row] = run_step(step, mesh, state)
 
 
 @njit(nogil=True, cache=True)
-def _step(when, base, cores, ends, neurons, busy, table):  # type: ignore[no-untyped-def]
-    """The messages of one chip step, core by core in the order of populations and neurons.
+def _step(when, base, ends, neurons, busy, table, fired):  # type: ignore[no-untyped-def]
+    """The messages of one chip step, core by core, each takes its neurons by their seats.
 
-    Neurons of a slot are taken one after another; its active updates are spread evenly over them.
+    Active updates of a core are spread evenly over its neurons.
+
+    Args:
+        fired: zeros, one for each seat; and zeros again afterwards.
     """
-    first, host = np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64)
+    cores = len(table.seats) - 1
+    first, host, active = np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64), np.zeros(cores, np.int64)
     for p in range(len(when)):
+        for slot in range(table.slots[p], table.slots[p + 1]):
+            active[table.core[slot]] += busy[base + when[p], slot] if when[p] >= 0 else table.driven[slot]
         if when[p] < 0:
             continue
         for at in range(ends[p, base + when[p]], ends[p, base + when[p] + 1]):
-            kind = table.kind[table.neurons[p] + neurons[at]]
+            neuron = table.neurons[p] + neurons[at]
+            kind = table.kind[neuron]
             if table.host[p]:
                 for m in range(table.first[kind], table.first[kind + 1]):
                     host[table.to[m]] += table.work[m]
             else:
                 first[table.home[kind] + 1] += table.first[kind + 1] - table.first[kind]
+                fired[table.seat[neuron]] = kind + 1
     for core in range(cores):
         first[core + 1] += first[core]
     total = first[cores]
-    gap, to = np.zeros(total, np.int64), np.zeros(total, np.int64)
-    work, flits = np.zeros(total, np.int64), np.zeros(total, np.int64)
-    place, rest = first[:-1].copy(), np.zeros(cores, np.int64)
+    gap, to = np.empty(total, np.int64), np.empty(total, np.int64)
+    work, flits = np.empty(total, np.int64), np.empty(total, np.int64)
+    rest = np.zeros(cores, np.int64)
     access, update, spike, flit = table.prices
-    for p in range(len(when)):
-        if table.host[p]:
-            continue
-        low, high = table.slots[p], table.slots[p + 1]
-        told = np.zeros(high - low, np.int64)  # work of the slot's neurons so far
-        if when[p] >= 0:
-            for at in range(ends[p, base + when[p]], ends[p, base + when[p] + 1]):
-                neuron = table.neurons[p] + neurons[at]
-                kind = table.kind[neuron]
-                slot, core = table.slot[kind], table.home[kind]
-                count = table.rank[neuron] + 1
-                upto = access * count + update * (busy[base + when[p], slot] * count // table.size[slot])
-                rest[core] += upto - told[slot - low] + spike
-                told[slot - low] = upto
-                for m in range(table.first[kind], table.first[kind + 1]):
-                    n = place[core]
-                    gap[n] = rest[core] + flit * table.flits[kind]
-                    to[n], work[n], flits[n] = table.to[m], table.work[m], table.flits[kind]
-                    rest[core] = 0
-                    place[core] += 1
-        for slot in range(low, high):
-            updates = busy[base + when[p], slot] if when[p] >= 0 else table.driven[slot]
-            all_of_it = access * table.size[slot] + update * updates
-            rest[table.core[slot]] += all_of_it - told[slot - low]
+    n = 0
+    for core in range(cores):
+        begin, size = table.seats[core], table.seats[core + 1] - table.seats[core]
+        spent, told = 0, 0  # picoseconds since the last message, and of all neurons so far
+        for count in range(1, size + 1):
+            if fired[begin + count - 1] == 0:
+                continue
+            kind = fired[begin + count - 1] - 1
+            fired[begin + count - 1] = 0
+            upto = access * count + update * (active[core] * count // size)
+            spent += upto - told + spike
+            told = upto
+            for m in range(table.first[kind], table.first[kind + 1]):
+                gap[n] = spent + flit * table.flits[kind]
+                to[n], work[n], flits[n] = table.to[m], table.work[m], table.flits[kind]
+                spent = 0
+                n += 1
+        rest[core] = spent + access * size + update * active[core] - told
     return Step(first, gap, to, work, flits, rest, host)

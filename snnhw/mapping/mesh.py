@@ -1,4 +1,4 @@
-"""Numbered cores onto chips and tiles: few messages between chips, then no busy link, then few hops."""
+"""Numbered cores onto chips and tiles: few messages between chips, then no busy links, then few hops."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from snnhw.mapping.route import snake
 from snnhw.network import Array
 from snnhw.operators.base import Ints
 
-TRIES = 10
+TRIES = 30
 """Exchanges of two cores that are looked at, for each core."""
+
+SCALE = 500.0
+"""Units of the busiest link at the start; their fourth powers add up without rounding."""
 
 MOST_TILES = 64
 """Tiles of a chip whose busiest link is relieved: the table of routes grows with their cube. Others keep the snake."""
@@ -66,12 +69,14 @@ def relieved(traffic: Array, places: Ints, target: Machine) -> Ints:
     spots = places[:count].copy()
     if target.chip.mesh[0] * target.chip.mesh[1] > MOST_TILES:
         return spots
-    best = _cost(traffic, spots, target)
+    first = _loads(traffic, spots, target)[0].max()
+    unit = first / SCALE if first else 1.0
+    best = _cost(traffic, spots, target, unit)
     for a, b in np.random.default_rng(0).integers(0, count, (TRIES * count, 2)):
         if spots[a] // per_tile == spots[b] // per_tile:
             continue
         spots[[a, b]] = spots[[b, a]]
-        cost = _cost(traffic, spots, target)
+        cost = _cost(traffic, spots, target, unit)
         if cost < best:
             best = cost
         else:
@@ -79,14 +84,22 @@ def relieved(traffic: Array, places: Ints, target: Machine) -> Ints:
     return spots
 
 
-def _cost(traffic: Array, spots: Ints, target: Machine) -> tuple[float, float]:
-    """(messages over the busiest link, hops)."""
+def _cost(traffic: Array, spots: Ints, target: Machine, unit: float) -> tuple[float, float]:
+    """(fourth powers of the messages over every link, hops): the busiest links count most, and all of them count, as
+    what waits for one link stops others behind it. In whole units, whose sums are the same in any order."""
+    loads, hops = _loads(traffic, spots, target)
+    squares = np.square(np.rint(loads / unit))
+    return float(squares @ squares), hops
+
+
+def _loads(traffic: Array, spots: Ints, target: Machine) -> tuple[Array, float]:
+    """(messages over every link, hops)."""
     tiles = target.chip.mesh[0] * target.chip.mesh[1]
     onto = np.zeros((len(spots), tiles))
     onto[np.arange(len(spots)), spots // target.chip.cores_per_tile] = 1
     between = (onto.T @ traffic @ onto).ravel()
     links, hops = _links(target.chip.mesh)
-    return float((between @ links).max()), float(between @ hops)
+    return between @ links, float(between @ hops)
 
 
 @cache

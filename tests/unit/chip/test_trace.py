@@ -62,11 +62,12 @@ def test_every_core_does_in_a_step_what_the_analytic_model_charges(make: str) ->
     neurons = np.concatenate([e.neurons for e in events])
     active = [kept.records[p.name].active for p in artifact.network.computed]
     each = np.concatenate([a.reshape(samples * steps, -1) for a in active], axis=1)
-    period = 0
+    period, fired = 0, np.zeros(timer._table.seats[-1], np.int32)
     for row in range(samples * steps):
         sample, t = divmod(row, steps)
         when = np.array([(t - p.start) % steps for p in populations])
-        made = _step(when, sample * steps, mesh.cores, ends, neurons, each, timer._table)
+        made = _step(when, sample * steps, ends, neurons, each, timer._table, fired)
+        assert not fired.any()
         owner = np.repeat(np.arange(mesh.cores), np.diff(made.first))
         found[0] += np.bincount(owner, made.gap, mesh.cores).astype(np.int64) + made.rest
         found[1] += np.bincount(made.to, made.work, mesh.cores).astype(np.int64) + made.host

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnhw.machine import load_target
-from snnhw.mapping.mesh import _cost, chip_of_core, on_mesh, relieved
+from snnhw.mapping.mesh import SCALE, _cost, _loads, chip_of_core, on_mesh, relieved
 from snnhw.mapping.route import hops, snake
 from tests.unit.mapping.toys import toy
 
@@ -50,7 +50,8 @@ def test_exchanges_relieve_the_busiest_link() -> None:
     spots = relieved(traffic, start, chip)
     assert len(set(spots.tolist())) == 60
     assert set(spots.tolist()) <= set(start.tolist())
-    before, after = _cost(traffic, start[:60], chip), _cost(traffic, spots, chip)
+    unit = _loads(traffic, start[:60], chip)[0].max() / SCALE
+    before, after = _cost(traffic, start[:60], chip, unit), _cost(traffic, spots, chip, unit)
     assert after[0] < 0.8 * before[0]
     walked = sum(traffic[a, b] * sum(hops(int(spots[a]), int(spots[b]), chip)[:2]) for a, b in np.ndindex(60, 60))
     assert after[1] == walked
