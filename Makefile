@@ -68,6 +68,7 @@ versions: setup ## tests with the oldest and newest dependencies, Python 3.12 an
 	$(BIN)/python -m tests.versions $(ARGS)
 
 frontends: setup ## tests/frontends against real frameworks, and docs/frontends.md (ARGS="norse sinabs" for some)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks]'
 	$(BIN)/python -m tests.frontends.environments $(ARGS)
 
 netx: setup ## .net files in and out against the real lava-dl netx (fetches 68 MB)

@@ -4,10 +4,11 @@ from snnhw.version import __version__ as release
 
 project = "snnhw"
 author = "the snnhw developers"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_execution_mode = "off"  # make frontends runs them, each in its framework's environment
 exclude_patterns = ["site"]
 html_theme = "furo"
 html_title = f"snnhw {release}"

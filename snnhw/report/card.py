@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from snnhw.chip.band import Band
 from snnhw.errors import DataError
 from snnhw.report.markdown import cell
-from snnhw.report.numbers import interval, percent, si
+from snnhw.report.numbers import band, interval, percent
 from snnhw.summary import words
 
 UNSAID = "not stated: ask whoever made the weights"
@@ -27,7 +28,7 @@ def measured(path: Path, of: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         compared = [found["provenance"][name] for name in ("source", "artifact")]
-        _ = found["samples"], found["energy"]["total_j"], found["latency"]["seconds"], found["quantized"]["accuracy"]
+        _ = found["samples"], found["energy"]["band"], found["latency"]["band"], found["quantized"]["accuracy"]
     except (OSError, ValueError, KeyError, TypeError):
         hint = "snnhw compare SOURCE ARTIFACT --data D.npz --json > compared.json"
         raise DataError("bad-comparison", "this is no comparison", where=str(path), hint=hint) from None
@@ -76,6 +77,10 @@ def _front(name: str, found: Mapping[str, Any] | None, licence: str | None) -> s
     return "\n".join(lines) + "\n"
 
 
+def _band(of: Mapping[str, Any], unit: str) -> str:
+    return band(Band(**of["band"]), unit)
+
+
 def _measured(c: Mapping[str, Any]) -> str:
     """Accuracy with its interval, energy and time with their grades, warnings first."""
     lines = [
@@ -90,8 +95,8 @@ def _measured(c: Mapping[str, Any]) -> str:
         lines.append(f"Both decide alike on {percent(c['agreement'])} of them")
     energy, latency, target = c["energy"], c["latency"], cell(c["target_title"])
     lines += [
-        f"Energy: {si(energy['total_j'], 'J')} a sample [{energy['grade']}] on {target}; {cell(energy['excluded'])}",
-        f"Latency: {si(latency['seconds'], 's')} [{latency['grade']}], by the {latency['model']} model of times",
+        f"Energy: {_band(energy, 'J')} a sample [{energy['grade']}] on {target}; {cell(energy['excluded'])}",
+        f"Latency: {_band(latency, 's')} [{latency['grade']}], by the {latency['model']} model of times",
         "The grade says how sure the constants are: measured, published, derived, scaled, inherited, assumed",
         *(f"{cell(key)}: {cell(str(value))}" for key, value in c["provenance"].items()),
     ]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from snnhw.chip.band import Band
 from snnhw.report.card import UNSAID
-from snnhw.report.numbers import percent, si
+from snnhw.report.numbers import band, percent
 from tests.unit.commands.line import Room, snnhw
 
 
@@ -37,7 +38,7 @@ def test_of_an_artifact(sew: Room, compared: Path, tmp_path: Path) -> None:
     assert 'license: "Apache-2.0"\n' in front
     assert f"value: {found['quantized']['accuracy']!r}" in front
     assert f"Integers: {percent(found['quantized']['accuracy'])} of {found['samples']} samples (95 % interval" in text
-    assert f"Energy: {si(found['energy']['total_j'], 'J')} a sample [{found['energy']['grade']}] on " in text
+    assert f"Energy: {band(Band(**found['energy']['band']), 'J')} a sample [{found['energy']['grade']}] on " in text
     assert found["energy"]["excluded"] in text
     assert "| target | loihi2 |" in text
     assert "snnhw run net.snnhw --input samples.npz" in text
