@@ -16,6 +16,9 @@ from snnhw.report.plots import Picture
 PER_ROW = 2
 """Chips beside each other."""
 
+NUMBERED = 500
+"""Cores in use whose numbers are drawn; of more only tooltips say them, as no reader could."""
+
 LEGEND, COLUMNS = 24, 4
 """Populations named in the legend at most, and how many beside each other."""
 
@@ -84,8 +87,9 @@ def _draw(axes: Axes, c: Comparison, shares: dict[int, list[tuple[float, Any]]],
             for y in range(c.mesh.height):
                 corner = left + x + 0.03, top + y + 0.03
                 axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor="#d5dae0", linewidth=0.8))
+        numbered, side = len(c.cores) <= NUMBERED, ceil(sqrt(c.mesh.cores_per_tile))
         for row in (row for row in c.cores if row.chip == chip):
-            _core(axes, row, left + row.x % c.mesh.width, top + row.y, ceil(sqrt(c.mesh.cores_per_tile)), shares, kind)
+            _core(axes, row, left + row.x % c.mesh.width, top + row.y, side, shares, kind, numbered)
     axes.set_xlim(-0.1, across * (c.mesh.width + 0.8) - 0.7)
     axes.set_ylim(ceil(len(chips) / across) * (c.mesh.height + 1.0) - 0.9, -0.5)
     axes.set_aspect("equal")
@@ -100,16 +104,19 @@ def _core(
     side: int,
     shares: dict[int, list[tuple[float, Any]]],
     kind: str,
+    numbered: bool,
 ) -> None:
     """One square in its tile, cut from left to right, with the core's number."""
     size = 0.78 / side
     x, y = x + 0.08 + row.place % side * 0.84 / side, y + 0.08 + row.place // side * 0.84 / side
     whole, at = sum(share for share, _ in shares[row.core]), x
     for share, colour in shares[row.core]:
-        part = Rectangle((at, y), size * share / whole, size, facecolor=colour, edgecolor="none")
+        part = Rectangle((at, y), size * share / whole, size, facecolor=colour, edgecolor="none", clip_on=False)
         part.set_gid(f"tip-{kind}-{row.core}")
         axes.add_patch(part)
         at += size * share / whole
+    if not numbered:
+        return
     colour = shares[row.core][0][1]
     ink = "white" if 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 0.55 else "black"
     axes.text(x + size / 2, y + size / 2, str(row.core), ha="center", va="center", fontsize=5, color=ink)

@@ -21,6 +21,7 @@ from snnhw.comparison import compare
 from snnhw.comparison.tree import CoreRow, Drift, Shown
 from snnhw.engines.reference import ReferenceEngine
 from snnhw.errors import DataError, SnnhwError
+from snnhw.report.coremap import NUMBERED
 from snnhw.report.frames import FRAMES, to_csv
 from snnhw.report.latex import escape
 from snnhw.report.numbers import interval
@@ -147,6 +148,17 @@ def test_the_raster_tells_both_networks_apart(report: ComparisonReport) -> None:
     assert right == [4 + 1 + 1 - 0.46], "integers alone, behind the gap"
     page = replace(report, shown=Shown(3, 7, 2, 7)).to_html()
     assert "Sample 3; label 7; float decides 2; integers decide 7." in page
+
+
+def test_thousands_of_cores_make_no_page_of_many_megabytes(report: ComparisonReport) -> None:
+    """SEW-ResNet-50 takes 4,983 cores; a page may have 6 MB. No numbers in the map, but tips."""
+    (one,) = (row for row in report.cores[:1])
+    many = tuple(replace(one, core=i, x=i % report.mesh.width) for i in range(NUMBERED + 1))
+    picture = replace(report, cores=many)._picture("load").svg("load")
+    assert len(picture) / len(many) < 350
+    assert f"<title>core {NUMBERED}: " in picture
+    assert f">{NUMBERED}</text>" not in picture
+    assert f">{one.core}</text>" in report._picture("load").svg("load")
 
 
 def test_page_has_tips_and_no_id_twice(report: ComparisonReport) -> None:
