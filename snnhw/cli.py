@@ -37,6 +37,7 @@ COMMANDS = {
     "inspect": "What is in an artifact.",
     "card": "A model card: what a network is, accuracy, energy, licence, how to run it.",
     "targets": "Which chips there are, and the source of every number.",
+    "calibrate": "Fit a target's times and energies to measured runs.",
     "train": "Train a network of the zoo.",
     "doctor": "What is missing on this machine, and the command that fixes it.",
     "demo": "Compile, run in two engines and compare the shipped networks.",

@@ -385,25 +385,36 @@ class Machine(Section):
         """
         if not values:
             return self
-        data = tomllib.loads(self.text)
+        entries = {}
         for key, value in values.items():
             unit = _unit(key)
             if unit is None:
                 _refuse(self.name, key, value, "is no key of a target")
-            *path, last = key.split(".")
-            table = data
-            for part in path:
-                table = table.setdefault(part, {})
             old = self.constants.get(key)
             was = "says nothing" if old is None else f"says {old.value} ({old.grade}: {old.source})"
             known = next((other for other in old.alternatives if other["value"] == value), None) if old else None
-            table[last] = {
+            entries[key] = {
                 "value": list(value) if isinstance(value, tuple) else value,
                 "unit": unit if old is None else old.unit,
                 "grade": "assumed" if known is None else known["grade"],
                 "source": f"set by the user; {'' if known is None else known['source'] + '; '}{self.name}.toml {was}",
             }
-        data["title"] += ", " + ", ".join(f"{key} = {value}" for key, value in values.items())
+        return self.said(entries, ", ".join(f"{key} = {value}" for key, value in values.items()))
+
+    def said(self, entries: Mapping[str, Mapping[str, Any]], title: str) -> Machine:
+        """The machine with other numbers ({value, unit, grade, source}) at some keys, and more to its title.
+
+        Raises:
+            TargetError: a number that breaks a rule, as in a file.
+        """
+        data = tomllib.loads(self.text)
+        for key, entry in entries.items():
+            *path, last = key.split(".")
+            table = data
+            for part in path:
+                table = table.setdefault(part, {})
+            table[last] = dict(entry)
+        data["title"] += f", {title}"
         return _made(self.name, data, None)
 
 

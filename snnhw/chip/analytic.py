@@ -105,17 +105,23 @@ def sample_times(loads: Array, steps: int, idle: Array, waiting: Array, sync: in
         sync: barrier at the end of each chip step.
     """
     batch = loads.shape[1]
-    steady = np.zeros_like(loads[:, :, :steps])
-    for first in range(0, loads.shape[2], steps):
-        part = loads[:, :, first : first + steps]
-        steady[:, :, : part.shape[2]] += part
+    stream = steady(loads, steps)
     loads[0] += idle + waiting
-    steady[0] += idle
-    latency, period = ((busiest(side) + sync).sum(axis=1) for side in (loads, steady))
+    stream[0] += idle
+    latency, period = ((busiest(side) + sync).sum(axis=1) for side in (loads, stream))
     return Times(
         batch, int(latency.sum()), int(latency.min()), int(latency.max()), int(period.sum()), int(period.min()),
-        int(period.max()), steady[0].sum(axis=(0, 1)), steady[1].sum(axis=(0, 1)), waited_for(steady),
+        int(period.max()), stream[0].sum(axis=(0, 1)), stream[1].sum(axis=(0, 1)), waited_for(stream),
     )  # fmt: skip
+
+
+def steady(loads: Array, steps: int) -> Array:
+    """Of a stream of this sample the work of T chip steps, (2, B, T, cores), from that of an isolated one."""
+    found = np.zeros_like(loads[:, :, :steps])
+    for first in range(0, loads.shape[2], steps):
+        part = loads[:, :, first : first + steps]
+        found[:, :, : part.shape[2]] += part
+    return found
 
 
 def busiest(loads: Array) -> Array:

@@ -80,8 +80,12 @@ class Loads:
         now[0][..., cost.at] += active * self.update
         self._seen += 1
         if self._seen == len(self.network.populations):
-            self.times = self.times + sample_times(self._loads, steps, self.idle, self.waiting, self.sync)
+            self.finish(self._loads)
             self._loads, self._seen = None, 0
+
+    def finish(self, loads: Array) -> None:
+        """Adds up the times of a chunk whose work is known (`analytic.sample_times`)."""
+        self.times = self.times + sample_times(loads, self.network.steps, self.idle, self.waiting, self.sync)
 
 
 def cost_of(population: str, wiring: Wiring, target: Machine) -> Cost:

@@ -253,8 +253,8 @@ def test_check(sew: Room, name: str) -> None:
     assert all(each["margin"] == each["limit"] - each["used"] >= 0 for each in held)
     assert done.json["map"] == "balanced"
     takes = done.json["expected"]
-    for name, ends in takes["band"].items():
-        assert 0 < ends["low"] < takes[name] == ends["likely"] < ends["high"]
+    for key, ends in takes["band"].items():
+        assert 0 < ends["low"] < takes[key] == ends["likely"] < ends["high"]
     assert "at half" in snnhw("check", sew / name, "--target", "loihi2", "--set", "core.in_axons=60").out
 
 
