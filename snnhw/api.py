@@ -310,6 +310,7 @@ def count(
     timing: str = "analytic",
     boundary: str = "core",
     sample: int = 0,
+    trace: bool = False,
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -326,6 +327,7 @@ def count(
         timing: model of the times: 'analytic', or 'event' for single messages on the mesh (docs/energy.md).
         boundary: what times and energies hold: cores in use ('core'), 'chip', or the host's part too ('board').
         sample: whose spikes, of both networks, the report draws.
+        trace: keep the time of every step of every sample (arrays `trace/…` of the part).
         memory, batch, force: as of `run`.
         shard: I of N, from 1: whole batches, so that every sample is run in the batch that one process would run it in.
         of: what else tells that parts are of one run: hashes of the artifact and of the data.
@@ -359,7 +361,7 @@ def count(
         require_affordable(compiled, x, engine, chosen, needs, size, memory, samples)
     floats = FloatEngine(network, deployment, "float32")
     more: dict[str, Any] = {"chunk": size, "progress": progress, "rule": judge, "timing": timing, "boundary": boundary}
-    more |= {"sample": sample, "shard": shard, "of": of}
+    more |= {"sample": sample, "trace": trace, "shard": shard, "of": of}
     return counted(floats, compiled, x, y, chosen, **more)
 
 

@@ -89,29 +89,23 @@ def no_times(cores: int) -> Times:
     return Times(0, 0, 0, 0, 0, 0, 0, zero, zero, np.zeros((2, cores), np.int64))
 
 
-def sample_times(loads: Array, steps: int, idle: Array, waiting: Array, sync: int) -> Times:
+def sample_times(loads: Array, stream: Array, idle: Array, sync: int) -> Times:
     """Times of a batch of samples.
-
-    One isolated sample takes all chip steps of `loads`; the steady pipeline repeats the sample every T steps, so that
-    the work of chip step k adds to that of k mod T.
 
     Args:
         loads: generation and reception of every chip step of an isolated sample, int64 (2, B, depth + T, cores),
-            without what idle neurons take.
-        steps: T.
-        idle: access of all neurons of every core, in every chip step, int64 (cores,).
-        waiting: updates of neurons outside their sample steps, in each chip step of an isolated sample, int64
-            (depth + T, cores): in the steady pipeline there are none.
+            without what neurons take that have nothing to do.
+        stream: the same of the T steps of a stream of this sample, complete.
+        idle: what neurons take that have nothing to do, in each chip step of the isolated sample, int64
+            (depth + T, cores).
         sync: barrier at the end of each chip step.
     """
-    batch = loads.shape[1]
-    stream = steady(loads, steps)
-    loads[0] += idle + waiting
-    stream[0] += idle
+    loads[0] += idle
     latency, period = ((busiest(side) + sync).sum(axis=1) for side in (loads, stream))
     return Times(
-        batch, int(latency.sum()), int(latency.min()), int(latency.max()), int(period.sum()), int(period.min()),
-        int(period.max()), stream[0].sum(axis=(0, 1)), stream[1].sum(axis=(0, 1)), waited_for(stream),
+        loads.shape[1], int(latency.sum()), int(latency.min()), int(latency.max()), int(period.sum()),
+        int(period.min()), int(period.max()), stream[0].sum(axis=(0, 1)), stream[1].sum(axis=(0, 1)),
+        waited_for(stream),
     )  # fmt: skip
 
 

@@ -127,6 +127,11 @@ class ChipObserver:
         return np.repeat(histogram.reshape(batch, steps // repeat, cost.classes), repeat, axis=1)
 
     @property
+    def events(self) -> EventTimes | None:
+        """What times single messages, if somebody asked for that."""
+        return self._timer
+
+    @property
     def counts(self) -> Counts:
         """Everything counted so far."""
         events, magnitude = ({name: n.copy() for name, n in part.items()} for part in (self._events, self._magnitude))

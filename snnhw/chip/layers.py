@@ -52,25 +52,58 @@ def _operations(p: PopulationTally, total: Tally, steps: int) -> list[tuple[str,
 
 @dataclass(frozen=True)
 class CoreWork:
-    """What cores did in a run, int64 (cores,) each; messages and synops are those received."""
+    """What cores did in a run, (cores,) each; messages and synops are those received, `updates` all accesses.
+
+    Args:
+        seconds: kind of work -> time that it took the core (`KINDS`).
+        joules: likely energy without static parts and hops.
+    """
 
     synops: Array
     updates: Array
     messages: Array
     sent: Array
+    seconds: dict[str, Array]
+    joules: Array
+
+
+KINDS = {
+    "synops": "synaptic operations",
+    "messages": "messages that arrive",
+    "updates": "neuron updates",
+    "sent": "spikes and messages that leave",
+}
+"""Kinds of work of a core; the first two are received, the others generated."""
 
 
 def core_work(artifact: Artifact, wiring: Wiring, counts: Counts, total: Tally) -> CoreWork:
-    """Operations of each core over a run; `updates` are accesses."""
-    cores = len(wiring.cores)
-    synops, updates = np.zeros(cores, np.int64), np.zeros(cores, np.int64)
+    """Operations of each core over a run."""
+    time, energy, cores = artifact.target.time, artifact.target.energy, len(wiring.cores)
+    synops, updates, active, spikes = (np.zeros(cores, np.int64) for _ in range(4))
+    seconds, joules = np.zeros(cores), np.zeros(cores)
     for link in wiring.links:
-        fan = wiring.fans[link.projection.pre]
-        synops += np.asarray(link.by_core.T @ fan.total(counts.events[link.projection.pre]), np.int64)
+        if link.format is not None:
+            fan = wiring.fans[link.projection.pre]
+            reached = np.asarray(link.by_core.T @ fan.total(counts.events[link.projection.pre]), np.int64)
+            synops += reached
+            seconds += reached * (getattr(time.synop, link.format) / 1e12)
+            joules += reached * getattr(energy.synop, link.format)
     for p in artifact.network.computed:
-        updates += _held(wiring, p.name, np.ones(p.size), cores) * (artifact.network.steps * counts.samples)
+        held = _held(wiring, p.name, np.ones(p.size), cores)
+        updates += held * (artifact.network.steps * counts.samples)
+        active += held * counts.active[p.name] // p.size
+        spikes += _held(wiring, p.name, counts.events[p.name], cores)
     received = np.asarray(total.traffic.sum(axis=0), np.int64).ravel() + total.host_messages
-    return CoreWork(synops, updates, received, np.asarray(total.flits.sum(axis=1), np.int64).ravel())
+    sent = np.asarray(total.flits.sum(axis=1), np.int64).ravel()
+    joules += updates * energy.access + active * energy.update + spikes * energy.spike_out
+    joules += received * energy.message_in + sent * energy.message_out
+    taken = {
+        "synops": seconds,
+        "messages": received * (time.message_in / 1e12),
+        "updates": (updates * time.access + active * time.update) / 1e12,
+        "sent": (spikes * time.spike_out + sent * time.message_out) / 1e12,
+    }
+    return CoreWork(synops, updates, received, sent, taken, joules)
 
 
 def _held(wiring: Wiring, population: str, each: Array, cores: int) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from snnhw.artifact import Artifact
-from snnhw.chip.analytic import barrier, no_times, sample_times, tiles_in_use
+from snnhw.chip.analytic import barrier, no_times, sample_times, steady, tiles_in_use
 from snnhw.chip.wiring import Wiring
 from snnhw.machine import Machine
 from snnhw.network import Array
@@ -65,6 +65,9 @@ class Loads:
             self.waiting[p.start : p.start + network.steps] -= driven * target.time.update
         self.sync = barrier(target, tiles_in_use(wiring.cores, target), artifact.mapping.chips).picoseconds
         self.times = no_times(cores)
+        self.steps: list[Array] = []
+        """Of every chunk, for each of the T steps of the stream and each sample: longest generation, longest reception,
+        and the core (index) that is waited for; int64 (3, B, T)."""
         self._loads: Array | None = None
         self._seen = 0
 
@@ -85,7 +88,12 @@ class Loads:
 
     def finish(self, loads: Array) -> None:
         """Adds up the times of a chunk whose work is known (`analytic.sample_times`)."""
-        self.times = self.times + sample_times(loads, self.network.steps, self.idle, self.waiting, self.sync)
+        stream = steady(loads, self.network.steps)
+        stream[0] += self.idle
+        longest = stream.max(axis=3)
+        core = stream.max(axis=0).argmax(axis=2)
+        self.steps.append(np.concatenate([longest, core[None]]))
+        self.times = self.times + sample_times(loads, stream, self.idle + self.waiting, self.sync)
 
 
 def cost_of(population: str, wiring: Wiring, target: Machine) -> Cost:

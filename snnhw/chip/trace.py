@@ -59,6 +59,8 @@ class EventTimes:
         self._table = _table(artifact, wiring, loads)
         self._seen: dict[str, tuple[Events, Array]] = {}
         self._found: list[tuple[int, int]] = []
+        self.steps: list[Array] = []
+        """Times of the T steps of the stream of every chunk, (B, T), barriers included."""
 
     def add(self, population: str, events: Events, active: Array) -> None:
         """Events and active updates (B, T, population's cores) of one population of the chunk."""
@@ -100,6 +102,7 @@ class EventTimes:
             )
         times = times + self.loads.sync
         each = times[:, : len(once)].sum(axis=1), times[:, len(once) :].sum(axis=1)
+        self.steps.append(times[:, len(once) :])
         self._found += zip(*(part.tolist() for part in each), strict=True)
 
     @property

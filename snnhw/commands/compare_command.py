@@ -79,6 +79,12 @@ if TYPE_CHECKING:
     help="Whose spikes the report draws, float beside integer: a number from 0.",
 )
 @click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Times of every step of every sample, and the core that is waited for (.npz).",
+)
+@click.option(
     "--judge",
     type=click.Choice(["classes", "values"]),
     default=None,
@@ -109,6 +115,7 @@ def command(
     timing: str,
     boundary: str,
     sample: int,
+    trace: Path | None,
     judge: str | None,
     encode: str | None,
     steps: int | None,
@@ -133,7 +140,9 @@ def command(
         raise click.UsageError("--calibrate is for --what-if: the artifact's integers are made")
     if (shard is None) != (output is None) or (shard is not None and (html, markdown, figures) != (None, None, None)):
         raise click.UsageError("--shard I/N and -o FILE belong together; reports are made by snnhw merge")
-    require_pages(html, markdown, figures, (source, artifact, data), output, neurobench)
+    if shard is not None and trace is not None:
+        raise click.UsageError("--trace is of a whole run, not of a shard")
+    require_pages(html, markdown, figures, (source, artifact, data), output or trace, neurobench)
     given = samples_of(data, preprocess, memory).first(samples)
     batch = api.batch_of(api.with_input(load(artifact), encode, steps, seed), memory)
     fixed: dict[str, Any] = {
@@ -144,6 +153,7 @@ def command(
         "timing": timing,
         "boundary": boundary,
         "sample": sample,
+        "trace": trace is not None,
         "force": force,
     }
     paths = {"source": source, "artifact": artifact}
@@ -155,6 +165,10 @@ def command(
         from snnhw.commands.cluster import run_on
 
         whole = run_on(cluster, tls, part_of, paths, (data, preprocess, memory), given, fixed, batch)
+    if trace is not None:
+        from snnhw.data import save_arrays
+
+        save_arrays(trace, whole.under("trace"))
     if output is not None:
         save_part(replace(whole, of={**whole.of, "path": str(artifact)}), output, machine)
         return

@@ -52,6 +52,7 @@ def count(
     timing: str = "analytic",
     boundary: str = "core",
     sample: int = 0,
+    trace: bool = False,
     shard: tuple[int, int] = (1, 1),
     of: Mapping[str, Any] | None = None,
 ) -> Part:
@@ -68,6 +69,7 @@ def count(
         timing: model of the times: 'analytic' or 'event'.
         boundary: what times and energies hold: 'core', 'chip' or 'board' (`snnhw.chip.system`).
         sample: whose spikes are kept for a picture, from 0.
+        trace: keep the time of every step of every sample, in picoseconds: arrays `trace/…` (samples, T) of the part.
         shard: I of N, from 1.
         of: what else tells that parts are of one run.
 
@@ -98,6 +100,7 @@ def count(
     seen = float_run.run(part[sample - first : sample - first + 1])[1] if first <= sample < last else {}
     arrays: dict[str, Any] = {"predictions": said.predictions, "float_predictions": floats.predictions}
     arrays |= _sums(chip) | {f"sum:floats/{population}": found for population, found in floats.events.items()}
+    arrays |= _trace(chip) if trace else {}
     arrays |= {} if y is None else {"y": np.asarray(y)[first:last]}
     if kind == VALUES:
         arrays |= {"scores": said.scores}
@@ -109,6 +112,7 @@ def count(
         "judge": rule,
         "timing": timing,
         "boundary": boundary,
+        "trace": trace,
         **(of or {}),
     }
     return Part(
@@ -128,7 +132,25 @@ def _sums(chip: ChipObserver) -> dict[str, Array]:
         found |= loads.times.arrays(end)
     for name in COUNTED:
         found |= {f"sum:{name}/{population}": count for population, count in getattr(counts, name).items()}
+    traced = _trace(chip)
+    found["sum:steps"] = np.stack(
+        [traced[f"trace/{name}"].sum(axis=0) for name in ("model", "generation", "reception")]
+    )
+    waited = np.searchsorted(chip.wiring.cores, traced["trace/core"]).T
+    found["sum:waited"] = np.stack([np.bincount(at, minlength=len(chip.wiring.cores)) for at in waited])
     return {name: np.asarray(array) for name, array in found.items()}
+
+
+def _trace(chip: ChipObserver) -> dict[str, Array]:
+    """Picoseconds of every step of the stream of every sample, int64 (samples, T), and the core that is waited for."""
+    none = np.zeros((3, 0, chip.artifact.network.steps), np.int64)
+    generation, reception, core = np.concatenate([none, *chip.loads.steps], axis=1)
+    barrier = np.full_like(generation, chip.loads.sync)
+    model = np.maximum(generation, reception) + barrier
+    if chip.events is not None:
+        model = np.concatenate([none[0], *chip.events.steps])
+    named = {"model": model, "generation": generation, "reception": reception, "barrier": barrier}
+    return {f"trace/{name}": part for name, part in named.items()} | {"trace/core": chip.wiring.cores[core]}
 
 
 def _require_sums(artifact: Artifact, wiring: Wiring, part: Part) -> None:
@@ -162,6 +184,7 @@ def finish(artifact: Artifact, part: Part) -> Comparison:
         times=Times.of(arrays, "model"),
         ends={end: Times.of(arrays, end) for end in ("low", "likely", "high")},
         boundary=part.of["boundary"],
+        steps=(arrays["sum:steps"], arrays["sum:waited"]),
         total=tally(artifact, wiring, counts),
         float_events=part.under("sum:floats"),
         float_predictions=arrays["float_predictions"],

@@ -26,6 +26,7 @@ from snnhw.version import version
 SAME = (
     "kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge", "timing", "boundary",
     "sample",
+    "trace",
 )  # fmt: skip
 """What all parts of one run have in common."""
 
@@ -239,6 +240,7 @@ def of_run(
         "timing": None,
         "boundary": None,
         "sample": None,
+        "trace": None,
         **more,
     }
     return {

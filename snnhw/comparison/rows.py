@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from snnhw.chip.band import Band
 from snnhw.chip.convention import ann_macs, convention, float_operations, host_macs
 from snnhw.chip.counts import Counts
 from snnhw.chip.energy import Energy, energy
-from snnhw.chip.layers import core_work, critical, spent
+from snnhw.chip.layers import CoreWork, core_work, critical, spent
+from snnhw.chip.links import links
 from snnhw.chip.loads import cost_of
 from snnhw.chip.system import HostValues, Line, latency, period, seconds, time_lines
 from snnhw.chip.tally import Tally
 from snnhw.chip.wiring import Wiring
 from snnhw.comparison.drift import by_harm, drift, drifted
+from snnhw.comparison.floor import bottleneck, floors
 from snnhw.comparison.notes import notes, warnings
 from snnhw.comparison.tree import (
     SCHEMA,
@@ -32,15 +35,18 @@ from snnhw.comparison.tree import (
     Decisions,
     Disagreement,
     Drift,
+    Floor,
     Latency,
     Layer,
     LayerCost,
+    LinkRow,
     Mesh,
     Overflow,
     ProjectionRow,
     Raster,
     Shown,
     Side,
+    StepRow,
     Throughput,
     TimePart,
     Values,
@@ -64,6 +70,7 @@ class Measured:
     times: Times
     ends: Mapping[str, Times]
     boundary: str
+    steps: tuple[Array, Array]
     total: Tally
     float_events: Mapping[str, Array]
     float_predictions: Array
@@ -108,6 +115,17 @@ class Measured:
         mean = getattr(self.times, what) / self.samples / 1e12
         return Band(mean * low / likely, mean, mean * high / likely) if likely else Band(mean, mean, mean)
 
+    @cached_property
+    def work(self) -> CoreWork:
+        """What cores did."""
+        return core_work(self.artifact, self.wiring, self.counts, self.total)
+
+    @property
+    def barrier_s(self) -> float:
+        """Seconds of a barrier."""
+        target, mapping = self.artifact.target, self.artifact.mapping
+        return barrier(target, tiles_in_use(self.wiring.cores, target), mapping.chips).picoseconds / 1e12
+
     @property
     def host_values(self) -> HostValues:
         """What the host writes and reads for a sample: events of inputs (injected ones that stay once, not at every
@@ -141,7 +159,7 @@ def comparison(m: Measured) -> Comparison:
     """The tree."""
     art, total, n = m.artifact, m.total, m.samples
     used = energy(art, total, m.period, m.whole_grade, m.boundary, m.host_values)
-    baseline, moved = _convention(m), _drift(m)
+    baseline, moved, floor = _convention(m), _drift(m), _floor(m)
     return Comparison(
         float_=_side(m, m.float_events, m.float_predictions),
         quantized=_side(m, m.counts.events, m.predictions),
@@ -179,6 +197,13 @@ def comparison(m: Measured) -> Comparison:
         convention_45nm=baseline,
         mesh=_mesh(m),
         layers=_layers(m),
+        steps_trace=_steps(m),
+        floor=floor,
+        links=tuple(
+            LinkRow(link.x, link.y, link.way, link.flits / n, link.flits / n * art.target.time.link_occupancy / 1e12)
+            for link in links(total, m.wiring.cores, art.target)
+        ),
+        bottleneck=bottleneck(floor, 1 - m.ends["likely"].period / (m.times.period or 1)),
         cores=_cores(m),
         raster=m.rasters,
         constants=_constants(m, used),
@@ -274,6 +299,31 @@ def _layers(m: Measured) -> tuple[LayerCost, ...]:
     )
 
 
+def _floor(m: Measured) -> tuple[Floor, ...]:
+    steps = m.samples * m.artifact.network.steps
+    return floors(m.work, m.wiring.cores, m.artifact.mapping, steps, m.barrier_s)
+
+
+def _steps(m: Measured) -> tuple[StepRow, ...]:
+    sums, waited = m.steps
+    band, whole = m.seconds("period"), max(float(sums[0].sum()), 1.0)
+    model, generation, reception = sums / m.samples / 1e12
+    return tuple(
+        StepRow(
+            step=t,
+            seconds=band * (float(sums[0][t]) / whole),
+            generation_s=float(generation[t]),
+            reception_s=float(reception[t]),
+            blocked_s=max(0.0, float(model[t]) - m.barrier_s - float(max(generation[t], reception[t])))
+            if m.timing == "event"
+            else 0.0,
+            barrier_s=m.barrier_s,
+            core=int(m.wiring.cores[waited[t].argmax()]),
+        )
+        for t in range(len(model))
+    )
+
+
 def _latency(m: Measured) -> Latency:
     network, times, target = m.artifact.network, m.times, m.artifact.target
     steps = m.seconds("latency")
@@ -346,7 +396,7 @@ def _mesh(m: Measured) -> Mesh:
 
 def _cores(m: Measured) -> tuple[CoreRow, ...]:
     target, likely, mean = m.artifact.target, m.ends["likely"], 1e-12 / m.samples
-    work = core_work(m.artifact, m.wiring, m.counts, m.total)
+    work = m.work
     busy = {end: np.maximum(times.generation, times.reception) for end, times in m.ends.items()}
     busiest, waited = int(busy["likely"].max()) or 1, likely.critical.sum(axis=0)
     held: dict[int, dict[str, int]] = {}
@@ -374,6 +424,7 @@ def _cores(m: Measured) -> tuple[CoreRow, ...]:
                 updates=float(work.updates[i]) / m.samples,
                 messages=float(work.messages[i]) / m.samples,
                 sent=float(work.sent[i]) / m.samples,
+                energy_j=float(work.joules[i]) / m.samples,
             )
         )
     return tuple(rows)

@@ -240,6 +240,7 @@ class CoreRow:
         critical_s: seconds for which the chip waited for it.
         cycles: busy time in periods of the target's `time.reference`.
         synops, updates, messages, sent: synapses reached, neuron accesses, messages received, flits sent.
+        energy_j: likely joules of what it does, static parts and hops apart.
     """
 
     core: int
@@ -258,6 +259,59 @@ class CoreRow:
     updates: float
     messages: float
     sent: float
+    energy_j: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One of the T steps of the stream, mean over samples.
+
+    Args:
+        seconds: its time by the model, its barrier included.
+        generation_s, reception_s: of the core that generates, and of that which receives longest.
+        blocked_s: what the model says beyond the longer of both and the barrier: messages that wait for each other and
+            hops (event time alone).
+        barrier_s: the barrier.
+        core: the core that is waited for most often.
+    """
+
+    step: int
+    seconds: Band
+    generation_s: float
+    reception_s: float
+    blocked_s: float
+    barrier_s: float
+    core: int
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The core that does most of one kind of work, mean of a step: no step is shorter than its time.
+
+    Args:
+        kind: 'synops', 'messages', 'updates' or 'sent'; 'barrier' of no core.
+        operations, seconds: a step's.
+        population: what the core holds most of.
+        mean: the same time as mean of the cores in use.
+    """
+
+    kind: str
+    core: int | None
+    population: str | None
+    operations: float
+    seconds: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class LinkRow:
+    """A link between routers, per sample: where it leaves from, and its flits and the time they keep it."""
+
+    x: int
+    y: int
+    way: str
+    flits: float
+    busy_s: float
 
 
 @dataclass(frozen=True)
@@ -316,6 +370,8 @@ class Comparison:
         saturations: wraps of u plus clips of v.
         first_layer_macs: synops of graded inputs, which are part of `synops` too; `host_macs` run on the host.
         notes: what a reader must know before comparing numbers.
+        steps_trace, floor, links: step by step, by kind of work, by link; `bottleneck` says in a sentence what sets the
+            time and what would move it.
         warnings: those of the artifact, and what this comparison found; empty: nothing is to be said.
     """
 
@@ -364,6 +420,10 @@ class Comparison:
     values: Values | None = None
     host_readout: int = 0
     layers: tuple[LayerCost, ...] = ()
+    steps_trace: tuple[StepRow, ...] = ()
+    floor: tuple[Floor, ...] = ()
+    links: tuple[LinkRow, ...] = ()
+    bottleneck: str = ""
     decisions: Decisions | None = None
     shown: Shown | None = None
     what_if: tuple[Row, ...] = ()

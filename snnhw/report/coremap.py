@@ -7,10 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import FancyArrow, Patch, Rectangle
 
 from snnhw.comparison.tree import Comparison, CoreRow
-from snnhw.report.numbers import percent
+from snnhw.report.numbers import count, percent, si
 from snnhw.report.plots import Picture
 
 PER_ROW = 2
@@ -25,14 +25,67 @@ LEGEND, COLUMNS = 24, 4
 
 def load_map(c: Comparison) -> Picture:
     """The floor plan, every core with its number, coloured by its load."""
+    return _coloured(c, "load", {row.core: row.load for row in c.cores}, "load, % of the busiest core")
 
+
+def energy_map(c: Comparison) -> Picture:
+    """The floor plan coloured by what each core spends, static parts and hops apart."""
+    most = max((row.energy_j for row in c.cores), default=0.0) or 1.0
+    label = f"energy, % of the core that spends most ({si(most, 'J')} a sample)"
+    return _coloured(c, "energy", {row.core: row.energy_j / most for row in c.cores}, label)
+
+
+def waiting_map(c: Comparison) -> Picture:
+    """The floor plan coloured by the time for which the chip waits for each core."""
+    whole = sum(row.critical_s for row in c.cores) or 1.0
+    label = "waited for, % of the time of all steps without barriers"
+    return _coloured(c, "waiting", {row.core: row.critical_s / whole for row in c.cores}, label)
+
+
+def _coloured(c: Comparison, kind: str, share: dict[int, float], label: str) -> Picture:
     def draw(axes: Axes) -> None:
-        _draw(axes, c, {row.core: [(1.0, mpl.colormaps["viridis"](row.load))] for row in c.cores}, "load")
+        _draw(axes, c, {core: [(1.0, mpl.colormaps["viridis"](part))] for core, part in share.items()}, kind)
         scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), mpl.colormaps["viridis"].resampled(20))
         assert axes.figure is not None
-        axes.figure.colorbar(scale, ax=axes, label="load, % of the busiest core", shrink=0.7, fraction=0.04)
+        axes.figure.colorbar(scale, ax=axes, label=label, shrink=0.7, fraction=0.04)
 
-    return Picture(draw, 9.6, 0.5 + _height(c), _tips(c, "load"))
+    return Picture(draw, 9.6, 0.5 + _height(c), _tips(c, kind))
+
+
+def link_map(c: Comparison) -> Picture:
+    """The routers of every chip side by side, and the links between them coloured by their flits."""
+    most = max((row.flits for row in c.links), default=0.0) or 1.0
+    ends = {"east": (1, 0), "west": (-1, 0), "north": (0, 1), "south": (0, -1)}
+    columns = 1 + max((row.x for row in c.cores), default=0)
+
+    def draw(axes: Axes) -> None:
+        for x in range(max(columns, c.mesh.width)):
+            for y in range(c.mesh.height):
+                axes.add_patch(Rectangle((x - 0.12, y - 0.12), 0.24, 0.24, facecolor="#d5dae0", edgecolor="none"))
+        for row in c.links:
+            dx, dy = ends[row.way]
+            side = 0.06 * (dx + dy)  # both ways of a pair beside each other
+            start = row.x + 0.16 * dx + side * abs(dy), row.y + 0.16 * dy + side * abs(dx)
+            arrow = FancyArrow(
+                *start, 0.68 * dx, 0.68 * dy, width=0.05, head_width=0.14, head_length=0.14, length_includes_head=True,
+                color=mpl.colormaps["viridis"](row.flits / most),
+            )  # fmt: skip
+            arrow.set_gid(f"tip-link-{row.x}-{row.y}-{row.way}")
+            axes.add_patch(arrow)
+        axes.set_xlim(-0.5, max(columns, c.mesh.width) - 0.5)
+        axes.set_ylim(c.mesh.height - 0.5, -0.5)
+        axes.set_aspect("equal")
+        axes.axis("off")
+        scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, most), mpl.colormaps["viridis"].resampled(20))
+        assert axes.figure is not None
+        axes.figure.colorbar(scale, ax=axes, label="flits per sample", shrink=0.7, fraction=0.04)
+
+    tips = {
+        f"tip-link-{row.x}-{row.y}-{row.way}": f"router {row.x}, {row.y} to {row.way}: {count(row.flits)} flits, "
+        f"busy {si(row.busy_s, 's')} a sample"
+        for row in c.links
+    }
+    return Picture(draw, 9.6, 0.6 + 8.4 * c.mesh.height / max(columns, c.mesh.width), tips)
 
 
 def population_map(c: Comparison) -> Picture:
@@ -68,7 +121,11 @@ def _height(c: Comparison) -> float:
 
 def _tips(c: Comparison, kind: str) -> dict[str, str]:
     held = {row.core: ", ".join(f"{name} {n}" for name, n in row.populations.items()) for row in c.cores}
-    return {f"tip-{kind}-{row.core}": f"core {row.core}: {held[row.core]}; load {percent(row.load)}" for row in c.cores}
+    return {
+        f"tip-{kind}-{row.core}": f"core {row.core}: {held[row.core]}; load {percent(row.load)}, "
+        f"{si(row.energy_j, 'J')}, waited for {si(row.critical_s, 's')} a sample"
+        for row in c.cores
+    }
 
 
 def _palette(c: Comparison) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from snnhw import files
 from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
 from snnhw.report import plots, tables
-from snnhw.report.coremap import load_map, population_map
+from snnhw.report.coremap import energy_map, link_map, load_map, population_map, waiting_map
 from snnhw.report.numbers import between, magnitude, percent, plain, si
 from snnhw.report.verdict import verdict
 
@@ -63,6 +63,11 @@ def _pictures(c: Comparison) -> dict[str, str]:
         "raster": plots.raster(c),
         "load": load_map(c),
         "population": population_map(c),
+        "energy_map": energy_map(c),
+        "waiting": waiting_map(c),
+        "links": link_map(c),
+        "steps": plots.steps(c),
+        "floorline": plots.floorline(c),
     }
     if c.decisions is not None and c.decisions.quantized:
         made["confusion"] = plots.confusion(c)

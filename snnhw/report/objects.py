@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from snnhw.report.plots import Picture
 
-PICTURES = ("accuracy", "energy", "rates", "raster", "confusion", "load", "population")
+PICTURES = (
+    "accuracy", "energy", "rates", "raster", "confusion", "load", "population", "energy_map", "waiting", "links",
+    "steps", "floorline",
+)  # fmt: skip
 """Names of the pictures, as `figures` writes them."""
 
 
@@ -69,8 +72,8 @@ class ComparisonReport(Comparison):
         """One table as numbers (counts per sample, joules, seconds), which re-add to the JSON.
 
         Args:
-            name: layers, energy, times, beside, costs, projections, cores, overflow, convention_45nm, confusion,
-                disagreements, what_if or constants.
+            name: layers, energy, times, beside, costs, by_step, limits, links, projections, cores, overflow,
+                convention_45nm, confusion, disagreements, what_if or constants.
 
         Raises:
             DataError: no such table, or pandas is not installed.
@@ -119,6 +122,9 @@ class ComparisonReport(Comparison):
         made: dict[str, Callable[[Comparison], Picture]] = {
             "load": coremap.load_map,
             "population": coremap.population_map,
+            "energy_map": coremap.energy_map,
+            "waiting": coremap.waiting_map,
+            "links": coremap.link_map,
         }
         return (made.get(name) or getattr(plots, name))(plain(self))
 
@@ -145,6 +151,26 @@ class ComparisonReport(Comparison):
     def plot_load(self, ax: Axes | None = None) -> Axes:
         """The floor plan, cores coloured by their load."""
         return self._picture("load").on(ax)
+
+    def plot_energy_map(self, ax: Axes | None = None) -> Axes:
+        """The floor plan, cores coloured by what they spend."""
+        return self._picture("energy_map").on(ax)
+
+    def plot_waiting(self, ax: Axes | None = None) -> Axes:
+        """The floor plan, cores coloured by the time for which the chip waits for them."""
+        return self._picture("waiting").on(ax)
+
+    def plot_links(self, ax: Axes | None = None) -> Axes:
+        """The mesh, links coloured by their flits."""
+        return self._picture("links").on(ax)
+
+    def plot_steps(self, ax: Axes | None = None) -> Axes:
+        """Time of each step of the stream, with generation and reception."""
+        return self._picture("steps").on(ax)
+
+    def plot_floorline(self, ax: Axes | None = None) -> Axes:
+        """The busiest core of each kind of work against the time that it takes."""
+        return self._picture("floorline").on(ax)
 
     def plot_population(self, ax: Axes | None = None) -> Axes:
         """The floor plan, cores coloured by the populations they hold."""

@@ -159,7 +159,7 @@ def _errors(c: Comparison) -> Picture:
 def energy(c: Comparison) -> Picture:
     """Parts of the chip's energy, largest on top, each with its grade."""
     parts = sorted((p.joules, name, p) for name, p in c.energy.parts.items() if p.joules > 0)
-    scale, unit = _unit(max((joules for joules, *_ in parts), default=1.0))
+    scale, unit = _scaled(max((joules for joules, *_ in parts), default=1.0), "J")
     widest = max((part.band.high for *_, part in parts), default=1.0) / scale
 
     def draw(axes: Axes) -> None:
@@ -176,11 +176,61 @@ def energy(c: Comparison) -> Picture:
     return Picture(draw, 6.4, 0.7 + 0.28 * max(len(parts), 1))
 
 
-def _unit(largest: float) -> tuple[float, str]:
-    for scale, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ")):
+def _scaled(largest: float, unit: str) -> tuple[float, str]:
+    for scale, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
         if largest >= scale:
-            return scale, unit
-    return 1e-12, "pJ"
+            return scale, prefix + unit
+    return 1e-12, f"p{unit}"
+
+
+def steps(c: Comparison) -> Picture:
+    """Time of each of the T steps of the stream with its band; generation, reception and barrier under it."""
+    rows = c.steps_trace
+    scale, unit = _scaled(max((row.seconds.high for row in rows), default=1.0), "s")
+
+    def draw(axes: Axes) -> None:
+        at = [row.step for row in rows]
+        low, high = ([getattr(row.seconds, end) / scale for row in rows] for end in ("low", "high"))
+        axes.fill_between(at, low, high, color=LINE, alpha=0.25, linewidth=0, label="low to high")
+        for name, colour, values in (
+            ("step", INK, [row.seconds.likely for row in rows]),
+            ("generation", FLOAT, [row.generation_s for row in rows]),
+            ("reception", QUANTIZED, [row.reception_s for row in rows]),
+            ("blocked", PLAIN, [row.blocked_s for row in rows]),
+        ):
+            if any(values):
+                axes.plot(at, [value / scale for value in values], color=colour, marker="o", ms=3, label=name)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(f"{unit} (mean of samples)")
+        axes.set_xlabel("step of the stream")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, ncols=5, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+    return Picture(draw, 8.4, 3.2)
+
+
+def floorline(c: Comparison) -> Picture:
+    """Operations of the busiest core of each kind of work against their time: the highest sets the step."""
+    rows = [row for row in c.floor if row.core is not None and row.operations > 0]
+    barrier = next((row.seconds for row in c.floor if row.core is None), 0.0)
+    step = c.throughput.seconds_per_sample / c.steps
+    least = min([row.operations for row in rows], default=1.0)
+    most = max([row.operations for row in rows], default=1.0)
+    span = np.array([least / 3, 3 * most])
+
+    def draw(axes: Axes) -> None:
+        for row, colour in zip(rows, (QUANTIZED, PLAIN, FLOAT, "#7a6a9e"), strict=False):
+            axes.plot(span, span * row.seconds / row.operations, color=colour, linewidth=0.8)
+            axes.plot([row.operations], [row.seconds], color=colour, marker="o", linestyle="none")
+            said = f"  {row.kind} of core {row.core} ({row.population})"
+            axes.annotate(said, (row.operations, row.seconds), fontsize=8, color=INK, va="top")
+        axes.axhline(step, color=INK, linewidth=1, label="mean step")
+        if barrier:
+            axes.axhline(barrier, color=SOFT, linewidth=1, linestyle="--", label="barrier")
+        axes.set(xscale="log", yscale="log", xlabel="operations of a step on the busiest core", ylabel="s")
+        axes.legend(frameon=False, ncols=2, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+    return Picture(draw, 8.4, 3.8)
 
 
 def rates(c: Comparison) -> Picture:

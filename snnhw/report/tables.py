@@ -226,6 +226,35 @@ def costs(c: Comparison) -> Table:
     return Table("Cost by layer", ("layer", "kind", "energy (low to high)", "waited for"), rows, names=2, note=note)
 
 
+def limits(c: Comparison) -> Table:
+    """What no step can be shorter than."""
+    rows = tuple(
+        (
+            row.kind, "" if row.core is None else str(row.core), row.population or "", count(row.operations),
+            si(row.seconds, "s"), si(row.mean, "s"),
+        )
+        for row in c.floor
+    )  # fmt: skip
+    columns = ("kind of work", "busiest core", "of", "operations a step", "time a step", "mean of cores")
+    return Table("Floor", columns, rows, names=3, note=c.bottleneck)
+
+
+def by_step(c: Comparison) -> Table:
+    """The T steps of the stream."""
+    rows = tuple(
+        (
+            str(r.step),
+            band(r.seconds, "s"),
+            *(si(t, "s") for t in (r.generation_s, r.reception_s, r.blocked_s)),
+            str(r.core),
+        )
+        for r in c.steps_trace
+    )
+    columns = ("step", "time (low to high)", "generation", "reception", "blocked", "core waited for")
+    note = "mean of samples, each step with its barrier; --trace has every step of every sample"
+    return Table("Steps", columns, rows, note=note)
+
+
 def times(c: Comparison) -> Table:
     """Parts of the latency, then what the boundary leaves out, and the time from one sample to the next."""
     rows = [(name, band(part.band, "s"), part.grade) for name, part in c.latency.parts.items()]
@@ -360,6 +389,8 @@ def by_name(c: Comparison) -> dict[str, Table]:
         projections,
         cores,
         what_if,
+        limits,
+        by_step,
         constants,
         *((provenance,) if c.provenance is not None else ()),
     )

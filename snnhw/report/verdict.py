@@ -11,7 +11,8 @@ from snnhw.report.tables import errors_told
 
 def verdict(c: Comparison) -> list[str]:
     """Sentences, the most important first."""
-    return [_kept(c), *_moved(c), *_bottleneck(c), *_twin(c)]
+    said = [c.bottleneck] if c.bottleneck else []
+    return [_kept(c), *_moved(c), *_bottleneck(c), *_twin(c), *said]
 
 
 def _kept(c: Comparison) -> str:

@@ -258,6 +258,18 @@ def test_check(sew: Room, name: str) -> None:
     assert "at half" in snnhw("check", sew / name, "--target", "loihi2", "--set", "core.in_axons=60").out
 
 
+def test_a_trace_has_every_step(sew: Room, tmp_path: Path) -> None:
+    words = ["compare", sew / "net.pt", sew / "net.snnhw", "--data", sew / "data.npz", "--samples", 3]
+    done = snnhw(*words, "--trace", tmp_path / "t.npz", "--json")
+    assert done.code == 0
+    with np.load(tmp_path / "t.npz") as trace:
+        assert set(trace) == {"model", "generation", "reception", "barrier", "core"}
+        assert trace["model"].shape == (3, done.json["steps"])
+        seconds = trace["model"].sum(axis=1).mean() / 1e12
+    assert seconds == pytest.approx(done.json["throughput"]["seconds_per_sample"])
+    assert snnhw(*words, "--trace", tmp_path / "u.npz", "--shard", "1/2", "-o", tmp_path / "p.npz").code == 2
+
+
 def test_map_and_rates(sew: Room, tmp_path: Path) -> None:
     """More cores for a shorter step; the load that was placed for is said, and an artifact is placed anew with it."""
     found = {}

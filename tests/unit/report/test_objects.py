@@ -189,6 +189,7 @@ def test_verdict(report: ComparisonReport) -> None:
     assert said[1] == "Firing rates moved most in b: 0.2500 spikes per neuron and step."
     assert said[2].startswith("Core 3 (b) is the busiest, 2.8 times the mean of the 5 cores in use; b on more cores")
     assert said[3].endswith("costs more than its dense twin: 2 µJ against 1 µJ.")
+    assert said[4] == report.bottleneck
     even = replace(report, cores=cores[1:], drift=(), convention_45nm=replace(dear, ann=dear.float_snn))
     assert verdict(even)[1].endswith("the load is even.")
 

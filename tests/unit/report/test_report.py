@@ -71,7 +71,7 @@ def test_markdown(tree: Comparison) -> None:
 def test_html(tree: Comparison, page: str) -> None:
     assert all(part in page.replace("&#39;", "'") for part in essentials(tree))
     assert all(f">{row.grade}<" in page and f">{row.source}<" in page for row in tree.constants)
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 12
 
 
 def test_html_is_self_contained(page: str) -> None:
