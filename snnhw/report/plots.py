@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
-from snnhw.report.numbers import band
+from snnhw.report.numbers import band, si
 
 FLOAT, QUANTIZED, PLAIN = "#8097b1", "#d9722e", "#3f7f93"
 INK, SOFT, LINE = "#2b313b", "#4a5260", "#99a1ab"
@@ -227,7 +227,9 @@ def floorline(c: Comparison) -> Picture:
         axes.axhline(step, color=INK, linewidth=1, label="mean step")
         if barrier:
             axes.axhline(barrier, color=SOFT, linewidth=1, linestyle="--", label="barrier")
-        axes.set(xscale="log", yscale="log", xlabel="operations of a step on the busiest core", ylabel="s")
+        axes.set(xscale="log", yscale="log", xlabel="operations of a step on the busiest core", ylabel="time of a step")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.yaxis.set_major_formatter(lambda value, _: si(value, "s"))
         axes.legend(frameon=False, ncols=2, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
     return Picture(draw, 8.4, 3.8)
