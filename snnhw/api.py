@@ -52,6 +52,7 @@ def compile(
     deployment: Deployment | None = None,
     semantics: Semantics | None = None,
     sums: str = "cheapest",
+    approximate: str = "",
     hard_reset: bool = False,
     map: str = "balanced",
     rates: Rates = None,
@@ -76,6 +77,7 @@ def compile(
         deployment: for a live module: T, encoding and readout; told from the example input if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
         sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'; same integers.
+        approximate: 'pool-after-spikes': a neuron that reads a maximum of currents comes before its max-pool.
         map: aim of the placement: 'balanced' (a short period for little more energy), 'fewest-cores' or 'fastest'.
         rates: events of a neuron in a step that it is placed for: a number, or by population: 'conv1=0.2,*=0.05' or a
             mapping; what calibration samples show if None.
@@ -91,6 +93,7 @@ def compile(
         weight_bits=weight_bits,
         hard_reset=hard_reset,
         sums=sums,
+        approximate=approximate,
         source=options,
         example=example_input,
         steps=steps,
@@ -343,8 +346,8 @@ def count(
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     pipeline = _pipeline(as_source(source, compiled, x), compiled, x, options)
     readout = compiled.reference.readout  # the artifact says how both are read, if they end alike
-    readout = readout if readout.population == pipeline.lowered.readout.population else pipeline.lowered.readout
-    network = replace(pipeline.lowered, steps=compiled.steps, readout=readout)
+    readout = readout if readout.population == pipeline.exact.readout.population else pipeline.exact.readout
+    network = replace(pipeline.exact, steps=compiled.steps, readout=readout)
     deployment = replace(compiled.deployment, input_shape=pipeline.imported.deployment.input_shape)
     odd = _odd_parts(compiled.reference, network)
     if odd:
@@ -368,10 +371,14 @@ def count(
 def _pipeline(source: Any, compiled: Artifact, x: Array | Rows, options: SourceOptions | None) -> Pipeline:
     """Of the source that an artifact was compiled from, as it was read then."""
     from snnhw.frontends.options import SourceOptions
+    from snnhw.lowering.pooled_spikes import POOL_AFTER_SPIKES
     from snnhw.pipeline import Options, Pipeline
+    from snnhw.rationale import Effect
 
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
-    return Pipeline(source, compiled.target, Options(source=said, sums=compiled.reference.notes.sums))
+    changed = any(r.parameter == "maximum" and r.kind is Effect.APPROXIMATE for r in compiled.rationale)
+    asked = Options(source=said, sums=compiled.reference.notes.sums, approximate=POOL_AFTER_SPIKES if changed else "")
+    return Pipeline(source, compiled.target, asked)
 
 
 def neurobench(

@@ -36,6 +36,7 @@ from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import CHUNK, samples_at_once
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower_for
+from snnhw.lowering.pooled_spikes import effects
 from snnhw.lowering.sums import Sums
 from snnhw.machine import Machine, load_target
 from snnhw.mapping.choose import Aim
@@ -78,6 +79,8 @@ class Options:
             'conv1=8,fc=4,*=5' or a mapping (the first that matches counts); the target's own number if None.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot.
         sums: how sums of spikes (SEW ADD) reach their readers: 'cheapest', 'summands' or 'relays'.
+        approximate: 'pool-after-spikes': a neuron that reads a maximum of currents comes before its max-pool; the float
+            network that the integers are compared with keeps the maximum.
         source: of a file: what it does not say itself.
         example: of a live module: what its forward takes for one run.
         steps: of a live module that takes one step a call: T.
@@ -94,6 +97,7 @@ class Options:
     weight_bits: WeightBits = None
     hard_reset: bool = False
     sums: str = Sums.CHEAPEST
+    approximate: str = ""
     labels: Array | None = None
     source: SourceOptions | None = None
     example: Any = None
@@ -207,6 +211,7 @@ class Pipeline:
             "--weight-bits": self.options.weight_bits is not None,
             "--hard-reset": self.options.hard_reset,
             "--sums": self.options.sums != Sums.CHEAPEST,
+            "--approximate": bool(self.options.approximate),
         }
         if any(said.values()):
             raise SourceError(
@@ -250,7 +255,15 @@ class Pipeline:
         self.progress("lower")
         if isinstance(source, IntegerSource):
             return lowered_integers(source, chip)
-        return lower_for(source, chip, self.options.sums)
+        return lower_for(source, chip, self.options.sums, self.options.approximate)
+
+    @cached_property
+    def exact(self) -> Network[FloatNeuron]:
+        """What the second stage would be without the approximation that was asked for, whatever the target."""
+        source = self.imported
+        if not self.options.approximate or isinstance(source, IntegerSource):
+            return self.lowered
+        return lower_for(source, self.chip, self.options.sums, graded=True)
 
     @cached_property
     def _checked(self) -> Network[FloatNeuron]:
@@ -258,7 +271,9 @@ class Pipeline:
         source, network = self.imported, self.lowered
         if isinstance(source, Source):
             self.progress("check")
-            self.checks += stage_checks(source, network, self._real)
+            self.checks += stage_checks(source, self.exact, self._real)
+        if network is not self.exact:
+            self.warnings += effects(self.exact, network, self._real)
         return network
 
     @cached_property
@@ -270,7 +285,7 @@ class Pipeline:
             said = self.options
             real = self._real if said.scale == "calibrated" else None
             made = (network, self.chip, source.deployment, real, said.weight_bits, said.hard_reset)
-            found = quantize(*made, labels=said.labels)
+            found = quantize(*made, labels=said.labels, reference=self.exact)
         else:
             found = verbatim(source, network, self.chip)
             self.progress("check")

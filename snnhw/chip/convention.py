@@ -15,6 +15,9 @@ from snnhw.artifact import Artifact
 from snnhw.encoding import InputSpec
 from snnhw.machine import Constant
 from snnhw.network import Array, Kind, LinearOp, Network, Projection
+from snnhw.neurons.relu import FloatRelu
+from snnhw.operators.base import Ints
+from snnhw.operators.candidate import Candidate, Lift
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,15 @@ def _multiplies(network: Network[Any], projection: Projection) -> bool:
 
 
 def _dense(network: Network[Any], q: Projection) -> int:
-    return int(q.op.fan_out(*network.between(q)).sum())
+    return int(_fan_out(network, q).sum())
+
+
+def _fan_out(network: Network[Any], q: Projection) -> Ints:
+    """Synapses that an event reaches in the source's network, which has a maximum's convolution whole."""
+    weights, pre, post = network.between(q)
+    if isinstance(q.op, Candidate):
+        return q.op.plain.fan_out(weights, pre, q.op.plain.shape(weights, pre))
+    return q.op.fan_out(weights, pre, post)
 
 
 def host_macs(spec: InputSpec) -> int:
@@ -102,12 +113,12 @@ def float_operations(artifact: Artifact, events: Mapping[str, Array], samples: i
     handed = _handed_on(artifact, events)
     acs = macs = 0.0
     for q in network.projections:
-        if network[q.post].kind is Kind.RELAY:
+        if network[q.post].kind is Kind.RELAY or isinstance(q.op, Lift):
             continue
         if q.pre in analog:
             macs += _dense(network, q) * (1 if static else network.steps) * samples
             continue
-        reached = q.op.fan_out(*network.between(q)).ravel()
+        reached = _fan_out(network, q).ravel()
         plain, graded = handed[q.pre].reshape(2, -1) @ reached
         acs, macs = acs + float(plain), macs + float(graded)
     return Operations(acs / samples, macs / samples)
@@ -118,6 +129,8 @@ def _handed_on(artifact: Artifact, events: Mapping[str, Array]) -> dict[str, Arr
     network = artifact.reference
     found: dict[str, Array] = {}
     for p in network.populations:
+        if p.neuron is not None and isinstance(p.model, FloatRelu):
+            continue  # differences of currents, which the source never sends
         if p.kind is Kind.RELAY:
             found[p.name] = np.sum([_passed(network, q, found[q.pre]) for q in network.into(p.name)], axis=0)
         elif p.name in events:

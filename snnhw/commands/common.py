@@ -90,7 +90,7 @@ class TargetName(click.ParamType[str]):
 GIVEN = Given()
 
 _SECTIONS = {
-    "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "settings"),
+    "How integers are made": ("target", "calibrate", "weight_bits", "sums", "hard_reset", "approximate", "settings"),
     "What is run": ("data", "input", "samples", "preprocess", "engine", "encode", "steps", "seed"),
     "Where it is run": ("memory", "force", "shard", "cluster", "tls"),
     "What is written": (
@@ -273,7 +273,7 @@ def stages() -> Iterator[Callable[[str], None]]:
         yield said
 
 
-_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset", "settings", "aim", "rates")
+_MAKING = ("calibrate", "weight_bits", "sums", "hard_reset", "approximate", "settings", "aim", "rates")
 
 
 def making_options(function: F) -> F:
@@ -305,6 +305,12 @@ def making_options(function: F) -> F:
             help="Reset to zero where the target cannot subtract the threshold (approximate: compare shows the loss).",
         ),
         click.option(
+            "--approximate",
+            type=Choice(["pool-after-spikes"]),
+            default="",
+            help="Where a neuron reads a maximum of currents: put it before the max-pool (the effect is measured).",
+        ),
+        click.option(
             "--sums",
             type=Choice(["cheapest", "summands", "relays"]),
             default="cheapest",
@@ -333,7 +339,7 @@ def making_options(function: F) -> F:
 def refuse_making(making: Mapping[str, Any]) -> None:
     """The integers of an artifact are made: wrong use. Limits of a chip may still be other ones (--set)."""
     placing = ("settings", "aim", "rates")
-    said = [name for name in _MAKING if name not in placing and making[name] not in (None, False, "cheapest")]
+    said = [name for name in _MAKING if name not in placing and making[name] not in (None, False, "", "cheapest")]
     if said:
         flags = ", ".join("--" + name.replace("_", "-") for name in said)
         raise click.UsageError(f"{flags}: for a source, not for an artifact")

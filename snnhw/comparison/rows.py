@@ -225,7 +225,7 @@ def comparison(m: Measured) -> Comparison:
 def _side(m: Measured, events: Mapping[str, Array], predictions: Array) -> Side:
     layers = []
     for p in m.artifact.network.populations:
-        if p.kind in (Kind.NEURON, Kind.GATE):
+        if p.kind in (Kind.NEURON, Kind.GATE) and p.name in m.float_events:
             spikes = int(events[p.name].sum())
             rate = spikes / (p.size * m.artifact.network.steps * m.samples)
             layers.append(Layer(p.name, p.size, spikes / m.samples, rate))
@@ -370,7 +370,8 @@ def _projections(total: Tally) -> tuple[ProjectionRow, ...]:
 
 def _drift(m: Measured) -> tuple[Drift, ...]:
     slots = m.samples * m.artifact.network.steps
-    spiking = [p.name for p in m.artifact.network.populations if p.kind in (Kind.NEURON, Kind.GATE)]
+    both = [p for p in m.artifact.network.populations if p.name in m.float_events]
+    spiking = [p.name for p in both if p.kind in (Kind.NEURON, Kind.GATE)]
     return by_harm([drift(name, m.float_events[name], m.counts.events[name], slots) for name in spiking])
 
 

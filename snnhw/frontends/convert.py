@@ -12,6 +12,7 @@ from torch import nn
 
 from snnhw.errors import SourceError
 from snnhw.operators.base import floats, pair
+from snnhw.operators.candidate import Pool
 
 Shape = tuple[int, ...]
 
@@ -121,6 +122,19 @@ def _averaged(before: Shape, kernel: int, stride: int, padding: int) -> nir.Conv
     channels = before[0]
     weight = np.full((channels, 1, kernel), 1.0 / kernel)
     return nir.Conv1d(before[1], weight, stride, padding, 1, channels, np.zeros(channels))
+
+
+def max_windows(pool: Any, axes: int, where: str) -> Pool:
+    """Windows of torch.nn.MaxPool1d (axes = 1) or MaxPool2d."""
+    if pool.return_indices:
+        raise _refuse(where, "return_indices of a max-pool is not supported", "leave it out")
+
+    def sizes(value: Any) -> tuple[int, ...]:
+        return tuple(int(n) for n in np.broadcast_to(np.ravel(value), axes))
+
+    kernel = sizes(pool.kernel_size)
+    stride = kernel if pool.stride is None or not np.size(pool.stride) else sizes(pool.stride)
+    return Pool(kernel, stride, sizes(pool.padding), sizes(pool.dilation), bool(pool.ceil_mode))
 
 
 def flatten(layer: nn.Flatten, before: Shape, where: str) -> nir.Flatten:

@@ -8,14 +8,13 @@ max over a window of x = sum_k max over the window of [x >= k].
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nir
 import numpy as np
-from torch import nn
 
 from snnhw.errors import SourceError
-from snnhw.operators.base import pair
+from snnhw.operators.candidate import Pool
 
 Shape = tuple[int, ...]
 Add = Callable[[str, nir.NIRNode, list[str], Shape], list[str]]
@@ -68,19 +67,20 @@ def product(
     return found
 
 
-def max_pool(name: str, layer: nn.MaxPool2d, sources: list[str], before: Shape, after: Shape, add: Add) -> list[str]:
-    """torch.nn.MaxPool2d over a sum of spikes: one OR for each value that the sum can reach."""
-    kernel, padding = pair(layer.kernel_size), pair(layer.padding)
-    stride = kernel if layer.stride is None else pair(layer.stride)
-    if pair(layer.dilation) != (1, 1) or layer.return_indices:
-        raise _option(name, "dilation and return_indices of MaxPool2d are not supported", "use the defaults")
-    floor = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(before[1:], padding, kernel, stride, strict=True))
-    if floor != after[1:]:
-        raise _option(name, "ceil_mode of MaxPool2d adds windows that do not fit", "use ceil_mode=False")
+def max_pool(name: str, pool: Pool, sources: list[str], before: Shape, after: Shape, add: Add) -> list[str]:
+    """torch.nn.MaxPool1d or MaxPool2d over a sum of spikes: one OR for each value that the sum can reach."""
+    plain = replace(pool, ceil=False)
+    floor = tuple(plain.extent(axis, n) for axis, n in enumerate(before[1:]))
+    if set(pool.dilation) != {1} or floor != after[1:]:
+        raise SourceError(
+            "unsupported-option",
+            "a max-pool of spikes has dilation, or ceil_mode that adds windows which do not fit",
+            where=name,
+            hint="use dilation=1 and ceil_mode=False",
+        )
 
     def window(label: str, inputs: list[str]) -> list[str]:
-        pool = nir.SumPool2d(kernel_size=np.array(kernel), stride=np.array(stride), padding=np.array(padding))
-        summed = add(f"{label}.window", pool, inputs, after)
+        summed = add(f"{label}.window", _window_sum(pool, before), inputs, after)
         return add(label, nir.Threshold(np.full(after, 0.5)), summed, after)
 
     if len(sources) == 1:
@@ -92,11 +92,16 @@ def max_pool(name: str, layer: nn.MaxPool2d, sources: list[str], before: Shape, 
     return found
 
 
+def _window_sum(pool: Pool, before: Shape) -> nir.NIRNode:
+    """The sum over every window: NIR's own node for images, a convolution of ones for sequences."""
+    if len(pool.kernel) == 2:
+        kernel, stride, padding = map(np.array, (pool.kernel, pool.stride, pool.padding))
+        return nir.SumPool2d(kernel_size=kernel, stride=stride, padding=padding)
+    ones, channels = np.ones((before[0], 1, *pool.kernel)), before[0]
+    return nir.Conv1d(before[1], ones, pool.stride[0], pool.padding[0], 1, channels, np.zeros(channels))
+
+
 def _refused(name: str, needed: str, limit: str, hint: str) -> SourceError:
     return SourceError(
         "product", "a product in forward cannot become gates", where=name, needed=needed, limit=limit, hint=hint
     )
-
-
-def _option(name: str, what: str, hint: str) -> SourceError:
-    return SourceError("unsupported-option", what, where=name, hint=hint)

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import SourceError
-from snnhw.frontends.own import LinearNode, NeuronNode
+from snnhw.frontends.own import LinearNode, MaxNode, NeuronNode
 from snnhw.network import Part, Shape
 from snnhw.readout import Rule
 
@@ -43,8 +43,9 @@ LINEAR = (
     nir.Scale,
     nir.Delay,
     LinearNode,
+    MaxNode,
 )
-"""Nodes without state between neurons; a Delay shifts in time."""
+"""Nodes without state between neurons; a Delay shifts in time, a MaxNode is the one that is not linear."""
 
 KNOWN = (*NEURONS, *READOUTS, *LINEAR)
 """All nodes that are read, but Input and Output."""
@@ -181,7 +182,7 @@ def unknown_node(where: str, kind: str) -> SourceError:
         "unknown-node",
         f"nodes of type {kind} are not supported",
         where=where,
-        limit=", ".join(sorted(known.__name__ for known in KNOWN if known not in (LinearNode, NeuronNode))),
+        limit=", ".join(sorted(known.__name__ for known in KNOWN if known not in (LinearNode, NeuronNode, MaxNode))),
         hint="replace the node by supported ones",
     )
 

@@ -1,8 +1,9 @@
 # mypy: allow-subclassing-any
-"""What NIR has no node for: linear layers (any operator with its arrays and a bias) and neurons (any model of ours).
+"""What NIR has no node for: linear layers (any operator with its arrays and a bias), neurons (any model of ours), and
+the maximum of currents.
 
-The rest of the front ends, lowering and the writer of NIR files know these two kinds of node; which operators and
-neuron models there are, and of which torch functions and modules they are made, stands with them (`snnhw/operators/`,
+The rest of the front ends, lowering and the writer of NIR files know these kinds of node; which operators and neuron
+models there are, and of which torch functions and modules they are made, stands with them (`snnhw/operators/`,
 `snnhw/neurons/`).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import nir
@@ -22,6 +23,7 @@ from snnhw.errors import SourceError
 from snnhw.neurons import REGISTRY as NEURONS
 from snnhw.operators import REGISTRY, Operator
 from snnhw.operators.base import Array, Shape
+from snnhw.operators.candidate import Pool
 
 TYPE = "SnnhwLinear"
 """Name of the node in a NIR file; other readers do not know it."""
@@ -111,6 +113,42 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+MAX_TYPE = "SnnhwMaxPool"
+
+
+@dataclass(eq=False)
+class MaxNode(nir.NIRNode):
+    """The largest value of every window, as torch.nn.MaxPool1d and MaxPool2d: of currents, in front of a neuron."""
+
+    pool: Pool
+
+    def __post_init__(self) -> None:
+        self.input_type, self.output_type = {"input": None}, {"output": None}
+
+    def run(self, x: Tensor) -> Tensor:
+        """Of a batch (B, C, ...); raises RuntimeError for another shape."""
+        from torch.nn import functional
+
+        p = self.pool
+        kind: Any = functional.max_pool1d if len(p.kernel) == 1 else functional.max_pool2d
+        found: Tensor = kind(x, p.kernel, p.stride, p.padding, p.dilation, p.ceil)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands in a NIR file."""
+        return {"type": MAX_TYPE, "pool": json.dumps(asdict(self.pool)), "metadata": dict(self.metadata)}
+
+
+def max_from_fields(found: Mapping[str, Any]) -> MaxNode:
+    """A node of a file; raises ValueError or TypeError for what it cannot be."""
+    said = json.loads(found["pool"])
+    sizes = {key: tuple(int(n) for n in said[key]) for key in ("kernel", "stride", "padding", "dilation")}
+    odd = [n < (key != "padding") for key, size in sizes.items() for n in size]
+    if any(odd) or len({len(size) for size in sizes.values()}) > 1 or len(sizes["kernel"]) not in (1, 2):
+        raise ValueError(f"these are no windows: {sizes}")
+    return MaxNode(Pool(**sizes, ceil=bool(said["ceil"])))
+
+
 NEURON_TYPE = "SnnhwNeuron"
 
 
@@ -148,13 +186,22 @@ def neuron_from_fields(found: Mapping[str, Any]) -> NeuronNode:
     return NeuronNode(kind.name, {name: np.asarray(found[name], np.float64) for name in kind.reals.NODE})
 
 
+def kind_of(node: Any) -> str:
+    """What a node is called in messages."""
+    if isinstance(node, LinearNode):
+        return type(node.op).__name__
+    if isinstance(node, NeuronNode):
+        return node.model
+    return "the maximum of currents" if isinstance(node, MaxNode) else type(node).__name__
+
+
 def require_nir(graph: nir.NIRGraph) -> None:
     """Refuse to write a node that other readers of NIR do not know."""
     for name, node in sorted(graph.nodes.items()):
-        if isinstance(node, (LinearNode, NeuronNode)):
+        if isinstance(node, (LinearNode, NeuronNode, MaxNode)):
             raise SourceError(
                 "cannot-say",
-                f"NIR has no node for {type(node.op).__name__ if isinstance(node, LinearNode) else node.model}",
+                f"NIR has no node for {kind_of(node)}",
                 where=name,
                 hint="give --with-own-nodes to write a node of snnhw's own, which other readers reject",
             )

@@ -29,7 +29,7 @@ from snnhw.frontends.graph import (
     is_readout,
     predecessors,
 )
-from snnhw.frontends.own import LinearNode
+from snnhw.frontends.own import LinearNode, MaxNode
 from snnhw.network import Array, FloatNeuron
 from snnhw.neurons.cuba_lif import Cells
 from snnhw.operators.base import pair
@@ -78,7 +78,7 @@ def _linear(node: Any, x: Tensor) -> Tensor:
             if np.broadcast_shapes(tuple(scale.shape), tuple(x.shape[1:])) != tuple(x.shape[1:]):
                 raise ValueError(f"its scale has the shape {tuple(scale.shape)}")
             return x * scale
-        case LinearNode():
+        case LinearNode() | MaxNode():
             return node.run(x)
         case nir.Delay():
             return x  # the shift in time is taken where time is known

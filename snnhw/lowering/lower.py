@@ -15,8 +15,12 @@ import numpy as np
 from snnhw.errors import LoweringError
 from snnhw.frontends.dynamics import delays_input, neuron_model
 from snnhw.frontends.graph import NEURONS, filter_of, is_readout, readout_of, validate
+from snnhw.frontends.own import MaxNode
 from snnhw.frontends.source import Source
 from snnhw.lowering.compose import Composed, compose
+from snnhw.lowering.maxima import MINUS, TURNED, Tournament, convolution, gain_behind, require_alike, require_candidates
+from snnhw.lowering.maxima import Source as Summand
+from snnhw.lowering.pooled_spikes import POOL_AFTER_SPIKES, PooledSpikes, require_poolable, spread
 from snnhw.lowering.pools import GlobalPool, worthwhile
 from snnhw.lowering.reader import Chain, Reader, Term
 from snnhw.lowering.schedule import schedule
@@ -34,7 +38,10 @@ from snnhw.network import (
     Shape,
     verify,
 )
+from snnhw.neurons.base import UNLIMITED
 from snnhw.neurons.decimals import level, squeeze, tidy
+from snnhw.operators.candidate import Pool
+from snnhw.rationale import Reason
 from snnhw.semantics import Deployment, Semantics
 
 _ALWAYS = FloatNeuron(v_keep=0.0, threshold=np.asarray(0.5), bias=np.ones(()))
@@ -48,6 +55,7 @@ def lower(
     max_delay: int | None = None,
     payload: int = 1,
     sums: Sums = Sums.CHEAPEST,
+    approximate: str = "",
 ) -> Network[FloatNeuron]:
     """The float network of a NIR graph, scheduled.
 
@@ -56,13 +64,14 @@ def lower(
             network that only runs in float: it is not scheduled, and loops may be faster than any chip.
         payload: largest graded spike of the target; 1 where there are none.
         sums: how sums of spikes reach their readers (the integers are the same).
+        approximate: POOL_AFTER_SPIKES: where a neuron reads a maximum of currents, the neuron comes first.
 
     Raises:
         LoweringError, SourceError: what cannot be expressed, with the node's name.
     """
     validate(graph)
     reader = Reader(graph, semantics)
-    maker = _Maker(reader, payload)
+    maker = _Maker(reader, payload, max_delay is not None)
     for name in reader.order:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
@@ -75,6 +84,8 @@ def lower(
             neuron, gain = shareable(*neuron_model(node, rule, before))
             kind = Kind.GATE if isinstance(node, nir.Threshold) else Kind.NEURON
             population = Population(name, reader.shapes[name], kind, neuron, payload=(0, neuron.max_spikes))
+            if approximate and maker.pool_after(population, front or name, gain, delays_input(node, rule, before)):
+                continue
             maker.connect(population, front or name, gain, delays_input(node, rule, before))
         elif is_readout(graph, name):
             neuron, gain = neuron_model(node, semantics.at(name))
@@ -89,7 +100,7 @@ def lower(
         maker.weights,
         deployment.steps,
         reader.readout(deployment),
-        Notes(reader.ann_macs(), str(sums), tuple(pool.reason for pool in maker.pools.values())),
+        Notes(reader.ann_macs(), str(sums), (*(pool.reason for pool in maker.pools.values()), *maker.maxima)),
         maker.layers,
     )
     if max_delay is not None:
@@ -98,15 +109,31 @@ def lower(
     return network
 
 
-def lower_for(source: Source, target: Machine, sums: str = Sums.CHEAPEST) -> Network[FloatNeuron]:
-    """The float network of a source as a target can hold it: its longest delay and its graded spikes."""
+def lower_for(
+    source: Source, target: Machine, sums: str = Sums.CHEAPEST, approximate: str = "", graded: bool = False
+) -> Network[FloatNeuron]:
+    """The float network of a source as a target can hold it: its longest delay and its graded spikes.
+
+    Args:
+        graded: as if it had any: the network that an approximation is measured by.
+    """
+    if approximate not in ("", POOL_AFTER_SPIKES):
+        raise LoweringError(
+            "bad-approximation",
+            "no such approximation",
+            where="approximate",
+            needed=repr(approximate),
+            limit=POOL_AFTER_SPIKES,
+            hint="leave it out, or name that one",
+        )
     if sums not in list(Sums):
         raise LoweringError(
             "bad-sums", "no such form of sums", where="sums", needed=repr(sums), limit=", ".join(Sums), hint="pick one"
         )
     payload = (1 << target.numeric.payload_bits) - 1 if target.numeric.multi_spike else 1
+    payload = UNLIMITED if graded else payload
     delay = target.numeric.delay_max
-    return lower(source.graph, source.semantics, source.deployment, delay, payload, Sums(sums))
+    return lower(source.graph, source.semantics, source.deployment, delay, payload, Sums(sums), approximate)
 
 
 def _require_shape(name: str, shape: Shape, deployment: Deployment) -> None:
@@ -123,24 +150,62 @@ def _require_shape(name: str, shape: Shape, deployment: Deployment) -> None:
 class _Maker:
     """Populations and projections made so far."""
 
-    def __init__(self, reader: Reader, payload: int) -> None:
-        self.reader, self.payload = reader, payload
+    def __init__(self, reader: Reader, payload: int, placed: bool) -> None:
+        self.reader, self.payload, self.placed = reader, payload, placed
         self.populations: list[Population[FloatNeuron]] = []
         self.projections: list[Projection] = []
         self.weights: dict[str, Array] = {}
         self.layers: dict[str, tuple[str, ...]] = {}
         self.pools: dict[str, GlobalPool] = {}
+        self.maxima: list[Reason] = []
 
-    def connect(self, population: Population[FloatNeuron], entry: str, gain: Array, wait: bool = False) -> None:
+    def pool_after(self, population: Population[FloatNeuron], entry: str, gain: Array, wait: bool) -> bool:
+        """Make a neuron that reads a maximum of currents of the currents themselves, and pool its spikes.
+
+        Returns:
+            False where it reads no maximum; nothing is made then.
+        """
+        reader, after = self.reader, population.shape
+        terms = reader.terms(entry)
+        maxima = [term for term in terms if isinstance(reader.graph.nodes[term.source], MaxNode)]
+        if not maxima:
+            return False
+        where = maxima[0].source
+        shape = reader.shapes[reader.before[where][0]]
+        require_poolable(population, len(terms), maxima[0].lag, where)
+        factor = gain_behind(compose(self._nodes(maxima[0].chain), reader.shapes[where], after), after, after, where)
+        constants = reader.constants(entry)
+        require_alike(constants, where)
+        whole = {late: spread(found, shape) for late, found in constants.items()}
+        pooled = PooledSpikes(population, shape, reader.graph.nodes[where].pool, where)
+        self.connect(pooled.neuron, where, gain, wait, whole, factor)
+        self.populations.append(pooled.gate)
+        self.projections.append(pooled.projection)
+        self.weights |= pooled.weights
+        self.maxima.append(pooled.reason)
+        return True
+
+    def connect(
+        self,
+        population: Population[FloatNeuron],
+        entry: str,
+        gain: Array,
+        wait: bool = False,
+        constants: dict[int, Array] | None = None,
+        factor: Array | float = 1.0,
+    ) -> None:
         """Add a population and the projections into it; terms with the same chain share one weight array.
 
         Args:
             entry: the node whose incoming edges are the population's: itself, or the synaptic filter in front.
             wait: all input comes one step late (`current_order`).
+            constants: that reach it, by the steps they come late; those of the entry if None.
+            factor: of everything but these.
         """
         terms = [replace(term, lag=term.lag + wait) for term in self.reader.terms(entry)]
-        population = self._with_constants(population, self.reader.constants(entry), gain, wait)
-        name, terms = population.name, self._pooled(terms, population)
+        constants = self.reader.constants(entry) if constants is None else constants
+        population, gain = self._with_constants(population, constants, gain, wait), np.asarray(gain * factor)
+        name, terms = population.name, self._pooled(self._without_maxima(terms, population, gain), population)
         composed: dict[tuple[Chain, Shape], tuple[str, Composed]] = {}
         routes: set[str] = set()
         for term in terms:
@@ -182,6 +247,78 @@ class _Maker:
             )
         return population
 
+    def _without_maxima(self, terms: list[Term], population: Population[FloatNeuron], gain: Array) -> list[Term]:
+        """Terms but those that are a maximum of currents, which relays are made of."""
+        left, made = [], 0
+        for term in terms:
+            node = self.reader.graph.nodes[term.source]
+            if not isinstance(node, MaxNode):
+                left.append(term)
+                continue
+            self._require_graded(term.source)
+            found, arrays = self._tournament(term, node.pool, population, gain, made + 1)
+            made += len(found.populations)
+            self.populations += found.populations
+            self.projections += found.projections
+            self.weights |= found.weights(arrays)
+            labels = {label + ending: label for label in arrays for ending in ("", MINUS, TURNED)}
+            self.layers |= {name: self.layers[label] for name, label in labels.items() if name in self.weights}
+            self.maxima.append(found.reason)
+        return left
+
+    def _require_graded(self, where: str) -> None:
+        if self.payload == 1 and self.placed:
+            raise LoweringError(
+                "maximum-of-currents",
+                "a maximum of currents takes graded spikes, which the target does not have",
+                where=where,
+                needed="payloads of more than one bit",
+                limit="spikes of 0 or 1",
+                hint="choose a target that has them (--target loihi2: exact), or --approximate pool-after-spikes",
+            )
+
+    def _tournament(
+        self, term: Term, pool: Pool, population: Population[FloatNeuron], gain: Array, first: int
+    ) -> tuple[Tournament, dict[str, Array]]:
+        """The relays of one maximum, and the weights of the layers that it is over by their names.
+
+        Args:
+            first: number of its first relay.
+        """
+        reader, name, where = self.reader, population.name, term.source
+        shape, taken = reader.shapes[where], reader.shapes[reader.before[where][0]]
+        require_candidates(pool, taken, where)
+        require_alike(reader.constants(where), where)
+        factor = gain_behind(compose(self._nodes(term.chain), shape, population.shape), shape, population.shape, where)
+        factor = factor * squeeze_channels(gain)
+        sources: list[Summand] = []
+        arrays: dict[str, Array] = {}
+        labels: dict[tuple[Chain, Shape], tuple[str, Any]] = {}
+        for one in reader.terms(where):
+            if isinstance(reader.graph.nodes[one.source], MaxNode):
+                raise LoweringError(
+                    "maximum-of",
+                    "a maximum of currents is taken of another one",
+                    where=where,
+                    needed=one.source,
+                    limit="a convolution in front",
+                    hint="make the two pools one, or put a neuron between them",
+                )
+            pre = reader.shapes[one.source]
+            if (one.chain, pre) not in labels:
+                label = f"{name}<-{one.chain[-1] if one.chain else 'identity'}"
+                label += f"#{len(labels)}" if label in arrays else ""
+                op, w = convolution(compose(self._nodes(one.chain), pre, taken), taken, where)
+                arrays[label] = op.scaled({"": w}, np.abs(factor), pre, taken, name)
+                self.layers[label] = one.chain
+                labels[one.chain, pre] = label, replace(op, weight=label)
+            sources.append(Summand(one.source, one.lag, *labels[one.chain, pre]))
+        signs = np.where(factor < 0, -1.0, 1.0)
+        return Tournament(name, shape, pool, sources, signs, term.lag, first), arrays
+
+    def _nodes(self, chain: Chain) -> list[tuple[str, nir.NIRNode]]:
+        return [(node, self.reader.graph.nodes[node]) for node in chain]
+
     def _operator(
         self,
         term: Term,
@@ -192,7 +329,7 @@ class _Maker:
         name = population.name
         label = f"{name}<-{term.chain[-1] if term.chain else 'identity'}"
         label += f"#{len(composed)}" if any(label == used for used, _ in composed.values()) else ""
-        chain = [(node, self.reader.graph.nodes[node]) for node in term.chain]
+        chain = self._nodes(term.chain)
         if term.source in self.pools:
             chain = [(term.source, self.pools[term.source].remainder), *chain]
         pre, post = self._shape(term.source), population.shape

@@ -24,7 +24,7 @@ from snnhw.frontends.graph import (
     readout_of,
     shows_fit,
 )
-from snnhw.frontends.own import LinearNode
+from snnhw.frontends.own import LinearNode, MaxNode
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.lowering.compose import unbiased
 from snnhw.network import Array, Readout, Shape
@@ -39,7 +39,8 @@ MOST_WAYS = 1 << 12
 
 @dataclass(frozen=True)
 class Term:
-    """One way into a node: a spiking source (or the input), the linear nodes in between, and its delay in steps."""
+    """One way into a node: a spiking source (or the input, or a maximum of currents), the linear nodes in between, and
+    its delay in steps."""
 
     source: str
     chain: Chain
@@ -120,7 +121,7 @@ class Reader:
             if isinstance(node, nir.Delay):
                 lag = back + lag_of(pre, node, self.semantics)
                 found += [replace(term, lag=term.lag + lag) for term in self._terms[pre]]
-            elif isinstance(node, LINEAR):
+            elif isinstance(node, LINEAR) and not isinstance(node, MaxNode):
                 found += [replace(term, chain=(*term.chain, pre), lag=term.lag + back) for term in self._terms[pre]]
             else:
                 found.append(Term(pre, (), back))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from snnhw.operators.base import REGISTRY as REGISTRY
 from snnhw.operators.base import Operator as Operator
+from snnhw.operators.candidate import Candidate as Candidate
+from snnhw.operators.candidate import Lift as Lift
 from snnhw.operators.conv import Conv as Conv
 from snnhw.operators.conv1d import Conv1d as Conv1d
 from snnhw.operators.dense import Dense as Dense

@@ -29,6 +29,7 @@ from snnhw.network import (
     Readout,
     verify,
 )
+from snnhw.operators.candidate import Candidate
 from snnhw.quantize.activity import Activity, Split, calibration_samples, split
 from snnhw.quantize.bounds import Bound, arriving_range, bound
 from snnhw.quantize.flags import Rows, clipped_bias, neuron_flags, weight_flags
@@ -43,6 +44,7 @@ from snnhw.quantize.inputs import (
     move_to_host,
     with_payload,
 )
+from snnhw.quantize.maxima import Lifted, Relays, require_one_step, without_relays
 from snnhw.quantize.moments import Moments, moments_into
 from snnhw.quantize.neuron import (
     Made,
@@ -120,6 +122,7 @@ def quantize(
     weight_bits: WeightBits = None,
     hard_reset: bool = False,
     labels: Array | None = None,
+    reference: Network[FloatNeuron] | None = None,
 ) -> Quantized:
     """Quantise for a target.
 
@@ -130,6 +133,7 @@ def quantize(
         weight_bits: bits of weights, of all or by layer; see `widths.bits_of_arrays`.
         hard_reset: reset to zero where the network subtracts its threshold and the target cannot; the float network
             it is compared with still subtracts, so that the loss shows.
+        reference: the float network it is compared with, where it is not this one.
 
     Raises:
         QuantizeError: what the target's neurons or formats cannot hold, with layer, need and limit.
@@ -144,9 +148,12 @@ def quantize(
         refuse_unsupported(population, target)
     activity = None if samples is None or chosen is None else Activity(network, _some(samples, chosen.used))
     placed, hosts = move_to_host(hardened, specs, formats)
-    work = _Work(placed, target, bits, hosts, activity)
-    for population in placed.populations:
+    plain, relays = without_relays(placed)
+    work = _Work(plain, target, bits, hosts, activity)
+    for population in plain.populations:
         work.add(population)
+        if population.name in relays:
+            work.lift(population, relays[population.name], placed)
     result = work.network()
     verify(result)
     host_specs = tuple(
@@ -155,7 +162,8 @@ def quantize(
     inputs = host_specs + tuple(specs[p.name] for p in placed.inputs if p.name in specs)
     forms = (*network.notes.reasons, *reset_reasons(network, hardened))
     rationale = (*map(input_reason, inputs), *forms, *work.rationale)
-    return Quantized(result, network, inputs, rationale, tuple(work.bounds), chosen, tuple(work.cautions))
+    compared = network if reference is None else with_payload(reference, specs)
+    return Quantized(result, compared, inputs, rationale, tuple(work.bounds), chosen, tuple(work.cautions))
 
 
 def _some(real: Array, which: Array) -> Array:
@@ -236,6 +244,25 @@ class _Work:
         if population.name == self.placed.readout.population and self.placed.readout.kind in ("mean", "membrane"):
             self.readout_scale /= float(scale.value) * (1 << made.neuron.act_shift)
 
+    def lift(self, population: Population[FloatNeuron], relays: Relays, network: Network[FloatNeuron]) -> None:
+        """Add the relays of a population's maxima, which follow from its integers.
+
+        Args:
+            network: with the relays.
+        """
+        require_one_step(self.formats, population.name)
+        into = zip(self._so_far(population).into(population.name), self.placed.into(population.name), strict=True)
+        found = Lifted(relays, tuple(into), network, self.weights, self.formats)
+        self.projections += found.projections
+        self.weights |= found.made
+        self.bits |= dict.fromkeys(found.made, self.formats.weight_bits)
+        for q in relays.projections:
+            self.layers |= {name: network.names(q.op.weight) for name in found.made}
+        made, bounds, reasons = found.populations(self._so_far(population))
+        self.populations[-1:-1] = made
+        self.bounds += bounds
+        self.rationale += reasons
+
     def _cramped(self, population: Population[FloatNeuron], scale: Scale) -> bool:
         """Whether a membrane cannot reach HEAD_ROOM times its threshold or bias, even at the smallest shift."""
         n = population.model
@@ -313,6 +340,8 @@ class _Work:
             By how much all exponents fell, as a factor of the weights.
         """
         synapses = [q.op for q in self.placed.into(population.name) if not q.op.injects]
+        if any(isinstance(op, Candidate) for op in synapses):
+            return 1  # a maximum is exact only while nothing of a sum is shifted out
         weights = [op for op in synapses if op.weight not in self.placed.constants]
         spare = min((self.powers[op] for op in weights), default=0) - self.formats.numeric.weight_exp_min
         fall = max(min(math.ceil(math.log2(max(room, 1.0)) - ALIKE), spare), 0)

@@ -22,7 +22,7 @@ from snnhw.network import (
     Shape,
     Sparse,
 )
-from snnhw.operators import Conv1d, ConvTranspose, Operator, Pad, Upsample
+from snnhw.operators import Candidate, Conv1d, ConvTranspose, Operator, Pad, Upsample
 from snnhw.operators.windows import Copies
 
 RNG = np.random.default_rng(0)
@@ -54,6 +54,27 @@ CASES: list[tuple[str, LinearOp, dict[str, Array], Shape, Shape]] = [
     ),
     ("upsampling", Upsample("w", (2, 3)), {"w": RNG.integers(-9, 9, (3, 1, 1))}, (3, 2, 3), (3, 4, 9)),
     ("upsampling of a sequence", Upsample("w", (2,)), {"w": np.asarray(3)}, (3, 4), (3, 8)),
+    (
+        "candidate",
+        Candidate("w", (2, 1), (1, 1), (1, 1), 1, ((2, 2), (2, 2), (0, 0), (1, 1), False), (1, 0), (1, 1), (1, 0)),
+        {"w": RNG.integers(-9, 9, (4, 3, 3, 2))},
+        (3, 9, 8),
+        (4, 2, 4),
+    ),
+    (
+        "candidate of windows that share pixels and are cut",
+        Candidate("w", (1, 1), (1, 0), (1, 2), 2, ((3, 3), (1, 2), (1, 1), (1, 1), True), (0, 1), (1, 1), (0, 1)),
+        {"w": RNG.integers(-9, 9, (4, 2, 3, 2))},
+        (4, 5, 8),
+        (4, 5, 4),
+    ),
+    (
+        "candidate of a sequence",
+        Candidate("w", (1,), (1,), (1,), 1, ((3,), (2,), (1,), (2,), False), (1,), (1,), (1,)),
+        {"w": RNG.integers(-9, 9, (4, 3, 3))},
+        (3, 8),
+        (4, 3),
+    ),
     ("padding", Pad("w", ((1, 0), (2, 3))), {"w": np.asarray(3)}, (3, 4, 3), (3, 5, 8)),
     ("cutting", Pad("w", ((-1, 2), (0, -2))), {"w": RNG.integers(-9, 9, (3, 1, 1))}, (3, 4, 4), (3, 5, 2)),
 ]
@@ -183,6 +204,8 @@ def test_patches_times_rows_are_what_arrives(op: LinearOp, weights: dict[str, Ar
         return
     x, w = RNG.integers(-5, 6, (3, *pre)), weights["w"]
     met = op.patches(weights, x, 1 << 20, lambda rows, most: rows)
+    if isinstance(op, Candidate):  # what any candidate reads: every position of the convolution
+        op, post = op.plain, op.plain.shape(weights, pre)
     want = np.moveaxis(op.apply(weights, x, post), 1, -1).reshape(-1, len(w))
     np.testing.assert_array_equal(met @ w.reshape(len(w), -1).T, want)
 

@@ -15,7 +15,7 @@ import numpy as np
 from snnhw.engines.onnx.graph import INT64, Graph, Value, dtype_code
 from snnhw.limits import FLOAT32_EXACT, FLOAT64_EXACT
 from snnhw.network import Array, Shape
-from snnhw.operators import Conv, Dense, Diagonal, Inject, Operator
+from snnhw.operators import Candidate, Conv, Dense, Diagonal, Inject, Lift, Operator
 from snnhw.operators.windows import Kernels
 
 
@@ -106,11 +106,31 @@ def _listed(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, 
     inside = np.arange(lengths.max(initial=1))[None, :] < lengths[:, None]
     columns, values = (np.zeros(inside.shape, like.dtype) for like in (matrix.indices, weights[op.weight]))
     columns[inside], values[inside] = matrix.indices, matrix.data
-    flat = g.op("Flatten", x, axis=1)
-    sent = g.op("Gather", flat, _weight(g, f"{op.weight}/columns", columns, np.int64), axis=1)
-    terms = g.op("Mul", sent, _weight(g, op.weight, values, np.int64))
+    flat, own = g.op("Flatten", x, axis=1), f"{op.text} {pre}->{post}"  # operators may share their weights
+    sent = g.op("Gather", flat, _weight(g, f"{own}/columns", columns, np.int64), axis=1)
+    terms = g.op("Mul", sent, _weight(g, own, values, np.int64))
     return _reshaped(g, g.op("ReduceSum", terms, g.int64(np.array([2])), keepdims=0), (-1, *post))
 
 
-FORMS: dict[type[Operator], Callable[..., Value]] = {Inject: _inject, Diagonal: _diagonal, Dense: _dense, Conv: _conv}
+def _candidate(g: Graph, op: Any, weights: Any, x: Value, pre: Shape, post: Shape, dtype: Any) -> Value:
+    """The whole convolution, of which the candidates are gathered."""
+    if not isinstance(op.plain, Conv):
+        return _listed(g, op, weights, x, pre, post, dtype)
+    y = _conv(g, op.plain, weights, x, pre, op.plain.shape(weights, pre), dtype)
+    for axis in (1, 2):
+        at = op.coordinates(axis, weights, pre)
+        y = g.op("Gather", y, g.int64(np.maximum(at, 0)), axis=axis + 1)
+        if (at < 0).any():
+            y = g.op("Mul", y, g.int64((at >= 0).reshape([-1 if n == axis else 1 for n in range(3)]) * 1))
+    return y
+
+
+FORMS: dict[type[Operator], Callable[..., Value]] = {
+    Inject: _inject,
+    Diagonal: _diagonal,
+    Lift: _diagonal,
+    Dense: _dense,
+    Conv: _conv,
+    Candidate: _candidate,
+}
 """Operators that ONNX has words for; all others are gathered synapse by synapse."""

@@ -372,6 +372,7 @@ def _is_over_time(run: Run, example: Tensor, deployment: Deployment | None) -> b
         "conv1d": 2,
         "conv2d": 3,
         "avg_pool2d": 3,
+        "max_pool1d": 2,
         "max_pool2d": 3,
         "batch_norm": None,
     }

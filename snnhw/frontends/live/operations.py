@@ -25,7 +25,7 @@ from snnhw.frontends.live.arithmetic import Shift
 from snnhw.frontends.live.reader import Reader, name_of, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import LEAD, TIME_LAST, Inverted, Sum, Term, Value, added, refused_axes
-from snnhw.frontends.own import LinearNode
+from snnhw.frontends.own import LinearNode, MaxNode
 from snnhw.network import Array
 from snnhw.operators import REGISTRY, Operator
 
@@ -191,7 +191,7 @@ def rectified(reader: Reader, event: Function) -> Value | None:
 
 
 def max_pooled(reader: Reader, event: Function) -> Sum:
-    """F.max_pool2d: an OR of spikes."""
+    """F.max_pool1d and F.max_pool2d: an OR of spikes, a maximum of all else."""
     x = _features_behind(reader, event, 1)
     pool = SimpleNamespace(
         kernel_size=given(event, 1, "kernel_size"),
@@ -199,11 +199,15 @@ def max_pooled(reader: Reader, event: Function) -> Sum:
         padding=given(event, 3, "padding", 0),
         dilation=given(event, 4, "dilation", 1),
         return_indices=given(event, 6, "return_indices", False),
+        ceil_mode=given(event, 5, "ceil_mode", False),
     )
+    where, before = where_of(event), _before(reader, event, x)
+    windows = convert.max_windows(pool, len(before) - 1, where)
+    if not reader.spikes(x):
+        return reader.place(event, MaxNode(windows), x)
     adding = _Adding(reader, x.axes)
     sources, after = adding.names(x), reader.features(event.result, x.axes)
-    reader.require_spikes(where_of(event), x, "the maximum")
-    return adding.value(max_pool(name_of(event), _as(pool), sources, _before(reader, event, x), after, adding.add))
+    return adding.value(max_pool(name_of(event), windows, sources, before, after, adding.add))
 
 
 def batch_norm(reader: Reader, event: Function) -> Sum:
@@ -448,6 +452,7 @@ LAYERS: dict[str, Rule] = {
     "mm": matmul,
     "einsum": einsum,
     **dict.fromkeys(("relu", "relu_"), rectified),
+    "max_pool1d": max_pooled,
     "max_pool2d": max_pooled,
     "batch_norm": batch_norm,
     "dropout": dropout,

@@ -354,11 +354,19 @@ class Reader:
         """Shape of what a node sends, without batch and time."""
         return self.shapes[INPUT] if name == INPUT else self.nodes[name].shape
 
+    def _odd(self, term: Term) -> list[Any]:
+        """Nodes behind a term that do not send spikes."""
+        node = self.nodes.get(term.node)
+        return [sent for sent in node.sent(term.node) if not isinstance(sent, NEURONS)] if node else [nir.Input]
+
+    def spikes(self, value: Sum) -> bool:
+        """Whether a value is spikes, or a sum of them."""
+        return all(term.port == OUT and not self._odd(term) for term in value.terms)
+
     def require_spikes(self, where: str, value: Sum, what: str) -> None:
         """Gates take spikes (0 or 1) and sums of them."""
         for term in value.terms:
-            node = self.nodes.get(term.node)
-            odd = [sent for sent in node.sent(term.node) if not isinstance(sent, NEURONS)] if node else [nir.Input]
+            node, odd = self.nodes.get(term.node), self._odd(term)
             if term.port != OUT or odd:
                 raise SourceError(
                     "not-spikes",

@@ -252,6 +252,7 @@ KINDS: dict[str, _Kind] = {
     **{kind: _neuron(getattr(nir, kind), names) for kind, names in FloatNeuron.NIR.items()},
     own.TYPE: _Kind(own.from_fields, own.REQUIRED, {"indices": None, "indptr": None}),
     own.NEURON_TYPE: _Kind(own.neuron_from_fields, ("model",), None),
+    own.MAX_TYPE: _Kind(own.max_from_fields, ("pool",), {}),
     "Input": _Kind(_end(nir.Input, "input"), (), {"shape": None}),
     "Output": _Kind(_end(nir.Output, "output"), (), {"shape": None}),
     "Identity": _Kind(_end(nir.ir.graph.Identity, "input"), (), {"shape": None, "input_type": None}),

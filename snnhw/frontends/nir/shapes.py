@@ -11,6 +11,7 @@ import torch
 
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import LINEAR, flow, predecessors
+from snnhw.frontends.own import MaxNode
 from snnhw.frontends.simulate import linear, sum_of
 from snnhw.limits import require_sample, require_windows
 from snnhw.network import FloatNeuron
@@ -60,6 +61,8 @@ def _require_room(name: str, node: Any, shape: Shape) -> None:
             _require_windows(name, shape, node.weight.shape[2:], node.stride, padding, node.dilation)
         case nir.AvgPool2d() | nir.SumPool2d() if len(shape) == 3:
             _require_windows(name, shape, node.kernel_size, node.stride, node.padding, 1)
+        case MaxNode(pool=pool) if len(shape) == len(pool.kernel) + 1:
+            _require_windows(name, shape, pool.kernel, pool.stride, pool.padding, pool.dilation)
         case nir.Affine() | nir.Linear() if shape:
             require_sample(1, (*shape[:-1], len(node.weight)), name)
 

@@ -261,33 +261,31 @@ REFUSED: list[tuple[str, int, Callable[..., Any], dict[str, nn.Module], str]] = 
         "unknown-operation: the operation sub in forward is not supported\n  where: forward: sub\n",
     ),
     (
-        "maximum of currents",
-        1,
-        lambda m, a: m.n(m.p(a)),
-        {"p": PerStep(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2)), "n": IF()},
-        "not-spikes: the maximum of values that are not spikes is not supported\n"
-        "  where: p.1: max_pool2d: p.0\n"
-        "  needed: Conv2d\n"
-        "  limit: spikes of neurons, and sums of them\n"
-        "  hint: put the neuron before it, or use average pooling",
-    ),
-    (
         "dilation",
         1,
         lambda m, a: m.p(a),
         {"p": PerStep(nn.MaxPool2d(2, dilation=2))},
-        "unsupported-option: dilation and return_indices of MaxPool2d are not supported\n"
+        "unsupported-option: a max-pool of spikes has dilation, or ceil_mode that adds windows which do not fit\n"
         "  where: p.0\n"
-        "  hint: use the defaults",
+        "  hint: use dilation=1 and ceil_mode=False",
     ),
     (
         "ceil mode",
         1,
         lambda m, a: m.p(a),
         {"p": PerStep(nn.MaxPool2d(3, ceil_mode=True))},
-        "unsupported-option: ceil_mode of MaxPool2d adds windows that do not fit\n"
+        "unsupported-option: a max-pool of spikes has dilation, or ceil_mode that adds windows which do not fit\n"
         "  where: p.0\n"
-        "  hint: use ceil_mode=False",
+        "  hint: use dilation=1 and ceil_mode=False",
+    ),
+    (
+        "indices",
+        1,
+        lambda m, a: torch.stack([nn.functional.max_pool2d(step, 2, return_indices=True)[0] for step in a]),
+        {},
+        "unsupported-option: return_indices of a max-pool is not supported\n"
+        "  where: forward: max_pool2d\n"
+        "  hint: leave it out",
     ),
     (
         "outside PerStep",
