@@ -18,6 +18,7 @@ from snnhw import files
 from snnhw.artifact import write_zip
 from snnhw.comparison.points import Point, Row
 from snnhw.errors import DataError, SnnhwError
+from snnhw.pack import checked
 from snnhw.pipeline import Pipeline
 from snnhw.version import version
 
@@ -99,10 +100,14 @@ def run(
 def _kept(path: Path, point: Point) -> Row | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Row(point, **{name: value for name, value in found.items() if name not in asdict(point)})
+        row = Row(point, **checked(Row, {name: value for name, value in found.items() if name not in asdict(point)}))
+        needed = (row.energy_j, row.latency_s, row.period_s, row.synops, row.spikes, row.cores, row.chips)
+        if row.refused is None and None in (*needed, row.bits_per_weight, row.energy_grade, row.time_grade):
+            raise ValueError("a point without its figures")
+        return row
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         what = "a point of an earlier sweep cannot be read"
         raise DataError(
             "bad-point", what, where=str(path), hint="remove the file: the point is measured again"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from snnhw.chip.band import Band
 from snnhw.errors import DataError
@@ -14,6 +16,54 @@ from snnhw.report.numbers import band, interval, percent
 from snnhw.summary import words
 
 UNSAID = "not stated: ask whoever made the weights"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Side(_Strict):
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None
+
+
+class _Band(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    low: FiniteFloat
+    likely: FiniteFloat
+    high: FiniteFloat
+
+
+class _Energy(_Strict):
+    band: _Band
+    grade: str
+    excluded: str
+
+
+class _Latency(_Strict):
+    band: _Band
+    grade: str
+    model: str
+
+
+class _Warning(_Strict):
+    code: str
+    where: str
+    what: str
+
+
+class _Compared(_Strict):
+    """What the card takes of a comparison."""
+
+    samples: Annotated[int, Field(ge=1, lt=1 << 53)]
+    agreement: Annotated[float, Field(ge=0, le=1)] | None
+    target_title: str
+    provenance: dict[str, str]
+    float_: _Side = Field(alias="float")
+    quantized: _Side
+    energy: _Energy
+    latency: _Latency
+    warnings: list[_Warning] = []
 
 
 def measured(path: Path, of: str) -> dict[str, Any]:
@@ -26,10 +76,11 @@ def measured(path: Path, of: str) -> dict[str, Any]:
         DataError: it is something else, or of another model.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        _Compared.model_validate_json(text)
+        found: dict[str, Any] = json.loads(text)
         compared = [found["provenance"][name] for name in ("source", "artifact")]
-        _ = found["samples"], found["energy"]["band"], found["latency"]["band"], found["quantized"]["accuracy"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, RecursionError):
         hint = "snnhw compare SOURCE ARTIFACT --data D.npz --json > compared.json"
         raise DataError("bad-comparison", "this is no comparison", where=str(path), hint=hint) from None
     if not any(said.endswith(of) for said in compared):
@@ -94,9 +145,10 @@ def _measured(c: Mapping[str, Any]) -> str:
     if c["agreement"] is not None:
         lines.append(f"Both decide alike on {percent(c['agreement'])} of them")
     energy, latency, target = c["energy"], c["latency"], cell(c["target_title"])
+    grades, model = [cell(part["grade"]) for part in (energy, latency)], cell(latency["model"])
     lines += [
-        f"Energy: {_band(energy, 'J')} a sample [{energy['grade']}] on {target}; {cell(energy['excluded'])}",
-        f"Latency: {_band(latency, 's')} [{latency['grade']}], by the {latency['model']} model of times",
+        f"Energy: {_band(energy, 'J')} a sample [{grades[0]}] on {target}; {cell(energy['excluded'])}",
+        f"Latency: {_band(latency, 's')} [{grades[1]}], by the {model} model of times",
         "The grade says how sure the constants are: measured, published, derived, scaled, inherited, assumed",
         *(f"{cell(key)}: {cell(str(value))}" for key, value in c["provenance"].items()),
     ]

@@ -360,6 +360,21 @@ def _older(rng: Random, blob: bytes, others: list[bytes]) -> bytes:
     return blob[: cuts[i]] + part + blob[cuts[min(i + 1, len(cuts) - 1)] :]
 
 
+def of_safetensors(rng: Random, blob: bytes, others: list[bytes]) -> Mutant:
+    """The head's JSON, or what a checkpoint of ours says in its metadata."""
+    if rng.random() < 0.3:
+        return raw(rng, blob, others), False
+    size = int.from_bytes(blob[:8], "little")
+    head = json.loads(blob[8 : 8 + size])
+    if rng.random() < 0.5:
+        said = head["__metadata__"]
+        said["snnhw"] = json.dumps(bend(rng, json.loads(said["snnhw"])))
+    else:
+        head = bend(rng, head)
+    text = json.dumps(head).encode("utf-8", "replace")
+    return len(text).to_bytes(8, "little") + text + blob[8 + size :], False
+
+
 # ---- HDF5: NIR and lava-dl
 
 

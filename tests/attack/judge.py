@@ -34,6 +34,7 @@ from snnhw.frontends.nir.fields import read_fields
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.restricted import read_restricted
 from snnhw.machine import load_target
+from snnhw.report.card import measured
 from snnhw.zoo.train import train
 from tests.attack import folders
 from tests.attack.seeds import OPTIONS
@@ -209,6 +210,10 @@ def _part(judge: Judge, name: str, path: Path, deep: bool) -> None:
         api.merge(judge.room / "net.snnhw", [whole])
 
 
+def _card(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    measured(path, "")
+
+
 def _words(judge: Judge, name: str, path: Path, deep: bool) -> None:
     """Command lines are tried as command lines only."""
 
@@ -237,6 +242,8 @@ def _resume(judge: Judge, name: str, path: Path, deep: bool) -> None:
 
 READ: dict[str, Callable[[Judge, str, Path, bool], None]] = {
     "pt": _source,
+    "safetensors": _source,
+    "card": _card,
     "nir": _source,
     "onnx": _source,
     "net": _source,
@@ -267,6 +274,8 @@ _DATA = [
 PREPROCESS = "gray"
 LINES: dict[str, list[list[str]]] = {
     "pt": _SOURCES,
+    "safetensors": _SOURCES,
+    "card": [["card", "{room}/net.snnhw", "--comparison", "{file}"]],
     "nir": _SOURCES,
     "net": [_CHECK, _COMPILE],
     "onnx": [[*_CHECK, "--calibrate", "{room}/images.npz"], _CHECK],

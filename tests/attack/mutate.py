@@ -68,6 +68,7 @@ CHECKED = ("snnhw", "npz", "recording", "pt", "resume", "part")
 OF: dict[str, Callable[[Random, bytes, list[bytes]], Mutant]] = {
     "pt": forms.of_torch,
     "resume": forms.of_torch,
+    "safetensors": forms.of_safetensors,
     "snnhw": forms.of_artifact,
     "nir": forms.of_hdf5,
     "onnx": forms.of_onnx,
@@ -82,6 +83,7 @@ OF: dict[str, Callable[[Random, bytes, list[bytes]], Mutant]] = {
     "part": of_part,
     "toml": forms.of_toml,
     "json": forms.of_json,
+    "card": forms.of_json,
     "words": words.of_words,
 }
 

@@ -21,6 +21,7 @@ from snnhw.artifact import save
 from snnhw.cli import main as snnhw
 from snnhw.frontends.options import SourceOptions
 from snnhw.shipped import shipped_folder
+from snnhw.zoo.checkpoint import write
 from snnhw.zoo.train import train
 from tests.unit.frontends.checkpoints import content, saved
 from tests.unit.frontends.foreign import unpacked
@@ -69,6 +70,8 @@ def made(folder: Path, kinds: Iterable[str]) -> dict[str, list[Path]]:
         "images": _images,
         "part": _parts,
         "words": _words,
+        "safetensors": _safetensors,
+        "card": _comparisons,
         "recording": _recordings,
         "toml": _targets,
         "json": _rules,
@@ -216,6 +219,19 @@ def _parts(folder: Path) -> list[Path]:
 
 
 LINES_OF_PARTS = {"run": ["net.snnhw", "--input"], "compare": ["net.pt", "net.snnhw", "--data"]}
+
+
+def _safetensors(folder: Path) -> list[Path]:
+    write(folder / "net.safetensors", content("stbp_scnn"))
+    return [folder / "net.safetensors"]
+
+
+def _comparisons(folder: Path) -> list[Path]:
+    files = [str(folder / name) for name in ("net.pt", "net.snnhw", "data.npz")]
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        snnhw(["compare", *files[:2], "--data", files[2], "--json"])
+    (folder / "compared.json").write_text(said.getvalue(), encoding="utf-8")
+    return [folder / "compared.json"]
 
 
 def _words(folder: Path) -> list[Path]:

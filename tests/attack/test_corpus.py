@@ -42,6 +42,8 @@ def test_a_mutant_follows_from_its_seed(kind: str) -> None:
     blobs = {"a.x": random.Random(0).randbytes(300), "b.x": b"{}" * 30}
     if kind in ("shards", "zarr", "images"):
         blobs = {name: forms.zipped([("x.npy", blob), ("y.png", blob)]) for name, blob in blobs.items()}
+    if kind == "safetensors":
+        blobs = {"a.safetensors": b"\x22" + bytes(7) + b'{"__metadata__": {"snnhw": "[1]"} }' + bytes(300)}
     if kind == "words":
         blobs = {"a.words": b'["run", "a.snnhw", "--input", "b.npz", "--steps", "3"]'}
     made = [mutate.mutant(kind, f"s:{number}", blobs) for number in range(20)]

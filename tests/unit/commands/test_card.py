@@ -62,3 +62,23 @@ def test_the_comparison_is_one_of_this_model(sew: Room, stbp: Room, compared: Pa
     done = snnhw("card", sew / "net.snnhw", "--comparison", tmp_path / "x.json")
     assert done.code == 1
     assert "bad-comparison: this is no comparison" in done.err
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("samples",), "3"), (("samples",), 0), (("quantized", "accuracy"), 2.0), (("energy", "band", "low"), None),
+        (("latency",), []), (("warnings",), [{}]), (("provenance", "artifact"), 1), (("agreement",), "all"),
+    ],
+)  # fmt: skip
+def test_a_comparison_of_wrong_types(
+    place: tuple[str, ...], value: object, sew: Room, compared: Path, tmp_path: Path
+) -> None:
+    content = json.loads(compared.read_text())
+    held = content
+    for key in place[:-1]:
+        held = held[key]
+    held[place[-1]] = value
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    done = snnhw("card", sew / "net.snnhw", "--comparison", tmp_path / "x.json")
+    assert (done.code, done.err.count("bad-comparison: this is no comparison")) == (1, 1)

@@ -84,11 +84,12 @@ def test_a_point_that_does_not_fit_is_a_row(sew: Room, tmp_path: Path) -> None:
 def test_a_damaged_point_is_named(sew: Room, folder: Path) -> None:
     path = next(p for p in folder.glob("*.json") if p.name != "sweep.json")
     whole = path.read_text()
-    path.write_text(whole[:50])
-    done = swept(sew, folder, *GRID, "--json")
+    for damaged in (whole[:50], "[]", "{}", '{"refused": 1}', whole.replace('"cores": ', '"cores": 0.5'), "[" * 10_000):
+        path.write_text(damaged)
+        done = swept(sew, folder, *GRID, "--json")
+        assert (done.code, done.json["error"]["code"]) == (1, "bad-point"), damaged[:60]
+        assert "a point of an earlier sweep cannot be read" in done.err
     path.write_text(whole)
-    assert (done.code, done.json["error"]["code"]) == (1, "bad-point")
-    assert "a point of an earlier sweep cannot be read" in done.err
 
 
 @pytest.mark.parametrize("words", [("--map", "best"), ("--steps", "0"), ("--scale", "none"), ("--steps", "four")])
