@@ -48,7 +48,7 @@ def name_of(requirement: str) -> str:
 def oldest(requirement: str) -> str:
     """numpy>=2.0,<3 as numpy==2.0.*, of which pip takes the newest: patches of the oldest minor version."""
     bound = requirement.partition(">=")[2].partition(",")[0]
-    return f"{name_of(requirement)}=={bound}" + ("" if bound.count(".") >= 2 else ".*")
+    return f"{name_of(requirement)}=={bound}" + ("", ".*", ".0.*")[max(0, 2 - bound.count("."))]
 
 
 def run(what: str, words: list[str], **more: str) -> bool:
@@ -67,7 +67,7 @@ def overlay(name: str, wanted: list[str]) -> bool:
     """The tests and the demo with these versions in front."""
     folder = PLACE / name
     shutil.rmtree(folder, ignore_errors=True)
-    if not pip(sys.executable, "--no-deps", "--target", str(folder), *wanted):
+    if not pip(sys.executable, "--only-binary", ":all:", "--target", str(folder), *wanted):
         print(f"== {name}: FAILED, no environment")
         return False
     print(f"== {name}: {', '.join(sorted(wanted))}; {', '.join(OWN)} as it is", flush=True)
