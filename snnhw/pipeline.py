@@ -50,7 +50,7 @@ from snnhw.quantize.verbatim import verbatim
 from snnhw.quantize.widths import WeightBits
 from snnhw.semantics import Deployment, Semantics
 
-CHECK_SAMPLES = 2
+CHECK_SAMPLES = 4
 """Samples on which stages are compared; every layer, neuron and step of each is."""
 
 CHECK_VALUES = 1 << 25

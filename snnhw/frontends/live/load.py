@@ -95,6 +95,8 @@ def load_module(
     try:
         (folded, place), layout = _read(subject, tensor, told, deployment)
     except SourceError as error:
+        if unknown is None:
+            _refuse_without_batch(subject, tensor, told, deployment)
         raise unknown or error from None
     if layout.steps is None:
         raise _needs_steps(module, tensor)
@@ -219,6 +221,23 @@ def _read_as_given(
         raise
 
 
+def _refuse_without_batch(subject: Subject, example: Tensor, steps: int | None, deployment: Deployment | None) -> None:
+    """Where nothing could be read, it may be that the example is one sample."""
+    for axis, orders in ((1, ("TN", "N")), (0, ("NT", "N", STATIC))):
+        layout = None
+        with suppress(SourceError, *FORWARD_ERRORS):
+            _, layout = _read_as_given(subject, example.unsqueeze(axis), steps, deployment)
+        if layout is not None and layout.axes in orders and layout.recorded > 1:
+            raise SourceError(
+                "no-batch-axis",
+                "the example input has no axis for samples: it is one sample",
+                where="example_input",
+                needed=tuple(example.unsqueeze(axis).shape),
+                limit=f"got {tuple(example.shape)}",
+                hint=f"give example.unsqueeze({axis}), or several samples",
+            )
+
+
 def _refuse_unseen(run: Run) -> None:
     """Where nothing could be read, it may be that the neurons run where nothing is recorded."""
     samples = {n for tensor in run.inputs for n in tensor.shape[:2]}
@@ -336,9 +355,11 @@ def _of_whole(axes: str, example: Tensor, steps: int | None) -> list[Layout]:
 
 def _looped(shape: Shape, count: int) -> list[Layout]:
     """Forward loops: over the example's steps, or it shows one at each."""
+    static = Layout(STATIC, count, shape[1:], count)
+    if len(shape) < 3:
+        return [static]
     orders = (("TN", shape[0], shape[2:]), ("NT", shape[1], shape[2:]), (TIME_LAST, shape[-1], shape[1:-1]))
-    over = [Layout(axes, steps, one, steps) for axes, steps, one in orders] if len(shape) > 2 else []
-    return [Layout(STATIC, count, shape[1:], count), *(one for one in over if count % (one.steps or 1) == 0)]
+    return [static, *(Layout(axes, steps, one, steps) for axes, steps, one in orders if count % steps == 0)]
 
 
 def _repeated_inside(calls: list[LeafCall], example: Tensor) -> list[Layout]:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from torch import nn
 
-from snnhw.frontends.check import Check, compared, narrow, run_graph, run_module
+from snnhw.frontends.check import Check, check_import, compared, narrow, run_graph, run_module
 from snnhw.frontends.simulate import run, walk
 from snnhw.network import Array
+from snnhw.zoo.containers import PerStep
+from snnhw.zoo.neurons import LIF
 from tests.unit.frontends.modules import imported, random_module, values
 
 
@@ -88,3 +91,17 @@ def test_values_that_are_not_spikes_agree_to_nine_digits(off: float, different: 
     """Both stages run in float64: what is off by more was not rounded otherwise, it was computed otherwise."""
     want = np.array([[0.5, -3.0]])
     assert compared("s", {"a": want}, [("a", want * (1 + off))]).different == different
+
+
+def test_a_membrane_that_is_asked_for_of_spiking_neurons_is_no_difference() -> None:
+    """Forward returns spikes; --readout membrane shows what the neurons have left, which is no fault of anything."""
+    net = nn.Sequential(PerStep(nn.Flatten()), PerStep(nn.Linear(50, 4)), LIF(v_threshold=0.5))
+    found = {}
+    for readout in ("rate", "membrane"):
+        source = imported(net, readout=readout)
+        x = values(source)
+        found[readout] = check_import(source, x)
+        shown = run_graph(source, x)["output"]
+        assert (readout == "membrane") == bool((shown % 1).any())
+    assert found["membrane"].different == 0, found
+    assert found["membrane"].compared == found["rate"].compared / 2  # the spikes; not once more as the output

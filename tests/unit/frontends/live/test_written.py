@@ -325,3 +325,14 @@ def test_numbers_that_differ_within_a_channel_are_no_bias() -> None:
         load_module(Simple(), torch.rand(T, N, 1, 4, 4))
     assert caught.value.code == "unsupported-option"
     assert "numbers that differ within a channel are added in front of a layer" in caught.value.message
+
+
+@pytest.mark.parametrize(("name", "axis"), [("time first", 1), ("TET, (N, T, ...)", 0), ("TET net", 0), ("static", 0)])
+def test_an_example_without_a_batch_axis_is_named(name: str, axis: int) -> None:
+    module, example, steps = made(name)
+    with pytest.raises(SnnhwError) as caught:
+        load_module(module, example.select(axis, 0), steps=steps)
+    assert caught.value.code == "no-batch-axis", caught.value
+    assert "the example input has no axis for samples: it is one sample" in caught.value.message
+    load_module(module, example.select(axis, 0).unsqueeze(axis), steps=steps)  # the form that the hint names
+    assert f"example.unsqueeze({axis})" in str(caught.value.hint)
