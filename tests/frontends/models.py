@@ -417,7 +417,7 @@ def section(found: dict[str, dict[str, dict[str, Any]]]) -> str:
 {len(models)} small models in the forms that tutorials, papers and users have; {share} are exact:
 every decision of the float network is the model's own (in brackets how many were compared on random input).
 The others are refused by name; what works instead is a row of the table, and a test runs it. Those in plain torch are
-`tests/unit/frontends/live/written.py`, where each form of a neuron can be read.
+`tests/unit/frontends/live/written.py` and `research.py`, where each form of a neuron can be read.
 
 | written with | model | result | why, and what works |
 | --- | --- | --- | --- |
