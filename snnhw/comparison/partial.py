@@ -25,8 +25,7 @@ from snnhw.version import version
 
 SAME = (
     "kind", "snnhw", "artifact", "data", "engine", "batch", "total", "shards", "input", "judge", "timing", "boundary",
-    "sample",
-    "trace",
+    "sample", "trace",
 )  # fmt: skip
 """What all parts of one run have in common."""
 
@@ -62,6 +61,7 @@ class _Of(_Strict):
     judge: Literal["classes", "values"] | None
     timing: Literal["analytic", "event"] | None
     boundary: Literal["core", "chip", "board"] | None
+    trace: bool | None
     sha256: str
     static: dict[str, bool] | None = None
     rasters: list[_Raster] | None = None
