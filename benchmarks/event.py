@@ -20,7 +20,7 @@ from snnhw.artifact import Artifact
 from snnhw.chip.band import band_of
 from snnhw.chip.counts import ChipObserver
 from snnhw.chip.energy import operations
-from snnhw.chip.event import Step, mesh_of, run_step, state_of
+from snnhw.chip.event import Step, mesh_of, simulated, state_of
 from snnhw.chip.tally import tally
 from snnhw.data import load_samples
 from snnhw.demo import CALIBRATION, DATA
@@ -102,7 +102,7 @@ def main(samples: int, target: str, networks: tuple[str, ...], most: int) -> Non
         step, runs = step_of(messages), max(1, 200_000 // messages)
         begin = time.process_time()
         for _ in range(runs):
-            run_step(step, mesh, state)
+            simulated(step, mesh, state)
         seconds = (time.process_time() - begin) / runs
         print(
             f"{messages:>9,} messages in a step: {seconds:.4f} s, {messages / seconds / 1e6:.2f} million a second",

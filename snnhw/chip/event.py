@@ -19,6 +19,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
+from snnhw.chip.disjoint import disjoint_time
 from snnhw.machine import Machine
 from snnhw.mapping.route import tile
 from snnhw.network import Array
@@ -469,6 +470,13 @@ def run_step(step, mesh, s):  # type: ignore[no-untyped-def]
     """`step_time` in a state that may be used; -1 where it has too much work for the clock."""
     if _work(step, mesh) >= LATEST:
         return -1
+    found = disjoint_time(step, mesh)
+    return found if found >= 0 else simulated(step, mesh, s)
+
+
+@njit(nogil=True, cache=True)
+def simulated(step, mesh, s):  # type: ignore[no-untyped-def]
+    """`step_time`, event by event."""
     _begin(s, step, mesh)
     messages = np.empty((len(step.gap), 4), np.int64)
     for m in range(len(messages)):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnhw.chip.event import Mesh, Step, mesh_of, run_step, state_of, step_time
+from snnhw.chip.event import Mesh, Step, mesh_of, simulated, state_of, step_time
 from snnhw.machine import load_target
 from snnhw.mapping.route import tile
 from tests.unit.chip.naive import naive
@@ -124,7 +124,8 @@ def test_a_second_implementation_agrees_on_random_traces(first: int) -> None:
         place = list(zip(x.tolist(), y.tolist(), strict=True))
         width, time = chip.chip.mesh[0], chip.time
         delay = Delays(width, time.hop_ew, time.hop_ns, time.border)
-        found = step_time(trace, mesh_of(cores, chip))
+        mesh = mesh_of(cores, chip)
+        found = int(simulated(trace, mesh, state_of(mesh)))
         more = chip.chip.networks, chip.chip.bypass_hops, time.bypass_hop
         assert found == naive(trace, place, delay, time.link_occupancy, chip.chip.link_buffer, *more), seed
         assert found >= lower_bound(trace)
@@ -161,7 +162,7 @@ def test_a_state_may_be_used_again() -> None:
     trace, cores, chip = random_step(7)
     mesh = mesh_of(cores, chip)
     state = state_of(mesh)
-    assert len({int(run_step(trace, mesh, state)) for _ in range(3)}) == 1
+    assert len({int(simulated(trace, mesh, state)) for _ in range(3)}) == 1
 
 
 def test_a_step_too_long_for_the_clock_is_told() -> None:
