@@ -307,7 +307,8 @@ def making_options(function: F) -> F:
         click.option(
             "--approximate",
             type=Choice(["pool-after-spikes"]),
-            default="",
+            default=None,
+            callback=lambda ctx, param, value: value or "",
             help="Where a neuron reads a maximum of currents: put it before the max-pool (the effect is measured).",
         ),
         click.option(
