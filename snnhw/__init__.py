@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnhw.api import compare, compile, neurobench, run, run_float
+    from snnhw.api import compare, compile, neurobench, run, run_float, why
     from snnhw.artifact import Artifact, load, save
     from snnhw.errors import SnnhwError
     from snnhw.frontends.ann import convert_source as convert
@@ -41,6 +41,7 @@ __all__ = [
     "run_float",
     "save",
     "what_if",
+    "why",
 ]
 
 _HOME = {
@@ -61,6 +62,7 @@ _HOME = {
     "Stream": "snnhw.streaming",
     "open": "snnhw.streaming",
     "save": "snnhw.artifact",
+    "why": "snnhw.api",
     "SnnhwError": "snnhw.errors",
     "SourceOptions": "snnhw.frontends.options",
     "what_if": "snnhw.variants",

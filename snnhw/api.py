@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from math import ceil
@@ -15,7 +16,7 @@ from snnhw.effort import require_affordable, require_affordable_floats
 from snnhw.encoding import encode, is_sequence
 from snnhw.engines.choose import integer_engine
 from snnhw.engines.observe import Recorder, output_needs, read_out
-from snnhw.errors import DataError
+from snnhw.errors import DataError, SourceError
 from snnhw.limits import CHUNK, samples_at_once
 from snnhw.network import Array, FloatNeuron, Network
 from snnhw.readout import real_scale, require_fitting
@@ -28,6 +29,8 @@ EXAMPLES = 4
 if TYPE_CHECKING:  # `run` reads an artifact and must not pay for the front ends, the compiler and reports
     from torch import Tensor, nn
 
+    from snnhw.attribution.explanation import Explanation
+    from snnhw.comparison.diff import Difference
     from snnhw.comparison.partial import Part
     from snnhw.frontends.options import SourceOptions
     from snnhw.frontends.source import IntegerSource, Source
@@ -284,6 +287,75 @@ def compare(
     return merge(compiled, [count(source, compiled, x, y, **asked)])  # type: ignore[arg-type]
 
 
+def diff(
+    first: Any,
+    second: Any,
+    x: Array | None = None,
+    *,
+    engines: Sequence[str | None] = (None, None),
+    record: str = "spikes",
+    options: SourceOptions | None = None,
+    force: bool = False,
+) -> Difference | None:
+    """Where two runs differ first; None where they agree.
+
+    Args:
+        first, second: each an artifact or its path, a source as of `compile` (run in floats), or a recorded run: its
+            arrays, or the path of an .npz file.
+        x: samples (B, ...), unless both are recorded.
+        engines: of each side; None is 'fast' for artifacts.
+        record: 'spikes', or 'state' (u and v, too) of artifacts.
+        options, force: as of `run_float`.
+
+    What only one side has (relays, inputs in other units, membranes that are read) is left out, unless both are
+    recorded. Outputs in different units are compared in the source's.
+
+    Raises:
+        DataError: nothing in common, arrays of another shape, or no samples to run.
+    """
+    from snnhw.comparison.diff import diff as found
+
+    given = [_loaded(side) for side in (first, second)]
+    runs = [isinstance(side, Artifact) or not isinstance(side, Mapping) for side in given]
+    if any(runs) and x is None:
+        raise DataError("no-samples", "a network is run to be compared, on samples", where="x", hint="give --data")
+    known = next((side.source for side in given if isinstance(side, Artifact)), {})
+    how = (record, options, known, force)
+    one, other = (_as_run(side, x, engine, *how) for side, engine in zip(given, engines, strict=True))
+    order = next((list(side.network.by_name) for side in given if isinstance(side, Artifact)), None)
+    return found(one, other, order, common=any(runs))
+
+
+def _loaded(side: Any) -> Any:
+    """An artifact, or the arrays of a recorded run, where a path names one."""
+    from snnhw.data import load_recording
+
+    kinds = {".snnhw": load, ".npz": load_recording}
+    return kinds[Path(side).suffix](side) if isinstance(side, str | Path) and Path(side).suffix in kinds else side
+
+
+def _as_run(
+    side: Any,
+    x: Any,
+    engine: str | None,
+    record: str,
+    options: SourceOptions | None,
+    known: Mapping[str, Any],
+    force: bool,
+) -> Mapping[str, Array]:
+    """What one side does; inputs only where they are spikes, which are the same on both sides."""
+    from snnhw.frontends.options import SourceOptions
+
+    if isinstance(side, Mapping):
+        return side
+    if isinstance(side, Artifact):
+        found = run(side, x, engine or "fast", record=record, force=force)
+        units = [spec.population for spec in side.inputs if spec.scale != 1.0 or spec.host is not None]
+        return {key: array for key, array in found.items() if key not in {f"spikes/{name}" for name in units}}
+    said = None if hasattr(side, "parameters") else (options or SourceOptions()).remembering(known)
+    return run_float(side, x, record=True, options=said, force=force)
+
+
 def merge(artifact: Artifact | str | Path, parts: Sequence[Part]) -> ComparisonReport:
     """The comparison that one process would have made of the samples of all parts.
 
@@ -338,25 +410,14 @@ def count(
     Raises:
         DataError: the artifact was compiled from another network than the source.
     """
-
     from snnhw.comparison.build import count as counted
     from snnhw.engines.floating import FloatEngine
 
     x, y = _plain(x, "x"), None if y is None else _plain(y, "y")
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
-    pipeline = _pipeline(as_source(source, compiled, x), compiled, x, options)
-    readout = compiled.reference.readout  # the artifact says how both are read, if they end alike
-    readout = readout if readout.population == pipeline.exact.readout.population else pipeline.exact.readout
-    network = replace(pipeline.exact, steps=compiled.steps, readout=readout)
+    pipeline = _pipeline_like(source, compiled, x, options)
+    network = _read_alike(pipeline.exact, compiled)
     deployment = replace(compiled.deployment, input_shape=pipeline.imported.deployment.input_shape)
-    odd = _odd_parts(compiled.reference, network)
-    if odd:
-        raise DataError(
-            "different-networks",
-            "the artifact was not compiled from this source",
-            where=", ".join(odd[:3]),
-            hint="compile the source again",
-        )
     is_sequence(x, compiled.inputs[0].sample_shape, compiled.steps)
     chosen, size = integer_engine(engine), batch or batch_of(compiled, memory)
     if not force:
@@ -428,6 +489,53 @@ def neurobench(
     return report_metrics(compiled, report, floats)
 
 
+def why(
+    source: Source | IntegerSource | str | Path | nn.Module,
+    artifact: Artifact | str | Path,
+    x: Array,
+    y: Array | None = None,
+    *,
+    calibrate: Array | None = None,
+    labels: Array | None = None,
+    options: SourceOptions | None = None,
+    data: str = "x",
+    progress: Callable[[int, int], None] | None = None,
+) -> Explanation:
+    """Which rounding makes the integers differ from the float network, the most harmful first, and what would help.
+
+    Args:
+        x, y: samples (B, ...) and classes (B,), if known: causes are told from some, fixes are tried on others.
+        calibrate, labels: what the artifact was calibrated on, if it was not what the source holds itself.
+        options: as of `count`.
+        data: how the samples are called in a fix that calibrates on them.
+
+    Raises:
+        DataError: the artifact was compiled from another network, or there are too few samples.
+        ArtifactError: the artifact does not know its scales.
+    """
+    from snnhw.attribution.explanation import explain
+    from snnhw.encoding import ClippedInput, data_hash
+    from snnhw.frontends.source import Source
+
+    x, y = _plain(x, "x"), None if y is None else _plain(y, "y")
+    compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
+    imported = _pipeline_like(source, compiled, x, options).imported
+    if not isinstance(imported, Source):
+        raise SourceError(
+            "nothing-rounded",
+            "the network is integers already: they are taken as they are",
+            where=str(imported.origin.get("file", "")),
+        )
+    known = [imported.calibration if calibrate is None else _plain(calibrate, "calibrate")]
+    hashes = [data_hash(samples) for samples in known if samples is not None]
+    was = (compiled.calibration or {}).get("sha256")
+    used = None if known[0] is None else (known[0], None if labels is None else _plain(labels, "labels"))
+    more = {"calibrate": used, "given": hashes == [was], "data": data, "progress": progress}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClippedInput)  # what clipping does is part of the answer
+        return explain(imported, compiled, x, y, **more)  # type: ignore[arg-type]
+
+
 def as_source(
     module: Source | IntegerSource | str | Path | nn.Module, compiled: Artifact, x: Array | Rows
 ) -> Source | IntegerSource | str | Path:
@@ -448,6 +556,32 @@ def as_source(
     calls = calls_of(few, axes if axes in (*LEAD, STATIC) else "TN")
     example = torch.stack(calls) if axes == "N" else calls[0]
     return load_module(module, example, steps=compiled.steps, deployment=deployment)
+
+
+def _pipeline_like(
+    source: Source | IntegerSource | str | Path | nn.Module,
+    compiled: Artifact,
+    x: Array | Rows,
+    options: SourceOptions | None,
+) -> Pipeline:
+    """The stages of an artifact's source; raises DataError where it is another network's."""
+    pipeline = _pipeline(as_source(source, compiled, x), compiled, x, options)
+    odd = _odd_parts(compiled.reference, _read_alike(pipeline.exact, compiled))
+    if odd:
+        raise DataError(
+            "different-networks",
+            "the artifact was not compiled from this source",
+            where=", ".join(odd[:3]),
+            hint="compile the source again",
+        )
+    return pipeline
+
+
+def _read_alike(network: Network[FloatNeuron], compiled: Artifact) -> Network[FloatNeuron]:
+    """A lowered network with the artifact's steps; the artifact says how both are read, if they end alike."""
+    readout = compiled.reference.readout
+    readout = readout if readout.population == network.readout.population else network.readout
+    return replace(network, steps=compiled.steps, readout=readout)
 
 
 def _odd_parts(one: Network[FloatNeuron], other: Network[FloatNeuron]) -> list[str]:

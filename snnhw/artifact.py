@@ -141,6 +141,8 @@ class Artifact:
         calibration: hash and number of the samples used, or None.
         semantics: the source's semantics as written into NIR metadata.
         warnings: what must be known before its results are believed; empty: nothing.
+        scales: population -> weight units per real unit, of a shape that broadcasts to it; empty where integers were
+            there already.
     """
 
     source: MappingABC[str, Any]
@@ -156,6 +158,7 @@ class Artifact:
     calibration: MappingABC[str, Any] | None = None
     semantics: MappingABC[str, Any] = field(default_factory=dict)
     warnings: tuple[Caution, ...] = ()
+    scales: MappingABC[str, Array] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -207,6 +210,7 @@ def write_zip(artifact: Artifact, out: IO[bytes]) -> None:
             "calibration",
             "semantics",
             "warnings",
+            "scales",
         )
     }
     content["target"] = {"name": artifact.target.name, "text": artifact.target.text}
@@ -302,6 +306,11 @@ def _restore(manifest: dict[str, Any], blobs: MappingABC[str, bytes], where: str
     verify(artifact.network)
     _check_bits(artifact.network, target.numeric.weight_bits, where)
     verify(artifact.reference)
+    for name, scale in artifact.scales.items():
+        shape = artifact.network[name].shape if name in artifact.network.by_name else ()
+        fits = np.ndim(scale) in (0, len(shape)) and all(a in (1, b) for a, b in zip(np.shape(scale), shape))  # noqa: B905
+        if name not in artifact.network.by_name or not fits or not (np.asarray(scale) > 0).all():
+            raise _misplaced("a scale of no population", where, name)
     _check_mapping(artifact, where)
     return artifact
 

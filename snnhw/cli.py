@@ -31,6 +31,7 @@ COMMANDS = {
     "sweep": "Accuracy against energy and time, over targets, widths, T and placements.",
     "merge": "One result of the parts that run and compare --shard wrote.",
     "diff": "First population, neuron and step where two runs differ.",
+    "why": "Which rounding does harm, and what would help.",
     "explain": "Where each integer comes from.",
     "export": "Hand a network on: NIR, lava-dl .net, ONNX.",
     "examples": "Networks and data that ship with snnhw, for example:NAME.",

@@ -83,8 +83,8 @@ def current_into(
         grouped[key] = grouped[key] + pre if key in grouped else pre
     total: Array | None = None
     for (op, _, lag), pre in grouped.items():
-        arrived = _arrived(op, network, late(pre, lag), population)
-        total = arrived if total is None else total + arrived
+        summand = arrived(op, network, late(pre, lag), population)
+        total = summand if total is None else total + summand
     assert total is not None
     return total
 
@@ -98,7 +98,8 @@ def late(x: Array, lag: int) -> Array:
     return out
 
 
-def _arrived(op: LinearOp, network: Network[FloatNeuron], pre: Array, post: Population[FloatNeuron]) -> Array:
+def arrived(op: LinearOp, network: Network[Any], pre: Array, post: Population[Any]) -> Array:
+    """What an operator makes of values (B, T, ...), (B, T, *post shape), in their float type."""
     batch, steps = pre.shape[:2]
     static = steps > 1 and pre.strides[1] == 0  # direct encoding: the same at every step, once is enough
     folded = pre[:, 0] if static else pre.reshape(batch * steps, *pre.shape[2:])
@@ -187,7 +188,7 @@ def _together(network: Network[FloatNeuron], names: tuple[str, ...], values: Map
             total = outside[p.name][:, t]
             for q in network.into(p.name):
                 if q.pre in found and t >= q.lag:
-                    total = total + _arrived(q.op, network, found[q.pre][:, t - q.lag, None], p)[:, 0]
+                    total = total + arrived(q.op, network, found[q.pre][:, t - q.lag, None], p)[:, 0]
             found[p.name][:, t] = cells[p.name].step(total)
             if key == f"v/{p.name}":
                 found[key][:, t] = cells[p.name].v

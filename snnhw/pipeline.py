@@ -349,6 +349,7 @@ class Pipeline:
             calibration=calibration,
             semantics=asdict(source.semantics),
             warnings=(*source.warnings, *self.warnings),
+            scales=quantised.scales,
         )
 
     def dump(self, stage: str, folder: str | Path) -> tuple[Path, ...]:

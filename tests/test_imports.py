@@ -24,6 +24,7 @@ STAGES = (
     "engines",
     "chip",
     "comparison",
+    "attribution",
     "report",
     "export",
 )

@@ -417,7 +417,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def data_options(*names: str) -> Callable[[F], F]:
+def data_options(*names: str, required: bool = True) -> Callable[[F], F]:
     """Which samples: --data under its names, --samples, --preprocess, --memory."""
 
     def decorate(function: F) -> F:
@@ -437,7 +437,7 @@ def data_options(*names: str) -> Callable[[F], F]:
                 *names,
                 "data",
                 type=GIVEN,
-                required=True,
+                required=required,
                 help="Samples x, and y if known: .npz, .npy, .h5, .zarr, a folder of such shards or of images.",
             ),
         ):

@@ -12,6 +12,9 @@ from snnhw.errors import DataError
 from snnhw.network import Array
 
 RESULTS = ("output", "counts", "predictions")
+SAME = 1e-9
+"""Values that differ by less than this part are one: floats were added in another order."""
+
 Arrays = Mapping[str, Array]
 
 
@@ -20,8 +23,8 @@ class Difference:
     """First neuron that differs, and what all recorded quantities were there.
 
     Args:
-        population: its name; '(output)', '(counts)' or '(predictions)' where only that result differs.
-        quantity: 'spikes', 'u' or 'v', or the name of the result.
+        population: its name; '(output)', '(counts)', '(values)' or '(predictions)' where only that result differs.
+        quantity: 'spikes', 'u' or 'v', or the name of the result ('values': in the source's units).
         step: None for counts and predictions, which have no steps.
         neuron: index into the population's shape.
         values: quantity -> (first run, second run) at that place, for everything both runs recorded.
@@ -45,11 +48,12 @@ class Difference:
         pairs = ", ".join(f"{name} {a} != {b}" if a != b else f"{name} {a}" for name, (a, b) in self.values.items())
         where = self.population + (f"[{', '.join(map(str, self.neuron))}]" if self.neuron else "")
         when = f"sample {self.sample}" + ("" if self.step is None else f", step {self.step}")
-        more = f"{self.differing} {self.quantity} differ" + ("" if self.quantity in RESULTS else " in this population")
+        inside = "" if self.population.startswith("(") else " in this population"
+        more = f"{self.differing} {self.quantity} differ{inside}"
         return f"{where}, {when}: {pairs} ({more})"
 
 
-def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference | None:
+def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None, *, common: bool = False) -> Difference | None:
     """The first difference of two runs, or None where they agree.
 
     Populations are taken in topological order; within the first that differs, the earliest sample and step; there
@@ -59,6 +63,7 @@ def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference
     Args:
         a, b: arrays as a `Recorder` gives them ('spikes/NAME', 'u/NAME', 'v/NAME').
         order: population names in topological order; others follow in the order of `a`.
+        common: what only one of them has is left out (relays, membranes that are read); else it is refused.
 
     Raises:
         DataError: nothing in common, other populations or quantities, or arrays of another shape.
@@ -70,7 +75,7 @@ def diff(a: Arrays, b: Arrays, order: Iterable[str] | None = None) -> Difference
         hint = "record both with --record spikes or --record state"
         raise DataError("nothing-recorded", "the two runs recorded nothing in common", hint=hint)
     odd = sorted(key for key in a.keys() ^ b.keys() if "/" in key)
-    if odd:
+    if odd and not common:
         raise DataError(
             "different-recordings",
             "the two runs did not record the same populations and quantities",
@@ -94,8 +99,10 @@ def _kinds(keys: Iterable[str]) -> list[str]:
 
 
 def _result(a: Arrays, b: Arrays) -> Difference | None:
-    """The first result that differs although all populations agree: a fault of who wrote it."""
-    for key in RESULTS:
+    """The first result that differs although all populations agree: a membrane that is read, or a fault of who wrote
+    it. Outputs in different units are compared as values in the source's, but for the last digits of floats."""
+    keys = ("values", "predictions") if a.get("scale") != b.get("scale") else RESULTS
+    for key in keys:
         index, count = _first(a, b, key) if key in a and key in b else ((), 0)
         if index:
             step, neuron = (index[1], index[2:]) if key == "output" else (None, index[1:])
@@ -115,7 +122,7 @@ def _first(a: Arrays, b: Arrays, key: str) -> tuple[tuple[int, ...], int]:
             needed=left.shape,
             limit=right.shape,
         )
-    unequal = left != right
+    unequal = ~np.isclose(left, right, rtol=SAME, atol=SAME) if key == "values" else left != right
     count = int(np.count_nonzero(unequal))
     if not count:
         return (), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -103,6 +103,7 @@ class Quantized:
         reference: the float network they stand for (with inputs as the chip gets them).
         split: which calibration samples were used, and which kept apart; None where integers were there already.
         cautions: what rounding did to parameters that a person must know.
+        scales: population -> weight units per real unit, of a shape that broadcasts to it.
     """
 
     network: Network[IntNeuron]
@@ -112,6 +113,7 @@ class Quantized:
     bounds: tuple[Bound, ...]
     split: Split | None = None
     cautions: tuple[Caution, ...] = ()
+    scales: Mapping[str, Array] = field(default_factory=dict)
 
 
 def quantize(
@@ -163,7 +165,8 @@ def quantize(
     forms = (*network.notes.reasons, *reset_reasons(network, hardened))
     rationale = (*map(input_reason, inputs), *forms, *work.rationale)
     compared = network if reference is None else with_payload(reference, specs)
-    return Quantized(result, compared, inputs, rationale, tuple(work.bounds), chosen, tuple(work.cautions))
+    cautions, bounds = tuple(work.cautions), tuple(work.bounds)
+    return Quantized(result, compared, inputs, rationale, bounds, chosen, cautions, work.scales)
 
 
 def _some(real: Array, which: Array) -> Array:
@@ -231,7 +234,7 @@ class _Work:
             scale = self._scale(population)
         if not whole:
             self.powers |= least_exponents(self.placed, population, self.formats, scale.value, constants)
-        self.scales[population.name] = scale.value
+        self.scales[population.name] = np.asarray(scale.value)
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
         made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale, exact)

@@ -25,7 +25,8 @@ LONG = 24
 """Rows of a table that is folded until asked for."""
 
 
-def _shipped(name: str) -> str:
+def shipped(name: str) -> str:
+    """A file of this package."""
     return (resources.files("snnhw.report") / name).read_text(encoding="utf-8")
 
 
@@ -34,7 +35,7 @@ def html(comparison: Comparison) -> str:
     comparison = plain(comparison)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["magnitude"] = magnitude
-    source, script = (_shipped(name) for name in ("report.html.j2", "sortable.min.js"))
+    source, style, script = (shipped(name) for name in ("report.html.j2", "report.css", "sortable.min.js"))
     page = environment.from_string(source).render(
         c=comparison,
         title=f"{comparison.source.get('file', 'network')} on {comparison.target}",
@@ -46,6 +47,7 @@ def html(comparison: Comparison) -> str:
         sample=tables.shown(comparison),
         long=LONG,
         script=Markup(script),
+        style=Markup(style),
     )
     return re.sub(r"https?://", "", page)  # a source may cite an address: nothing in the file may lead outside
 

@@ -19,7 +19,7 @@ def markdown(comparison: Comparison) -> str:
     comparison = plain(comparison)
     head = f"# {cell(comparison.target)}: float and quantised network compared\n"
     head += "".join(f"\n{cell(line)}\n" for line in verdict(comparison))
-    body = [_section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
+    body = [section(table) for table in (tables.summary(comparison), *tables.details(comparison))]
     notes = "## Notes\n\n" + "\n".join(f"- {cell(note)}" for note in comparison.notes) + "\n"
     cautions = [f"**WARNING** {cell(str(caution))}\n" for caution in comparison.warnings]
     return "\n".join([head, *cautions, *body, notes])
@@ -30,7 +30,8 @@ def write_markdown(comparison: Comparison, path: str | Path) -> None:
     files.write({Path(path): markdown(comparison)}, folders=True)
 
 
-def _section(table: Table) -> str:
+def section(table: Table) -> str:
+    """A table under its title."""
     lines = [f"## {cell(table.title)}", "", _row(table.columns)]
     lines.append("|" + "|".join("---" if i < table.names else "---:" for i in range(len(table.columns))) + "|")
     lines += [_row(row) for row in table.rows]

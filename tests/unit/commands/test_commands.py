@@ -112,6 +112,20 @@ def test_diff_of_different_runs_exits_1(sew: Room, tmp_path: Path) -> None:
     assert done.json["identical"] is False
 
 
+def test_diff_of_networks(sew: Room) -> None:
+    data = ("--data", sew / "data.npz", "--samples", 3)
+    engines = ("--engine", "fast", "--engine", "reference")
+    same = snnhw("diff", sew / "net.snnhw", sew / "net.snnhw", *data, *engines, "--record", "state", "--json")
+    assert (same.code, same.json["identical"]) == (0, True)
+    floats = snnhw("diff", sew / "net.pt", sew / "net.snnhw", *data, "--json")
+    assert floats.code == (0 if floats.json["identical"] else 1)
+    assert snnhw("diff", sew / "net.pt", sew / "net.nir", *data).out == "identical\n"
+    lost = snnhw("diff", sew / "net.pt", sew / "net.snnhw")
+    assert (lost.code, "--data is needed to run a source or an artifact" in lost.err) == (2, True)
+    thrice = snnhw("diff", sew / "net.snnhw", sew / "net.snnhw", *data, *engines, "--engine", "fast")
+    assert (thrice.code, "--engine: once for both artifacts, or once each" in thrice.err) == (2, True)
+
+
 def test_run_in_floats(stbp: Room, tmp_path: Path) -> None:
     done = snnhw(
         *(

@@ -28,6 +28,8 @@ def test_in_and_out_again(tmp_path: Path) -> None:
     assert bench.code == 1
     assert "no-float-network: NeuroBench's metrics are of a network in floats" in bench.err
     assert not (tmp_path / "bench.json").exists()
+    asked = snnhw("why", net, artifact, "--data", data)
+    assert (asked.code, "nothing-rounded: the network is integers already: they are taken" in asked.err) == (1, True)
     assert snnhw("export", artifact, "--to", "netx", "-o", again).code == 0
     assert snnhw("compile", again, "--target", "loihi1", "-o", tmp_path / "again.snnhw").code == 0
 

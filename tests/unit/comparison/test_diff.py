@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 
+import nir
 import numpy as np
 import pytest
 
+import snnhw
+from snnhw import api
 from snnhw.comparison import diff
 from snnhw.errors import DataError
+from snnhw.frontends.nir.shapes import with_shapes
+from snnhw.frontends.source import Source
+from snnhw.semantics import PLAIN, Deployment, Semantics, to_metadata
 
 
 def run() -> dict[str, np.ndarray]:
@@ -55,6 +61,48 @@ def test_order_decides() -> None:
 def test_nothing_in_common() -> None:
     with pytest.raises(DataError, match="nothing-recorded: the two runs recorded nothing in common"):
         diff({"spikes/a": np.zeros(1)}, {"spikes/b": np.zeros(1)})
+
+
+def grid_source() -> Source:
+    """Integrate and fire on a grid of 1/32: its integers are exact."""
+    rng = np.random.default_rng(0)
+    levels = {"v_threshold": np.ones(5), "v_reset": np.zeros(5)}
+    nodes = {
+        "in": nir.Input({"input": np.array([6])}),
+        "fc": nir.Linear(rng.integers(-20, 33, (5, 6)) / 32.0),
+        "n": nir.IF(r=np.ones(5) / 1e-3, **levels),
+        "out": nir.Output({"output": np.array([5])}),
+    }
+    deployment, semantics = Deployment(6, "spikes", (6,), "rate"), Semantics(**PLAIN, dt=1e-3)
+    metadata = to_metadata(semantics, deployment)
+    graph = nir.NIRGraph(nodes, [("in", "fc"), ("fc", "n"), ("n", "out")], metadata=metadata, type_check=False)
+    return Source(with_shapes(graph), semantics, deployment, {"file": "grid.nir"})
+
+
+def test_a_source_and_its_artifact() -> None:
+    """Any two: float against integers, engines, artifacts; only what both have is compared."""
+    source, x = grid_source(), np.random.default_rng(1).integers(0, 2, (16, 6, 6)).astype(np.uint8)
+    artifact = snnhw.compile(source, target="loihi2", weight_bits="*=8")
+    coarse = snnhw.compile(source, target="loihi2", weight_bits="*=2")
+    assert api.diff(source, artifact, x) is None
+    assert api.diff(artifact, artifact, x, engines=("fast", "reference"), record="state") is None
+    assert api.diff(artifact, snnhw.run(artifact, x, record="spikes"), x) is None
+    for pair in ((source, coarse), (artifact, coarse)):
+        found = api.diff(*pair, x)
+        assert found is not None
+        assert (found.population, found.quantity) == ("n", "spikes")
+    with pytest.raises(DataError, match="no-samples: a network is run to be compared, on samples"):
+        api.diff(source, artifact)
+
+
+def test_membranes_that_are_read_are_compared_in_the_source_s_units() -> None:
+    a, b = {**run(), "scale": 1.0, "values": np.ones((2, 4))}, {**run(), "scale": 0.5, "values": np.ones((2, 4))}
+    b["output"] = b["output"] + 7  # other units
+    assert diff(a, b) is None
+    b["values"][1, 2] += 1e-12
+    assert diff(a, b) is None
+    b["values"][1, 2] = 2.0
+    assert str(diff(a, b)) == "(values)[2], sample 1: values 1.0 != 2.0 (1 values differ)"
 
 
 def test_shapes_differ() -> None:

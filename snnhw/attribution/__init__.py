@@ -1,0 +1,1 @@
+"""Why the integers do other things than the float network: which parameter's rounding, and what would help."""
