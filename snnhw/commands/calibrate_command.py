@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import GIVEN, TargetName, bar, emit, json_option, kernels_told, samples_of
+from snnhw.commands.common import GIVEN, TargetName, bar, emit, json_option, kernels_told, require_outputs, samples_of
 from snnhw.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,15 +43,17 @@ def command(target: str, measurements: Path, output: Path | None, machine: bool)
     from snnhw.machine import load_target
 
     chip = load_target(target)
+    path = output if output is not None else Path(f"{chip.name}-fitted.toml")
     rows = read(measurements)
+    named = (measurements.parent / row[name] for row in rows for name in ("artifact", "data"))
+    require_outputs((path,), (measurements, Path(target), *named))
     with kernels_told(), bar("calibrate") as progress:
         runs = []
         for i, row in enumerate(rows):
-            runs.append(_run(row, chip, measurements.parent))
+            runs.append(_run(row, chip, measurements, i + 1))
             progress(i + 1, len(rows))
     found = [one for one in (fit_time(runs, chip), fit_energy(runs, chip)) if one is not None]
     made = fitted_target(chip, found, measurements.name)
-    path = output if output is not None else Path(f"{chip.name}-fitted.toml")
     files.write({path: made.text})
     constants = [row for one in found for row in _constants(one, chip)]
     if machine:
@@ -73,7 +75,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         DataError: 'bad-measurements' with row and column.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames or []
             rows = [row for row, _ in zip(reader, range(MOST + 1), strict=False)]
@@ -110,15 +112,18 @@ def _bad(what: str, where: str) -> DataError:
     )
 
 
-def _run(row: dict[str, Any], chip: Machine, folder: Path) -> Run:
+def _run(row: dict[str, Any], chip: Machine, path: Path, number: int) -> Run:
     from snnhw.api import batch_of
     from snnhw.artifact import load
     from snnhw.chip.measured import counted
     from snnhw.encoding import encode
     from snnhw.engines.choose import integer_engine
 
-    artifact = load(folder / row["artifact"])
-    x = samples_of(folder / row["data"]).first(row["samples"]).held
+    artifact = load(path.parent / row["artifact"])
+    held = samples_of(path.parent / row["data"])
+    if row["samples"] is not None and row["samples"] > len(held.x):
+        raise _bad(f"samples is {row['samples']}, and the data hold {len(held.x)}", f"{path.name}, row {number}")
+    x = held.first(row["samples"]).held
     size = batch_of(artifact, None)
     chunks = [encode(x[i : i + size], artifact.inputs, artifact.network.steps) for i in range(0, len(x), size)]
     return counted(artifact, chip, chunks, integer_engine("fast"), row["seconds"], row["joules"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from snnhw.artifact import load
+from snnhw.commands.calibrate_command import read
 from snnhw.machine import load_target
 from tests.unit.commands.line import Room, snnhw
 
@@ -74,6 +75,34 @@ def test_wrong_files_are_refused(text: str, what: str, tmp_path: Path) -> None:
     assert done.err.startswith("error: bad-measurements: the measurements cannot be used: ")
     assert what in done.err
     assert not (tmp_path / "t.toml").exists()
+
+
+@pytest.mark.parametrize("name", ["board.csv", "0.npz"])
+def test_measurements_are_never_replaced(name: str, board: Path) -> None:
+    before = (board / name).read_bytes()
+    done = snnhw("calibrate", "loihi2", "--measurements", board / "board.csv", "-o", board / name)
+    assert done.code == 1
+    assert "would-replace" in done.err
+    assert (board / name).read_bytes() == before
+
+
+def test_a_target_is_not_replaced_by_its_fit(board: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(load_target("loihi2").text, encoding="utf-8")
+    assert "would-replace" in snnhw("calibrate", own, "--measurements", board / "board.csv", "-o", own).err
+
+
+def test_a_spreadsheet_marks_its_utf_8(board: Path, tmp_path: Path) -> None:
+    text = (board / "board.csv").read_text(encoding="utf-8")
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8-sig")
+    assert read(tmp_path / "m.csv") == read(board / "board.csv")
+
+
+def test_more_samples_than_there_are_are_refused(sew: Room, board: Path, tmp_path: Path) -> None:
+    rows = f"artifact,data,samples\n{sew / 'net.snnhw'},{board / '0.npz'},2\n{sew / 'net.snnhw'},{board / '0.npz'},3\n"
+    (tmp_path / "m.csv").write_text(rows, encoding="utf-8")
+    done = snnhw("calibrate", "loihi2", "--measurements", tmp_path / "m.csv", "-o", tmp_path / "t.toml")
+    assert "the measurements cannot be used: samples is 3, and the data hold 2\n  where: m.csv, row 2" in done.err
 
 
 def test_runs_that_tell_nothing_write_nothing(board: Path, sew: Room, tmp_path: Path) -> None:
