@@ -194,6 +194,14 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
     click.get_current_context().with_resource(files.claim([path for path in outputs if path is not None]))
 
 
+def inputs_of(source: Path, options: SourceOptions) -> dict[str, Path]:
+    """The files that a source is read from, by what they are: of FILE.py:NAME the file, --weights and --example."""
+    from snnhw.frontends.options import code_file
+
+    said = {"weights": options.weights, "example": options.example}
+    return {"source": code_file(source)[0], **{name: Path(path) for name, path in said.items() if path is not None}}
+
+
 def provenance(**paths: Path) -> dict[str, str]:
     """What a report was made with and from: version, date (SOURCE_DATE_EPOCH if set), command, files and their hashes.
 
@@ -412,7 +420,9 @@ def save_part(part: Part, path: Path, machine: bool) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file; raises DataError 'no-such-file'."""
+    if not path.is_file():
+        raise DataError("no-such-file", "there is no such file", where=str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -19,6 +19,7 @@ from snnhw.commands.common import (
     data_options,
     file_hash,
     input_options,
+    inputs_of,
     json_option,
     kernels_told,
     provenance,
@@ -142,7 +143,9 @@ def command(
         raise click.UsageError("--shard I/N and -o FILE belong together; reports are made by snnhw merge")
     if shard is not None and trace is not None:
         raise click.UsageError("--trace is of a whole run, not of a shard")
-    require_pages(html, markdown, figures, (source, artifact, data), output or trace, neurobench)
+    read = inputs_of(source, options)
+    inputs = (*read.values(), artifact, data, calibrate)
+    require_pages(html, markdown, figures, inputs, output or trace, neurobench)
     given = samples_of(data, preprocess, memory).first(samples)
     batch = api.batch_of(api.with_input(load(artifact), encode, steps, seed), memory)
     fixed: dict[str, Any] = {
@@ -173,7 +176,7 @@ def command(
         save_part(replace(whole, of={**whole.of, "path": str(artifact)}), output, machine)
         return
     compiled = api.with_input(load(artifact), encode, steps, seed)
-    result = replace(api.merge(compiled, [whole]), provenance=provenance(source=source, artifact=artifact, data=data))
+    result = replace(api.merge(compiled, [whole]), provenance=provenance(**read, artifact=artifact, data=data))
     if what_if:
         from snnhw.variants import what_if as tried
 

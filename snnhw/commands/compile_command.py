@@ -14,6 +14,7 @@ from snnhw.commands.common import (
     Sections,
     TargetName,
     emit,
+    inputs_of,
     json_option,
     making_options,
     pipeline_of,
@@ -87,7 +88,8 @@ def command(
         raise click.UsageError(f"--output is for the artifact, which is not made with --stop-after {stop_after}")
     path = output if output is not None else Path(f"{source.stem}.snnhw")
     written = (path if stop_after == "mapped" else None, emit_nir)
-    require_outputs(written, (source, making["calibrate"], Path(target) if target else None))
+    given = (*inputs_of(source, options).values(), making["calibrate"], Path(target) if target else None)
+    require_outputs(written, given)
     dumped: list[str] = []
     with stages() as stage:
         pipeline = pipeline_of(source, target, making, options, stage)

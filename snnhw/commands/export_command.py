@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snnhw.commands.common import GIVEN, Choice, Sections, emit, json_option, require_outputs
+from snnhw.commands.common import GIVEN, Choice, Sections, emit, inputs_of, json_option, require_outputs
 from snnhw.commands.source_options import refuse_for_artifact, source_options
 from snnhw.extras import require
 
@@ -40,7 +40,7 @@ def command(model: Path, form: str, output: Path, framework: str | None, options
       snnhw export net.nir --dialect snntorch --steps 50 --to nir --for norse -o norse.nir
       snnhw export sew.snnhw --to onnx -o sew.onnx
     """
-    require_outputs((output,), (model,))
+    require_outputs((output,), tuple(inputs_of(model, options).values()))
     compiled = model.suffix == ".snnhw"
     if form != "nir" and framework is not None:
         raise click.UsageError("--for is for --to nir")

@@ -37,7 +37,7 @@ def page_options(function: F) -> F:
 
 
 def require_pages(
-    html: Path | None, markdown: Path | None, figures: Path | None, inputs: Sequence[Path], *others: Path | None
+    html: Path | None, markdown: Path | None, figures: Path | None, inputs: Sequence[Path | None], *others: Path | None
 ) -> None:
     """Refuse, before any work, what cannot be drawn or written."""
     if html is not None or figures is not None:

@@ -20,6 +20,7 @@ from snnhw.commands.common import (
     emit,
     file_hash,
     input_options,
+    inputs_of,
     json_option,
     kernels_told,
     require_outputs,
@@ -92,7 +93,7 @@ def command(
         raise click.UsageError("--shard I/N needs -o FILE for its part, and no --cluster")
     if info and engine != "fast":
         raise click.UsageError("--engine-info is for --engine fast: the other engines have one kernel for all layers")
-    require_outputs((output,), (model, data))
+    require_outputs((output,), (*inputs_of(model, options).values(), data))
     given = samples_of(data, preprocess, memory).first(samples)
     if not compiled:
         said = replace(options, encoding=encode, steps=steps)

@@ -20,6 +20,7 @@ from snnhw.commands.common import (
     data_options,
     emit,
     file_hash,
+    inputs_of,
     json_option,
     kernels_told,
     require_outputs,
@@ -145,7 +146,8 @@ def command(
     require("report", "sweep")
     made = tradeoff.NAMES if shard is None else ()
     files.make_folder(output)
-    require_outputs([output / name for name in made], (source, data, calibrate))
+    read = inputs_of(source, options)
+    require_outputs([output / name for name in made], (*read.values(), data, calibrate, *map(Path, targets)))
     chips = {name: load_target(name).changed(settings) for name in targets}
     given = samples_of(data, preprocess, memory).first(samples)
     training = None if calibrate is None else samples_of(calibrate)
@@ -171,7 +173,7 @@ def command(
 
     points = grid(targets, weight_bits or (None,), steps or (None,), maps, scales)
     shared = {
-        "source": file_hash(source),
+        "files": {name: samples_of(path).digest if path.is_dir() else file_hash(path) for name, path in read.items()},
         "data": given.digest,
         "calibrate": None if training is None else training.digest,
         "options": asdict(replace(options, samples=None)),

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from snnhw import files
-from snnhw.commands.common import GIVEN, Sections, bar, data_options, emit, json_option, require_outputs, samples_of
+from snnhw.commands.common import (
+    GIVEN,
+    Sections,
+    bar,
+    data_options,
+    emit,
+    inputs_of,
+    json_option,
+    require_outputs,
+    samples_of,
+)
 from snnhw.commands.source_options import source_options
 
 if TYPE_CHECKING:
@@ -53,7 +63,7 @@ def command(
     from snnhw.frontends.nir.file import nir_bytes
     from snnhw.report import attribution as report
 
-    require_outputs((fixed, html, markdown), (source, artifact, data, calibrate))
+    require_outputs((fixed, html, markdown), (*inputs_of(source, options).values(), artifact, data, calibrate))
     given = samples_of(data, preprocess, memory).first(samples)
     training = None if calibrate is None else samples_of(calibrate)
     with bar("why") as progress:

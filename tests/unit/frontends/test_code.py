@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +131,51 @@ def test_a_bare_state_dict_is_answered_with_ways_that_work(folder: Path) -> None
     text = refused(folder / "w.pt", SourceOptions())
     assert "snnhw compile FILE.py:NAME --weights w.pt --example DATA.npz --trust-code" in text
     assert "net.load_state_dict(torch.load('w.pt')), snnhw.compile(net, example, target=...)" in text
+
+
+WRITERS = [
+    ("compile", "net.py:Net", "--target", "loihi2", "-o"),
+    ("compile", "net.py:Net", "--target", "loihi2", "--emit-nir"),
+    ("export", "net.py:Net", "--to", "nir", "-o"),
+    ("why", "net.py:Net", "net.snnhw", "--data", "d.npz", "--fixed"),
+    ("run", "net.py:Net", "--engine", "float", "--input", "d.npz", "-o"),
+    ("compare", "net.py:Net", "net.snnhw", "--data", "d.npz", "--markdown"),
+]
+
+
+@pytest.mark.parametrize("words", WRITERS, ids=lambda words: f"{words[0]} {words[-1]}")
+@pytest.mark.parametrize("name", ["net.py", "w.pt", "x.npz"])
+def test_no_output_replaces_what_a_source_is_read_from(
+    words: tuple[str, ...], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = (folder / name).read_bytes()
+    done = run(*words, name, "--weights", "w.pt", "--example", "x.npz", "--trust-code")
+    assert (done.code, (folder / name).read_bytes()) == (1, before)
+    assert "would-replace: the output would replace an input or another output" in done.err
+
+
+def test_a_sweep_measures_changed_weights_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    np.savez("d.npz", x=np.random.default_rng(1).random((5, 6, 8), np.float32))
+    given = ("--weights", "w.pt", "--example", "x.npz", "--trust-code")
+    words = ("sweep", "net.py:Net", *given, "--data", "d.npz", "--target", "loihi2", "-o", "out", "--json")
+    first, again = run(*words), run(*words)
+    assert first.code == 0, first.err
+    assert again.json == first.json
+    torch.save({key: value + 1 for key, value in torch.load("w.pt").items()}, "w.pt")
+    changed = run(*words)
+    assert changed.code == 0, changed.err
+    assert changed.json[0]["artifact"] != first.json[0]["artifact"]
+    (folder / "w.pt").unlink()
+    assert "no-such-file: there is no such file\n  where: w.pt" in run(*words).err
+
+
+def test_a_report_names_the_files_of_its_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    given = ("--weights", "w.pt", "--example", "x.npz", "--trust-code")
+    np.savez("d.npz", x=np.random.default_rng(1).random((5, 6, 8), np.float32))
+    assert run("compile", "net.py:Net", *given, "--target", "loihi2").code == 0
+    said = run("compare", "net.py:Net", "net.snnhw", *given, "--data", "d.npz", "--json").json["provenance"]
+    for key, name in (("source", "net.py"), ("weights", "w.pt"), ("example", "x.npz")):
+        assert said[key] == f"{name} sha256 {hashlib.sha256((folder / name).read_bytes()).hexdigest()}"
