@@ -6,6 +6,7 @@ summand over the same, once stored weights. Gains (1/tau, R) and biases go into 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +19,18 @@ from snnhw.frontends.graph import NEURONS, filter_of, is_readout, readout_of, va
 from snnhw.frontends.own import MaxNode
 from snnhw.frontends.source import Source
 from snnhw.lowering.compose import Composed, compose
-from snnhw.lowering.maxima import MINUS, TURNED, Tournament, convolution, gain_behind, require_alike, require_candidates
+from snnhw.lowering.maxima import (
+    MINUS,
+    TURNED,
+    Tournament,
+    convolution,
+    gain_behind,
+    require_alike,
+    require_candidates,
+    turned,
+)
 from snnhw.lowering.maxima import Source as Summand
-from snnhw.lowering.pooled_spikes import POOL_AFTER_SPIKES, PooledSpikes, require_poolable, spread
+from snnhw.lowering.pooled_spikes import POOL_AFTER_SPIKES, PooledSpikes, require_poolable, require_rising, spread
 from snnhw.lowering.pools import GlobalPool, worthwhile
 from snnhw.lowering.reader import Chain, Reader, Term
 from snnhw.lowering.schedule import schedule
@@ -154,6 +164,7 @@ class _Maker:
         self.reader, self.payload, self.placed = reader, payload, placed
         self.populations: list[Population[FloatNeuron]] = []
         self.projections: list[Projection] = []
+        self.routes: set[str] = set()
         self.weights: dict[str, Array] = {}
         self.layers: dict[str, tuple[str, ...]] = {}
         self.pools: dict[str, GlobalPool] = {}
@@ -174,6 +185,7 @@ class _Maker:
         shape = reader.shapes[reader.before[where][0]]
         require_poolable(population, len(terms), maxima[0].lag, where)
         factor = gain_behind(compose(self._nodes(maxima[0].chain), reader.shapes[where], after), after, after, where)
+        require_rising(factor, where)
         constants = reader.constants(entry)
         require_alike(constants, where)
         whole = {late: spread(found, shape) for late, found in constants.items()}
@@ -207,19 +219,37 @@ class _Maker:
         population, gain = self._with_constants(population, constants, gain, wait), np.asarray(gain * factor)
         name, terms = population.name, self._pooled(self._without_maxima(terms, population, gain), population)
         composed: dict[tuple[Chain, Shape], tuple[str, Composed]] = {}
-        routes: set[str] = set()
         for term in terms:
             pre_shape = self._shape(term.source)
             if (term.chain, pre_shape) not in composed:
-                composed[term.chain, pre_shape] = self._operator(term, population, gain, composed)
+                composed[term.chain, pre_shape] = self._operator(term, population, gain)
             label, operator = composed[term.chain, pre_shape]
             route = f"{term.source}->{name}" + (f" via {term.chain[-1]}" if term.chain else "")
             route += f" after {term.lag}" if term.lag else ""
-            route += f"#{len(routes)}" if route in routes else ""
-            routes.add(route)
             op: Any = replace(operator.kind, weight=label)  # type: ignore[type-var]
-            self.projections.append(Projection(route, term.source, name, op, lag=term.lag))
+            self._add(Projection(route, term.source, name, op, lag=term.lag))
         self.populations.append(population)
+
+    def _add(self, projection: Projection) -> None:
+        """Add a projection, numbered where another one has its name: a layer may reach a neuron in several ways."""
+        names = (projection.name, *(f"{projection.name}#{n}" for n in range(1, len(self.routes) + 1)))
+        name = next(name for name in names if name not in self.routes)
+        self.routes.add(name)
+        self.projections.append(replace(projection, name=name))
+
+    def _label(self, wanted: str, chain: Chain, arrays: Mapping[str, Array], made: Mapping[str, Array]) -> str:
+        """A name for weights of a chain of layers: that of equal ones, numbered where others have it.
+
+        Args:
+            arrays: the weights by their endings.
+            made: all that have names, with their endings.
+        """
+        for label in (wanted, *(f"{wanted}#{n}" for n in range(1, len(self.layers) + 1))):
+            alike = all(np.array_equal(made.get(label + end, array), array) for end, array in arrays.items())
+            if alike and self.layers.get(label, chain) == chain:
+                break
+        self.layers[label] = chain
+        return label
 
     def _with_constants(
         self, population: Population[FloatNeuron], constants: dict[int, Array], gain: Array, wait: bool
@@ -259,7 +289,8 @@ class _Maker:
             found, arrays = self._tournament(term, node.pool, population, gain, made + 1)
             made += len(found.populations)
             self.populations += found.populations
-            self.projections += found.projections
+            for projection in found.projections:
+                self._add(projection)
             self.weights |= found.weights(arrays)
             labels = {label + ending: label for label in arrays for ending in ("", MINUS, TURNED)}
             self.layers |= {name: self.layers[label] for name, label in labels.items() if name in self.weights}
@@ -291,6 +322,7 @@ class _Maker:
         require_alike(reader.constants(where), where)
         factor = gain_behind(compose(self._nodes(term.chain), shape, population.shape), shape, population.shape, where)
         factor = factor * squeeze_channels(gain)
+        signs = np.where(factor < 0, -1.0, 1.0)
         sources: list[Summand] = []
         arrays: dict[str, Array] = {}
         labels: dict[tuple[Chain, Shape], tuple[str, Any]] = {}
@@ -306,29 +338,21 @@ class _Maker:
                 )
             pre = reader.shapes[one.source]
             if (one.chain, pre) not in labels:
-                label = f"{name}<-{one.chain[-1] if one.chain else 'identity'}"
-                label += f"#{len(labels)}" if label in arrays else ""
                 op, w = convolution(compose(self._nodes(one.chain), pre, taken), taken, where)
-                arrays[label] = op.scaled({"": w}, np.abs(factor), pre, taken, name)
-                self.layers[label] = one.chain
+                w = op.scaled({"": w}, np.abs(factor), pre, taken, name)
+                ended = {"": w, MINUS: -w, TURNED: turned(w, signs)}
+                wanted = f"{name}<-{one.chain[-1] if one.chain else 'identity'}"
+                label = self._label(wanted, one.chain, ended, {**self.weights, **arrays})
+                arrays[label] = w
                 labels[one.chain, pre] = label, replace(op, weight=label)
             sources.append(Summand(one.source, one.lag, *labels[one.chain, pre]))
-        signs = np.where(factor < 0, -1.0, 1.0)
         return Tournament(name, shape, pool, sources, signs, term.lag, first), arrays
 
     def _nodes(self, chain: Chain) -> list[tuple[str, nir.NIRNode]]:
         return [(node, self.reader.graph.nodes[node]) for node in chain]
 
-    def _operator(
-        self,
-        term: Term,
-        population: Population[FloatNeuron],
-        gain: Array,
-        composed: dict[tuple[Chain, Shape], tuple[str, Composed]],
-    ) -> tuple[str, Composed]:
+    def _operator(self, term: Term, population: Population[FloatNeuron], gain: Array) -> tuple[str, Composed]:
         name = population.name
-        label = f"{name}<-{term.chain[-1] if term.chain else 'identity'}"
-        label += f"#{len(composed)}" if any(label == used for used, _ in composed.values()) else ""
         chain = self._nodes(term.chain)
         if term.source in self.pools:
             chain = [(term.source, self.pools[term.source].remainder), *chain]
@@ -336,8 +360,9 @@ class _Maker:
         operator = compose(chain, pre, post)
         scaled = operator.kind.scaled(operator.arrays, squeeze_channels(gain), pre, post, name)
         arrays = {**operator.arrays, "": scaled}
+        wanted = f"{name}<-{term.chain[-1] if term.chain else 'identity'}"
+        label = self._label(wanted, tuple(node for node, _ in chain), arrays, self.weights)
         self.weights |= {label + part: array for part, array in arrays.items()}
-        self.layers[label] = tuple(node for node, _ in chain)
         return label, replace(operator, arrays=arrays)
 
     def _shape(self, name: str) -> Shape:

@@ -125,8 +125,7 @@ class Tournament:
         """All weight arrays: of the convolutions by label, each positive, negative and turned, and those of relays."""
         found = {RELAY_WEIGHT: np.ones(()), RELAY_WEIGHT + MINUS: np.full((), -1.0), self._signs: self.signs}
         for label, w in arrays.items():
-            signs = self.signs.reshape(-1, *(1 for _ in w.shape[1:])) if self.signs.ndim else self.signs
-            found |= {label: w, label + MINUS: -w, label + TURNED: w * signs}
+            found |= {label: w, label + MINUS: -w, label + TURNED: turned(w, self.signs)}
         used = {q.op.weight for q in self.projections}
         return {name: array for name, array in found.items() if name in used}
 
@@ -144,6 +143,11 @@ class Tournament:
             text=f"exact for the quantised layer in front: max(a, b) = a + relu(b - a); {len(self.populations)} "
             f"populations of {prod(self.shape)} neurons and {hops} hops more",
         )
+
+
+def turned(w: Array, signs: Array) -> Array:
+    """A convolution's weights, (C, ...), by the sign of each channel, (C, 1, ...) or one number."""
+    return w * (signs.reshape(-1, *(1 for _ in w.shape[1:])) if signs.ndim else signs)
 
 
 def convolution(composed: Composed, shape: Shape, where: str) -> tuple[Conv | Conv1d, Array]:

@@ -163,6 +163,12 @@ def require_poolable(population: Population[FloatNeuron], ways: int, late: int, 
         raise _refused(where, ", ".join(found))
 
 
+def require_rising(factor: Array, where: str) -> None:
+    """No negative factor behind a pool: the largest current is then the least input, and no OR of spikes is that."""
+    if (factor < 0).any():
+        raise _refused(where, "a negative factor behind the pool, of a BatchNorm or a weight")
+
+
 def _refused(where: str, needed: str) -> LoweringError:
     return LoweringError(
         "pool-after-spikes",

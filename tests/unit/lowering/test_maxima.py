@@ -145,6 +145,40 @@ def test_two_pools_into_one_neuron_and_a_convolution_beside_them() -> None:
         np.testing.assert_array_equal(other[key], values, err_msg=key)
 
 
+TWICE: dict[str, Any] = {
+    "two pools": lambda m, a, b: m.two(a) + m.wide(a),
+    "two pools, a factor behind one": lambda m, a, b: m.bn(m.two(a)) + m.two(a),
+    "a pool with factors and the convolution": lambda m, a, b: m.bn(m.same(a)) + a,
+    "twice a pool and the convolution": lambda m, a, b: m.same(a) * 2.0 + a,
+    "a pool of a sum, and one of a summand": lambda m, a, b: m.bn(m.two(a + b)) + m.two(b),
+    "pools of opposite signs": lambda m, a, b: m.two(a) * -1.0 + m.wide(a),
+}
+
+
+@pytest.mark.parametrize("flow", TWICE.values(), ids=TWICE)
+def test_a_convolution_that_a_neuron_reads_in_two_ways(flow: Any) -> None:
+    """Each way has weights and routes of its own where they differ."""
+    torch.manual_seed(0)
+    pools = {"two": nn.MaxPool2d(2), "wide": nn.MaxPool2d(3, 2, 1), "same": nn.MaxPool2d(3, 1, 1)}
+    layers = {"a": nn.Conv2d(2, 3, 3, padding=1), "b": nn.Conv2d(2, 3, 1), "bn": settled(nn.BatchNorm2d(3)), **pools}
+    parts = {name: PerStep(layer) for name, layer in layers.items()}
+    out = PerStep(nn.Flatten(), nn.LazyLinear(3))
+    module = Flow(lambda m, x: m.out(m.neuron(flow(m, m.a(x), m.b(x)))), **parts, neuron=IF(v_threshold=0.4), out=out)
+    x = spikes_in((2, 6, 6))
+    module.double().eval()(torch.from_numpy(x.swapaxes(0, 1)))
+    artifact, _ = compiled(module, (2, 6, 6))
+    one, *others = (snnhw.run(artifact, x, engine=engine, record="state") for engine in ("reference", "fast", "onnx"))
+    for other in others:
+        for key, values in one.items():
+            np.testing.assert_array_equal(other[key], values, err_msg=key)
+    with torch.no_grad():
+        steps = torch.from_numpy(x.swapaxes(0, 1))
+        want = module.neuron(flow(module, module.a(steps), module.b(steps))).numpy().swapaxes(0, 1)
+    have = FloatEngine(artifact.reference, Deployment(STEPS, "spikes", (2, 6, 6), "mean")).values(x)["neuron"]
+    np.testing.assert_array_equal(have, want)
+    assert 0 < want.mean() < 1
+
+
 def test_a_comparison_counts_the_convolution_that_the_source_has() -> None:
     """The float network's own operations: every spike times the whole convolution's synapses, and no relay."""
     module = network(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2))
@@ -318,6 +352,21 @@ def test_neurons_that_cannot_come_before_their_pool(flow: Any, needed: str) -> N
         lower_for(source, load_target("loihi1"), approximate="pool-after-spikes")
     assert str(caught.value).startswith("pool-after-spikes: this neuron cannot come before its max-pool\n")
     assert caught.value.needed == needed
+
+
+@pytest.mark.parametrize("last", [nn.BatchNorm2d(3), Flow(lambda m, x: x * -1.0)], ids=["BatchNorm", "factor"])
+def test_no_pool_of_spikes_is_the_least_current(last: nn.Module) -> None:
+    if isinstance(last, nn.BatchNorm2d):
+        last.weight.data.copy_(torch.tensor([1.0, -1.0, 0.5]))
+    stem = network(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), last)
+    with pytest.raises(LoweringError) as caught:
+        lower_for(imported(stem.eval(), SHAPE, STEPS, "mean"), load_target("loihi1"), approximate="pool-after-spikes")
+    assert str(caught.value) == (
+        "pool-after-spikes: this neuron cannot come before its max-pool\n  where: 0.0.1\n"
+        "  needed: a negative factor behind the pool, of a BatchNorm or a weight\n"
+        "  limit: a neuron that reads a max-pool alone, with parameters of channels, and fires once a step\n"
+        "  hint: a target with graded spikes has the maximum itself: --target loihi2"
+    )
 
 
 def test_approximations_have_names() -> None:
