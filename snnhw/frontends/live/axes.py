@@ -128,11 +128,21 @@ def indexed(reader: Reader, event: Function) -> Any:
     time = time_of(x.axes, tensor.dim())
     sliced = _over_time(key)
     if sliced is not None and sliced == time:
-        return _windowed(x, key[sliced], event)
+        return _windowed(reader, x, key[sliced], event)
     others = [part for i, part in enumerate(key) if i not in places]
     if len(places) != 1 or any(part is not Ellipsis and part != slice(None) for part in others) or axis != time:
         return _features(reader, event, x)
-    return at_step(x, _steps_left(x, reader)[key[places[0]]])
+    steps, at = _steps_left(x, reader), key[places[0]]
+    at -= _first_row(x, reader, event) and at >= 0
+    if not -len(steps) <= at < len(steps) or (at < 0 <= key[places[0]]):
+        raise _part(event, x)
+    return at_step(x, steps[at])
+
+
+def _first_row(x: Sum, reader: Reader, event: Function) -> bool:
+    """Whether a row of what was there before the first step is ahead of the steps: `stack` has left it out."""
+    time = time_of(x.axes, event.args[0].dim())
+    return time is not None and event.args[0].shape[time] == len(_steps_left(x, reader)) + 1
 
 
 def _axis_of(key: tuple[Any, ...], place: int, dims: int) -> int:
@@ -148,11 +158,16 @@ def _over_time(key: tuple[Any, ...]) -> int | None:
     return parts[0] if len(parts) == 1 and rest and Ellipsis not in key[: parts[0]] else None
 
 
-def _windowed(x: Sum, part: slice, event: Function) -> Sum:
+def _windowed(reader: Reader, x: Sum, part: slice, event: Function) -> Sum:
     """Some steps, one after another: as the slice counts them, so that it holds for another number of steps."""
     if part.step not in (None, 1) or x.window != ALL or any(term.node == INPUT for term in x.terms):
         raise _part(event, x)
-    return replace(x, window=(part.start, part.stop))
+    start, stop = part.start, part.stop
+    if _first_row(x, reader, event):
+        if not start or not -len(_steps_left(x, reader)) <= start:
+            raise _part(event, x)
+        start, stop = (at - 1 if at is not None and at > 0 else at for at in (start, stop))
+    return replace(x, window=(start or None, stop))
 
 
 def _steps_left(x: Sum, reader: Reader) -> range:

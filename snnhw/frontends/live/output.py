@@ -68,7 +68,7 @@ Found = dict[Sum, tuple[int | str, ...]]
 def _of_call(reader: Reader, result: Any) -> tuple[Sum, Place]:
     found: Found = {}
     for value, place in _values(reader, result, ()):
-        if value.terms:
+        if any(term.node != INPUT for term in value.terms):  # the input passed through is no output
             found.setdefault(value, place)
     if not found:
         for tensor in tensors(result):

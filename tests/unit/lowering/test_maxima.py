@@ -300,8 +300,9 @@ def test_a_window_without_candidates_is_refused() -> None:
 
 def test_a_pool_of_spikes_instead_is_measured_and_said() -> None:
     """On a target without graded spikes: integers are exactly that network; compare's floats keep the maximum."""
-    stem = [nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(3, 2, 1), settled(nn.BatchNorm2d(3))]
-    module, x = network(*stem), spikes_in(SHAPE, 8)
+    norm: Any = settled(nn.BatchNorm2d(3))
+    norm.weight.data.abs_()
+    module, x = network(nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(3, 2, 1), norm), spikes_in(SHAPE, 8)
     module[1] = LIF(tau=2.0, v_threshold=0.3)
     used = Deployment(STEPS, "spikes", SHAPE, "mean")
     said = {"target": "loihi1", "calibrate": x, "deployment": used, "approximate": "pool-after-spikes"}

@@ -123,3 +123,55 @@ def test_odd_samples_and_labels_are_refused_by_name() -> None:
             assert caught.value.code == "no-samples"
     with pytest.raises(DataError, match="labels do not fit the calibration samples"):
         snnhw.compile(net, x, target="loihi2", calibrate=x, labels=np.full(8, np.nan))
+
+
+class Ahead(nn.Module):
+    """A filtered current kept behind a row of zeros, and what reads some of its rows."""
+
+    def __init__(self, end: Callable[[Tensor, int], Tensor], steps: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c, self.end, self.steps = nn.Linear(10, 8), nn.Linear(8, 4), nn.Linear(4, 3), end, steps
+
+    def forward(self, x: Tensor) -> Any:
+        v, current, o = torch.zeros(len(x), 8), torch.zeros(len(x), 4), torch.zeros(len(x), 4)
+        kept, u, out = [o], torch.zeros(len(x), 3), []
+        for t in range(T):
+            v = 0.8 * v + self.a(x[:, t])
+            z = (v > 0.5).float()
+            v = v * (1 - z)
+            current, o = 0.7 * current + self.b(z), 0.9 * o + current
+            kept.append(o)
+        y = torch.stack(kept)
+        for t in range(self.steps):
+            u = 0.5 * u + self.c(self.end(y, t))
+            out.append((u > 0.1).float())
+            u = u - 0.1 * out[-1]
+        return torch.stack(out).sum(0) if out else self.end(y, 0)
+
+
+PART = "time-axis: a part of a tensor over TN is taken that is no step"
+ROWS: dict[str, tuple[Any, int, str]] = {
+    "each step": (lambda y, t: y[t + 1], T, "steps-differ: the steps of a run do not do the same"),
+    "the row itself": (lambda y, t: y[t], T, PART),
+    "the row from the end": (lambda y, t: y[-T - 1], T, PART),
+    "a sum with it": (lambda y, t: y[:-1].sum(0), 0, PART),
+    "some with it": (lambda y, t: y[:4].sum(0), 0, PART),
+}
+
+
+@pytest.mark.parametrize(("end", "steps", "text"), ROWS.values(), ids=ROWS)
+def test_a_row_ahead_of_the_first_step_is_no_step(end: Any, steps: int, text: str) -> None:
+    with pytest.raises(SourceError, match=text):
+        snnhw.load_module(Ahead(end, steps).eval(), spikes(3))
+
+
+@pytest.mark.parametrize("end", [lambda o, x: (o, x), lambda o, x: (x, o)])
+def test_an_input_that_is_returned_is_no_output(end: Any) -> None:
+    module = Net(lambda net, o: o)
+    forward = module.forward
+    module.forward = lambda x: end(forward(x), x)  # type: ignore[method-assign]
+    x = spikes(3)
+    source = snnhw.load_module(module.eval(), x)
+    assert source.graph.nodes["output"].input_type["input"].tolist() == [4]
+    np.testing.assert_allclose(snnhw.run_float(source, x.numpy())["scores"], forward(x).detach().sum(1))
