@@ -60,7 +60,13 @@ def what_if(
     asked = Options(calibrate, labels=labels, sums=compiled.reference.notes.sums, source=said)
     start = Pipeline(given, own, asked)
     how: dict[str, Any] = {"engine": report.engine, "judge": "values" if report.agreement is None else "classes"}
-    how |= {"timing": report.latency.model, "options": options, "memory": memory, "force": force}
+    how |= {
+        "timing": report.latency.model,
+        "boundary": report.latency.boundary,
+        "options": options,
+        "memory": memory,
+        "force": force,
+    }
     fewer = [Point(own.name, str(width)) for width in bits if width < own.numeric.weight_bits]
     others = [Point(name) for name in (available() if targets is None else targets) if name != own.name]
     rows = [row_of(Point(own.name), compiled, report)]
@@ -69,9 +75,16 @@ def what_if(
         try:
             changes = {} if point.weight_bits is None else {"weight_bits": point.weight_bits}
             made = start.varied(None if point.target == own.name else point.target, **changes).mapped
+            made = _with_input_of(compiled, made)
             rows.append(row_of(point, made, api.compare(given, made, x, y, **how)))
         except SnnhwError as refusal:
             if isinstance(refusal, DataError):  # of the samples, not of the variant
                 raise
             rows.append(Row(point, refused=f"{refusal.code}: {refusal.message}"))
     return replace(report, what_if=tuple(rows))
+
+
+def _with_input_of(compiled: Artifact, made: Artifact) -> Artifact:
+    """A variant with the input of the report's artifact: its encoding, T where it differs, and its seed."""
+    steps = None if made.steps == compiled.steps else compiled.steps
+    return api.with_input(made, compiled.deployment.encoding, steps, compiled.deployment.seed)
