@@ -485,7 +485,7 @@ def neurobench(
             if progress is not None:
                 progress(min(first + size, len(x)), len(x))
 
-    floats = float_metrics(imported, source if isinstance(source, nn.Module) else imported.module, batches())
+    floats = float_metrics(imported, source if isinstance(source, nn.Module) else None, batches())
     return report_metrics(compiled, report, floats)
 
 

@@ -35,8 +35,9 @@ def float_metrics(source: Source, module: nn.Module | None, batches: Iterable[Ar
     """What the harness gives for the float network.
 
     Args:
-        module: the torch module that the source was read from, if any: its parameters and buffers are the footprint.
-            Without it the parameters of the graph's nodes are, which are fewer or more than a framework's.
+        module: the user's own torch module, if there is one: its parameters and buffers are the footprint, as they are.
+            Without it those of the module that the source was read into are, at 4 bytes a real number however we hold
+            it, else the parameters of the graph's nodes, which are fewer or more than a framework's.
         batches: real input (B, T, *input shape). A layer's operations at one step of a batch are accumulates where its
             inputs are all -1, 0 or 1, else multiply-accumulates, as the harness decides it.
     """
@@ -45,15 +46,16 @@ def float_metrics(source: Source, module: nn.Module | None, batches: Iterable[Ar
         counted.samples += len(x)
         for _ in walk(source.graph, source.semantics, x, note=counted):
             pass
-    return {**_static(source.graph, module), **counted.metrics()}
+    return {**_static(source, module), **counted.metrics()}
 
 
-def _static(graph: nir.NIRGraph, module: nn.Module | None) -> dict[str, Any]:
+def _static(source: Source, given: nn.Module | None) -> dict[str, Any]:
+    graph, module = source.graph, source.module if given is None else given
     if module is not None:
         parameters = list(module.parameters())
         kept = module.state_dict().keys()  # a state that a run left behind is none of the model's memory
         held = [*parameters, *(buffer for name, buffer in module.named_buffers() if name in kept)]
-        size = sum(tensor.numel() * tensor.element_size() for tensor in held)
+        size = sum(t.numel() * (FLOAT32 if given is None and t.is_floating_point() else t.element_size()) for t in held)
         number = sum(tensor.numel() for tensor in parameters)
         weights = [m.weight.detach().numpy() for m in module.modules() if isinstance(m, LAYERS)]
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from snnhw.artifact import load
@@ -178,7 +179,9 @@ def test_compare_writes_metrics_of_neurobench(sew: Room, tmp_path: Path) -> None
     assert done.code == 0, done.err
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["ClassificationAccuracy"] == done.json["float"]["accuracy"]
-    assert found["Footprint"] >= 4 * found["ParameterCount"] > 0
+    state = torch.load(sew / "net.pt")["model"].values()
+    assert found["Footprint"] == sum(tensor.numel() * tensor.element_size() for tensor in state)
+    assert {tensor.dtype for tensor in state} <= {torch.float32, torch.int64}
     assert found["quantized"]["Footprint"] < found["Footprint"]
     assert found["SynapticOperations"]["Dense"] >= found["SynapticOperations"]["Effective_ACs"] > 0
 
