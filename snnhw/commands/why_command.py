@@ -20,6 +20,7 @@ from snnhw.commands.common import (
     samples_of,
 )
 from snnhw.commands.source_options import source_options
+from snnhw.errors import DataError
 
 if TYPE_CHECKING:
     from snnhw.frontends.options import SourceOptions
@@ -80,13 +81,20 @@ def command(
         )
     made: dict[Path, files.Content] = {} if html is None else {html: report.html(found)}
     made |= {} if markdown is None else {markdown: report.markdown(found)}
-    made |= {} if fixed is None else {fixed: nir_bytes(found.fixed_source.nir_graph(), own=True)}
+    none = None
+    if fixed is not None:
+        try:
+            made[fixed] = nir_bytes(found.fixed_source.nir_graph(), own=True)
+        except DataError as error:  # the answer stands all the same
+            none = error
     files.write(made)
-    if machine:
+    if machine and none is None:
         emit(found.to_dict())
         return
-    for line in found.lines:
-        click.echo(line)
-    for path in (fixed, html, markdown):
-        if path is not None:
+    if not machine:
+        for line in found.lines:
+            click.echo(line)
+        for path in made:
             click.echo(f"written: {path}")
+    if none is not None:
+        raise none

@@ -152,6 +152,23 @@ def test_the_command(tmp_path: Path) -> None:
     assert healed.json["agreement"] >= found["apart"]["agreement"]
 
 
+def test_the_answer_is_given_where_no_source_can_be_changed(tmp_path: Path) -> None:
+    (tmp_path / "net.nir").write_bytes(nir_bytes(source(parameters()).nir_graph()))
+    np.savez(tmp_path / "x.npz", x=X)
+    net, data, page = (tmp_path / name for name in ("net.nir", "x.npz", "why.html"))
+    given = ("--target", "loihi2", "--calibrate", data, "-o", tmp_path / "net.snnhw")
+    assert line("compile", net, *given).code == 0
+    words = ("why", net, tmp_path / "net.snnhw", "--data", data, "--fixed", tmp_path / "fixed.nir", "--html", page)
+    done = line(*words)
+    assert done.code == 1
+    assert done.err.startswith("error: no-change: no fix changes the source")
+    assert f"written: {page}" in done.out
+    assert "kept apart agreement" in done.out
+    assert "<h2>Causes</h2>" in page.read_text()
+    assert not (tmp_path / "fixed.nir").exists()
+    assert line(*words, "--json").json["error"]["code"] == "no-change"
+
+
 def test_scales_are_kept_in_the_file(tmp_path: Path) -> None:
     artifact = compiled()
     save(artifact, tmp_path / "a.snnhw")
