@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from snnhw.chip.band import Band
 from snnhw.errors import DataError
+from snnhw.machine import GRADES
 from snnhw.report.markdown import cell
 from snnhw.report.numbers import band, interval, percent
 from snnhw.summary import words
@@ -80,6 +81,8 @@ def measured(path: Path, of: str) -> dict[str, Any]:
         _Compared.model_validate_json(text)
         found: dict[str, Any] = json.loads(text)
         compared = [found["provenance"][name] for name in ("source", "artifact")]
+    except FileNotFoundError:
+        raise DataError("no-such-file", "there is no such file", where=str(path)) from None
     except (OSError, ValueError, KeyError, RecursionError):
         hint = "snnhw compare SOURCE ARTIFACT --data D.npz --json > compared.json"
         raise DataError("bad-comparison", "this is no comparison", where=str(path), hint=hint) from None
@@ -149,7 +152,7 @@ def _measured(c: Mapping[str, Any]) -> str:
     lines += [
         f"Energy: {_band(energy, 'J')} a sample [{grades[0]}] on {target}; {cell(energy['excluded'])}",
         f"Latency: {_band(latency, 's')} [{grades[1]}], by the {model} model of times",
-        "The grade says how sure the constants are: measured, published, derived, scaled, inherited, assumed",
+        f"The grade says how sure the constants are, the surest first: {', '.join(GRADES)}",
         *(f"{cell(key)}: {cell(str(value))}" for key, value in c["provenance"].items()),
     ]
     return "".join(f"- {line}\n" for line in lines)

@@ -83,7 +83,7 @@ def read_plain(path: str | Path) -> dict[str, Any]:
     try:
         content = read_torch(path)
     except FileNotFoundError as error:
-        raise _refuse(path, "no such file", "a checkpoint written by snnhw train") from error
+        raise SnnhwError("no-such-file", "there is no such file", where=str(path)) from error
     except SnnhwError:
         raise
     except Exception as error:  # torch raises many kinds; all mean the same to the user

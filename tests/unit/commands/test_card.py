@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from snnhw.chip.band import Band
+from snnhw.machine import GRADES
 from snnhw.report.card import UNSAID
 from snnhw.report.numbers import band, percent
 from tests.unit.commands.line import Room, snnhw
@@ -41,8 +42,16 @@ def test_of_an_artifact(sew: Room, compared: Path, tmp_path: Path) -> None:
     assert f"Energy: {band(Band(**found['energy']['band']), 'J')} a sample [{found['energy']['grade']}] on " in text
     assert found["energy"]["excluded"] in text
     assert "| target | loihi2 |" in text
+    assert f"the surest first: {', '.join(GRADES)}\n" in text
     assert "snnhw run net.snnhw --input samples.npz" in text
     assert snnhw(*words, "--json").json["comparison"]["samples"] == found["samples"]
+
+
+@pytest.mark.parametrize("name", ["none.pt", "none.snnhw"])
+def test_a_missing_file_is_no_such_file(name: str, sew: Room, tmp_path: Path) -> None:
+    assert snnhw("card", tmp_path / name).err.startswith("error: no-such-file: there is no such file\n")
+    done = snnhw("card", sew / "net.snnhw", "--comparison", tmp_path / "none.json")
+    assert done.err.startswith("error: no-such-file: there is no such file\n")
 
 
 def test_of_a_checkpoint_without_a_comparison(sew: Room) -> None:
