@@ -376,13 +376,11 @@ def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return int(found[1]), int(found[2])
 
 
-shard_option = click.option(
-    "--shard",
-    metavar="I/N",
-    callback=_shard,
-    default=None,
-    help="Only part I of N (from 1), into the file of -o; snnhw merge makes one result of all parts.",
-)
+def shard_option(
+    text: str = "Only part I of N (from 1), into the file of -o; snnhw merge makes one result of all parts.",
+) -> Callable[[F], F]:
+    """--shard I/N."""
+    return click.option("--shard", metavar="I/N", callback=_shard, default=None, help=text)
 
 
 def cluster_options(function: F) -> F:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.argument("source", type=GIVEN)
 @click.argument("artifact", type=GIVEN)
 @data_options("--data")
-@shard_option
+@shard_option()
 @cluster_options
 @click.option("--engine", type=Choice(list(ENGINES)), default="fast", show_default=True)
 @click.option("--what-if", "what_if", is_flag=True, help="Also compile for the other targets and with fewer bits.")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.command("run", cls=Sections)
 @click.argument("model", type=GIVEN)
 @data_options("--input", "--data")
-@shard_option
+@shard_option()
 @cluster_options
 @click.option("--engine", type=Choice([*ENGINES, "float"]), default="fast", show_default=True)
 @click.option("--record", type=Choice(["spikes", "state"]), default=None, help="state: spikes, u and v.")

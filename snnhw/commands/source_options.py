@@ -88,7 +88,7 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     ),
     "state": (str, "IN:OUT,... of each state input and the output that is its new value, where names mislead"),
     "example": (str, "DATA.npz whose x is what the module's forward takes"),
-    "weights": (str, "State dict of the module (.pt, .pth)"),
+    "weights": (str, "State dict of the module (.pt, .pth, .safetensors)"),
     "semantics": (str, "FILE.json with single fields of Semantics, over the dialect's or the file's own"),
 }
 _CALLBACKS = {"input_shape": _shape, "readout": _readout, "semantics": _semantics}

@@ -98,7 +98,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, given: tuple[str, ...])
     required=True,
     help="Folder: every point and its artifact, kept for later sweeps; sweep.csv, .json and pictures.",
 )
-@shard_option
+@shard_option("Measure only part I of N (from 1) of the points, into the folder of -o, which all parts may share.")
 @cluster_options
 @source_options(without={"steps"})
 @json_option

@@ -28,6 +28,7 @@ from snnhw.frontends.official.tdbn import is_tdbn, read_tdbn
 from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.source import Source
 from snnhw.limits import require_sample
+from snnhw.tensor_file import SUFFIX
 from snnhw.zoo.registry import build
 
 _READERS: tuple[tuple[Callable[[Keys], bool], Callable[[Keys, Answers], Found]], ...] = (
@@ -71,6 +72,7 @@ def _found(keys: Keys, answers: Answers, where: str) -> Found:
 
 
 def _unknown(keys: Keys, where: str) -> SourceError:
+    read = "safetensors.torch.load_file" if where.endswith(SUFFIX) else "torch.load"
     return SourceError(
         "unknown-architecture",
         "the weights' names and shapes belong to no network that is known here",
@@ -79,7 +81,7 @@ def _unknown(keys: Keys, where: str) -> SourceError:
         limit="SEW and Spiking ResNet (ImageNet), 7B-Net and Wide-7B-Net, tdBN ResNets, STBP SCNN, "
         "SpikingJelly's PLIF networks, spiking VGGs and MNIST tutorials",
         hint="a state dict of a network of your own needs its class: snnhw compile FILE.py:NAME "
-        f"--weights {where} --example DATA.npz --trust-code, or in Python net.load_state_dict(torch.load({where!r})), "
+        f"--weights {where} --example DATA.npz --trust-code, or in Python net.load_state_dict({read}({where!r})), "
         "snnhw.compile(net, example, target=...)",
     )
 

@@ -125,3 +125,9 @@ def test_the_front_is_what_nothing_beats() -> None:
     values = [Row(Point("a"), rmse=error, energy_j=1.0, period_s=1.0) for error in (0.2, 0.1)]
     assert tradeoff.front(values, "energy_j") == [values[1]]
     assert "-RMSE" in tradeoff.picture(values, "energy").svg()
+
+
+def test_a_shard_of_a_sweep_is_no_file_to_merge() -> None:
+    assert "of the points, into the folder" in " ".join(snnhw("sweep", "--help").out.split())
+    assert "snnhw merge" not in snnhw("sweep", "--help").out
+    assert "snnhw merge" in " ".join(snnhw("compare", "--help").out.split())

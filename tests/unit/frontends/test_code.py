@@ -179,3 +179,16 @@ def test_a_report_names_the_files_of_its_source(folder: Path, monkeypatch: pytes
     said = run("compare", "net.py:Net", "net.snnhw", *given, "--data", "d.npz", "--json").json["provenance"]
     for key, name in (("source", "net.py"), ("weights", "w.pt"), ("example", "x.npz")):
         assert said[key] == f"{name} sha256 {hashlib.sha256((folder / name).read_bytes()).hexdigest()}"
+
+
+def test_weights_without_pickle(folder: Path) -> None:
+    """A .safetensors is read as --weights, and a bare one is answered with what reads it in Python."""
+    from safetensors.torch import save_file
+
+    save_file(torch.load(folder / "w.pt"), folder / "w.safetensors")
+    options = replace(said(folder), weights=str(folder / "w.safetensors"))
+    want = torch.load(folder / "w.pt")["module.fc2.weight"].numpy()
+    nodes = load_source(f"{folder / 'net.py'}:Net", options).graph.nodes.values()
+    assert any(np.array_equal(node.weight, want) for node in nodes if hasattr(node, "weight"))
+    text = refused(folder / "w.safetensors", SourceOptions())
+    assert "net.load_state_dict(safetensors.torch.load_file('w.safetensors'))" in text
