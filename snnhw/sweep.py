@@ -135,15 +135,16 @@ def row_of(point: Point, artifact: Artifact, c: Comparison) -> Row:
     from snnhw.judge import rmse
 
     values = () if c.values is None else c.values.quantized
+    ends: dict[str, Any] = {}
+    for name, cost in (("energy_j", c.energy), ("latency_s", c.latency), ("period_s", c.throughput)):
+        ends |= {name: cost.band.likely, f"{name}_low": cost.band.low, f"{name}_high": cost.band.high}
     return Row(
         point,
         accuracy_float=c.float_.accuracy,
         accuracy=c.quantized.accuracy,
         agreement=c.agreement,
         rmse=rmse(values) if values else None,
-        energy_j=c.energy.total_j,
-        latency_s=c.latency.seconds,
-        period_s=c.throughput.seconds_per_sample,
+        **ends,
         synops=c.synops,
         spikes=sum(layer.spikes for layer in c.quantized.layers),
         cores=c.cores_used,

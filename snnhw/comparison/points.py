@@ -36,7 +36,8 @@ class Row:
     Args:
         accuracy_float, accuracy: with labels.
         agreement: of decisions, integers with floats; None where outputs are judged as values.
-        energy_j, latency_s, period_s: joules; seconds of one sample alone, and between samples of a stream.
+        energy_j, latency_s, period_s: joules; seconds of one sample alone, and between samples of a stream; `_low` and
+            `_high` are the ends of their bands (docs/energy.md).
         energy_grade, time_grade: how sure they are.
         artifact: the compiled network's file in the folder.
         refused: code and message.
@@ -48,8 +49,14 @@ class Row:
     agreement: float | None = None
     rmse: float | None = None
     energy_j: float | None = None
+    energy_j_low: float | None = None
+    energy_j_high: float | None = None
     latency_s: float | None = None
+    latency_s_low: float | None = None
+    latency_s_high: float | None = None
     period_s: float | None = None
+    period_s_low: float | None = None
+    period_s_high: float | None = None
     synops: float | None = None
     spikes: float | None = None
     cores: int | None = None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator
 from rich.console import Console
 
+from snnhw.chip.band import Band
 from snnhw.comparison.points import Row
 from snnhw.report import frames, terminal
-from snnhw.report.numbers import count, percent, plain, si
+from snnhw.report.numbers import band, count, percent, plain
 from snnhw.report.plots import SOFT, Picture
 from snnhw.report.tables import Table
 
@@ -49,7 +51,10 @@ def picture(rows: Sequence[Row], name: str) -> Picture:
     def draw(axes: Axes) -> None:
         for target in dict.fromkeys(row.point.target for row in done):
             mine = [row for row in done if row.point.target == target]
-            axes.plot([getattr(r, cost) for r in mine], [share * (gain(r) or 0.0) for r in mine], "o", label=target)
+            costs = np.array([[getattr(r, cost + end) for end in ("_low", "", "_high")] for r in mine])
+            reach = np.abs(costs[:, 1:2] - costs[:, ::2]).T
+            gains = [share * (gain(r) or 0.0) for r in mine]
+            axes.errorbar(costs[:, 1], gains, xerr=reach, fmt="o", elinewidth=0.6, label=target)
         best = front(rows, cost)
         places = [(getattr(row, cost), share * (gain(row) or 0.0)) for row in best]
         axes.plot(*zip(*places, strict=True), color=SOFT, lw=0.8, zorder=0) if places else None
@@ -79,14 +84,18 @@ def table(rows: Sequence[Row]) -> Table:
     shown: list[tuple[str, ...]] = []
     for row, words in zip(rows, said, strict=True):
         shares = tuple("" if share is None else percent(share) for share in (row.accuracy, row.agreement))
-        costs = (si(row.energy_j or 0.0, "J"), si(row.period_s or 0.0, "s"), count(row.cores or 0))
-        cells = (*shares, *costs, "*" if id(row) in best else "")
+        costs = () if row.refused else (_banded(row, "energy_j", "J"), _banded(row, "period_s", "s"))
+        cells = (*shares, *costs, count(row.cores or 0), "*" if id(row) in best else "")
         if row.refused is not None:
             cells = ("",) * 5 + (f"WARNING {row.refused}",)
         shown.append((*(words[i] for i in names), *cells))
     note = "* no other point has more accuracy (or agreement) for less energy"
     columns = (*(_NAMES[i] for i in names), "accuracy", "agreement", "energy", "period", "cores", "")
     return Table("Sweep", columns, tuple(shown), names=len(names), note=note)
+
+
+def _banded(row: Row, name: str, unit: str) -> str:
+    return band(Band(*(getattr(row, name + end) for end in ("_low", "", "_high"))), unit)
 
 
 _NAMES = ("target", "bits", "T", "map", "scale")

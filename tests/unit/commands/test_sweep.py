@@ -40,6 +40,8 @@ def test_every_point_is_what_compile_and_compare_say(sew: Room, folder: Path) ->
         assert api.load(path).mapping == api.compile(sew / "net.pt", **asked).mapping
         said = snnhw("compare", sew / "net.pt", path, "--data", sew / "data.npz", "--samples", 3, "--json").json
         assert (row["accuracy"], row["agreement"]) == (said["quantized"]["accuracy"], said["agreement"])
+        ends = [row[f"energy_j{end}"] for end in ("_low", "", "_high")]
+        assert ends == [said["energy"]["band"][end] for end in ("low", "likely", "high")]
         assert (row["energy_j"], row["cores"]) == (said["energy"]["total_j"], said["cores_used"])
     assert {name for name in tradeoff.NAMES if not (folder / name).exists()} == set()
 
@@ -122,7 +124,8 @@ def test_the_front_is_what_nothing_beats() -> None:
         for accuracy, energy in ((0.5, 1.0), (0.4, 2.0), (0.9, 3.0), (0.9, 4.0), (0.95, 5.0))
     ]
     assert [row.energy_j for row in tradeoff.front([*rows, Row(Point("b"), refused="x: y")], "energy_j")] == [1, 3, 5]
-    values = [Row(Point("a"), rmse=error, energy_j=1.0, period_s=1.0) for error in (0.2, 0.1)]
+    ends = {"energy_j": 1.0, "energy_j_low": 0.5, "energy_j_high": 2.0}
+    values = [Row(Point("a"), rmse=error, **ends) for error in (0.2, 0.1)]
     assert tradeoff.front(values, "energy_j") == [values[1]]
     assert "-RMSE" in tradeoff.picture(values, "energy").svg()
 
