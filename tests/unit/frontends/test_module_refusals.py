@@ -80,7 +80,7 @@ WHERE_TEXT: list[tuple[str, nn.Module, str]] = [
     (
         "two results",
         Flow(lambda m, x: (m.n(x), x), n=IF()),
-        "inputs-outputs: forward returns 2 values of layers\n",
+        "inputs-outputs: forward does not return one tensor\n  where: Flow\n  limit: one tensor",
     ),
     (
         "a result inside of a tuple",
