@@ -25,7 +25,7 @@ from snnhw.frontends.live.output import Place, taken
 from snnhw.frontends.live.reader import Reader, unknown_operation, where_of
 from snnhw.frontends.live.recorder import Function
 from snnhw.frontends.live.values import Sum
-from snnhw.frontends.own import LinearNode
+from snnhw.frontends.own import LinearNode, MaxNode
 from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.semantics import Deployment
@@ -217,13 +217,14 @@ def _layer(node: nir.NIRNode, where: str) -> nn.Module:
     elif isinstance(node, (nir.Affine, nir.Linear)):
         layer = nn.Linear(node.weight.shape[1], len(node.weight))
     else:
-        kind = type(node.op if isinstance(node, LinearNode) else node).__name__
+        pool = isinstance(node, MaxNode)
+        kind = "MaxPool" if pool else type(node.op if isinstance(node, LinearNode) else node).__name__
         raise SourceError(
             "unknown-layer",
             f"layers of type {kind} cannot be converted to spikes",
             where=where,
             limit=LAYERS,
-            hint=_hint(where),
+            hint=_hint("max_pool" if pool else where),
         )
     bias = np.asarray(getattr(node, "bias", 0.0))
     layer.weight = _weights(node.weight, where)

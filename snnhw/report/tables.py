@@ -348,17 +348,21 @@ def constants(c: Comparison) -> Table:
 
 def what_if(c: Comparison) -> Table:
     """Other targets and fewer bits, or the command that tries them."""
-    rows = tuple(_variant(v, " (this report)" if i == 0 else "") for i, v in enumerate(c.what_if))
-    columns = ("target", "bits per weight", "accuracy", "agreement", "energy", "latency", "cores", "")
+    classes = c.agreement is not None
+    rows = tuple(_variant(v, " (this report)" if i == 0 else "", classes) for i, v in enumerate(c.what_if))
+    judged = ("accuracy", "agreement") if classes else ("RMSE",)
+    columns = ("target", "bits per weight", *judged, "energy", "latency", "cores", "")
     command = (c.provenance or {}).get("command", "snnhw compare SOURCE ARTIFACT --data D.npz")
     note = "the same source and samples, compiled again" if rows else f"not tried here; {command} --what-if tries them"
     return Table("What if: other targets, fewer bits", columns, rows, note=note)
 
 
-def _variant(row: Row, mark: str) -> tuple[str, ...]:
+def _variant(row: Row, mark: str, classes: bool) -> tuple[str, ...]:
     if row.refused is not None:
-        return (row.point.target, row.point.weight_bits or "-", *["-"] * 5, f"refused, {row.refused}")
+        return (row.point.target, row.point.weight_bits or "-", *["-"] * (4 + classes), f"refused, {row.refused}")
     shares = ["-" if share is None else percent(share) for share in (row.accuracy, row.agreement)]
+    if not classes:
+        shares = ["-" if row.rmse is None else f"{row.rmse:.4g}"]
     energy, latency = si(row.energy_j or 0.0, "J"), si(row.latency_s or 0.0, "s")
     prices = f"{energy} [{row.energy_grade}]", f"{latency} [{row.time_grade}]"
     return (f"{row.point.target}{mark}", f"{row.bits_per_weight:.3g}", *shares, *prices, str(row.cores), "")

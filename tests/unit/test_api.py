@@ -283,7 +283,7 @@ def test_silent_populations_are_named_in_the_check() -> None:
 def test_large_networks_are_checked_on_one_sample_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "CHECK_VALUES", 5 * 8)
     compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
-    assert [check["samples"] for check in compiled.checks] == [2, 2]
+    assert [check["samples"] for check in compiled.checks] == [4, 4]
     monkeypatch.setattr(pipeline, "CHECK_VALUES", 5 * 8 - 1)
     compiled = snnhw.compile(module(), torch.zeros(5, 1, 6), target="loihi2")
     assert [check["samples"] for check in compiled.checks] == [1, 1]

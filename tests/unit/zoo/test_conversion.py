@@ -222,14 +222,14 @@ COUNT = itertools.count(1)
 REFUSED: list[tuple[nn.Module, str]] = [
     (
         chain(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 2)),
-        "unknown-operation: an operation cannot be converted to spikes\n  where: 2: max_pool2d: 1\n",
+        "unknown-layer: layers of type MaxPool cannot be converted to spikes\n  where: 2\n",
     ),
     (chain(nn.ReLU(), nn.MaxPool2d(2)), "hint: train with average pooling"),
     (chain(nn.Sigmoid()), "unknown-operation: an operation cannot be converted to spikes\n  where: 1: sigmoid\n"),
     (chain(nn.Softmax(1)), "hint: leave it out"),
     (
         Flow(lambda m, x: functional.max_pool2d(m.c(x), 2), c=nn.Conv2d(1, 2, 3)),
-        "unknown-operation: an operation cannot be converted to spikes\n  where: forward: max_pool2d: c\n",
+        "unknown-layer: layers of type MaxPool cannot be converted to spikes\n  where: max_pool2d\n",
     ),
     (
         Flow(lambda m, x: m.c(x) * 2.0, c=nn.Conv2d(1, 2, 3)),

@@ -412,11 +412,6 @@ CONVOLUTIONS: dict[str, tuple[Callable[[Any, Tensor], Any], str, str]] = {
         "time-axis",
         "the mean over the axes [1] of a tensor over (TN)",
     ),
-    "maximum": (
-        lambda m, x: m.n(functional.max_pool2d(m.c(x.flatten(0, 1)), 2).view(4, N, 4, 4, 4)),
-        "not-spikes",
-        "the maximum of values that are not spikes is not supported",
-    ),
     "padding": (
         lambda m, x: m.n(m.c(functional.pad(x.flatten(0, 1), (1, 1, 1, 1), value=1.0))),
         "unsupported-option",
