@@ -249,11 +249,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
         "unsupported-option: ceil_mode, divisor_override and count_include_pad=False are not in NIR",
     ),
     (chain(nn.Flatten(2)), "unknown-layer: layers of type Flatten cannot be converted to spikes\n  where: 1"),
-    (
-        Flow(lambda m, x: (m.c(x), x), c=nn.Conv2d(1, 2, 3)),
-        "inputs-outputs: forward returns 2 values of layers",
-    ),
-    (nn.Identity(), "inputs-outputs: the ReLU network returns its input\n  where: Identity\n"),
+    (nn.Identity(), "inputs-outputs: forward returns 0 values of layers\n  where: forward\n"),
     (NAN, "not-finite: weights of the ReLU network are NaN or infinite\n  where: 3"),
     (DEAD, "silent-layer: a ReLU is zero on all samples, so no threshold can be chosen\n  where: 1"),
     (chain(nn.ReLU()), "unconvertible: the network ends in a ReLU, so that no mean of a linear layer can be read out"),
