@@ -454,6 +454,8 @@ LAYERS: dict[str, Rule] = {
     **dict.fromkeys(("relu", "relu_"), rectified),
     "max_pool1d": max_pooled,
     "max_pool2d": max_pooled,
+    "max_pool1d_with_indices": max_pooled,
+    "max_pool2d_with_indices": max_pooled,
     "batch_norm": batch_norm,
     "dropout": dropout,
     "dropout1d": dropout,

@@ -283,7 +283,9 @@ REFUSED: list[tuple[str, int, Callable[..., Any], dict[str, nn.Module], str]] = 
         1,
         lambda m, a: torch.stack([nn.functional.max_pool2d(step, 2, return_indices=True)[0] for step in a]),
         {},
-        "unknown-operation: the operation max_pool2d_with_indices in forward is not supported\n",
+        "unsupported-option: return_indices of a max-pool is not supported\n"
+        "  where: forward: max_pool2d_with_indices\n"
+        "  hint: leave it out",
     ),
     (
         "outside PerStep",
