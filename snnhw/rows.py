@@ -149,6 +149,11 @@ def require_header(file: IO[bytes], size: int) -> None:
 
 def _header(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
+    if version != (1, 0):  # numpy makes room for the header that the file claims
+        length = int.from_bytes(file.read(4), "little")
+        if length > 1 << 20:
+            raise ValueError(f"a header of {length} bytes")
+        file.seek(-4, 1)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return reader(file)
 

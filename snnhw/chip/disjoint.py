@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from snnhw.chip.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def disjoint_time(step, mesh):  # type: ignore[no-untyped-def]
     """What `event.step_time` finds, by sums along each core's messages; -1 where those might wait for one another.
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from snnhw.chip.compiled import compiled
 from snnhw.chip.disjoint import disjoint_time
 from snnhw.machine import Machine
 from snnhw.mapping.route import tile
@@ -27,7 +28,7 @@ from snnhw.network import Array
 LATEST = float(1 << 62)
 """Bound of the picoseconds of all work of a step."""
 
-loop: Any = njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload]
+loop: Any = compiled(_nrt=False)
 """Compiles what runs for every event: without reference counts of arrays, which would take most of the time."""
 
 BUCKETS = 1024
@@ -428,7 +429,7 @@ def _events(s, messages):  # type: ignore[no-untyped-def]
             _leave(s, messages, fifo, time)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _begin(s, step, mesh):  # type: ignore[no-untyped-def]
     """A state before its first event."""
     links, nodes = len(mesh.delay), len(mesh.behind)
@@ -465,7 +466,7 @@ def _begin(s, step, mesh):  # type: ignore[no-untyped-def]
             s[node + DONE] = step.rest[core]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def run_step(step, mesh, s):  # type: ignore[no-untyped-def]
     """`step_time` in a state that may be used; -1 where it has too much work for the clock."""
     if _work(step, mesh) >= LATEST:
@@ -474,7 +475,7 @@ def run_step(step, mesh, s):  # type: ignore[no-untyped-def]
     return found if found >= 0 else simulated(step, mesh, s)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def simulated(step, mesh, s):  # type: ignore[no-untyped-def]
     """`step_time`, event by event."""
     _begin(s, step, mesh)
@@ -490,7 +491,7 @@ def simulated(step, mesh, s):  # type: ignore[no-untyped-def]
     return last
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _work(step, mesh):  # type: ignore[no-untyped-def]
     """Picoseconds of a step, as if nothing were done side by side."""
     longest = mesh.networks * mesh.routers // mesh.height + mesh.height  # hops of the longest route

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from snnhw.chip.compiled import compiled
 from snnhw.network import Array
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _events(values, class_of, per_neuron, histogram):  # type: ignore[no-untyped-def]
     rows, size = values.shape
     for r in range(rows):

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times
+from snnhw.chip.compiled import compiled
 from snnhw.chip.event import Step, mesh_of, run_step, state_of
 from snnhw.chip.loads import Loads
 from snnhw.chip.wiring import Wiring
@@ -184,7 +184,7 @@ def _messages(touched: Any, receive: Any) -> tuple[Array, Array, Array]:
     return np.asarray(touched.sum(axis=1)).ravel(), np.repeat(touched.indices, number), work
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _rows(begin, end, when, steps, ends, neurons, busy, table, mesh, state, found):  # type: ignore[no-untyped-def]
     """Event times of chip steps: row r is chip step r % len(when) of sample r // len(when)."""
     fired = np.zeros(table.seats[-1], np.int32)
@@ -194,7 +194,7 @@ def _rows(begin, end, when, steps, ends, neurons, busy, table, mesh, state, foun
         found[row] = run_step(step, mesh, state)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _step(when, base, ends, neurons, busy, table, fired):  # type: ignore[no-untyped-def]
     """The messages of one chip step, core by core, each takes its neurons by their seats.
 

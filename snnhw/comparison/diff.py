@@ -101,7 +101,7 @@ def _kinds(keys: Iterable[str]) -> list[str]:
 def _result(a: Arrays, b: Arrays) -> Difference | None:
     """The first result that differs although all populations agree: a membrane that is read, or a fault of who wrote
     it. Outputs in different units are compared as values in the source's, but for the last digits of floats."""
-    keys = ("values", "predictions") if a.get("scale") != b.get("scale") else RESULTS
+    keys = ("values", "predictions") if not np.array_equal(a.get("scale", 1), b.get("scale", 1)) else RESULTS
     for key in keys:
         index, count = _first(a, b, key) if key in a and key in b else ((), 0)
         if index:

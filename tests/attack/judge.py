@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import traceback
+import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,6 +126,7 @@ class Judge:
         except BaseException as error:  # noqa: BLE001 - the same
             return Verdict("traceback", cause(error), frames(error))
         said, shown = err.getvalue(), (out.getvalue() + err.getvalue()).replace("\n", "").replace("\t", "")
+        shown = "".join(c for c in shown if unicodedata.category(c) != "Zs")  # spaces of other scripts are shown
         if code == 3:
             reports = Path(os.environ["XDG_STATE_HOME"], "snnhw").glob("defect-*")
             report = "".join(report.read_text(encoding="utf-8") for report in reports) or said
