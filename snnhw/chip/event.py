@@ -19,8 +19,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from snnhw.chip.compiled import compiled
 from snnhw.chip.disjoint import disjoint_time
+from snnhw.engines.compiled import compiled
 from snnhw.machine import Machine
 from snnhw.mapping.route import tile
 from snnhw.network import Array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnhw.chip.compiled import compiled
+from snnhw.engines.compiled import compiled
 from snnhw.network import Array
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from snnhw.artifact import Artifact
 from snnhw.chip.analytic import Times
-from snnhw.chip.compiled import compiled
 from snnhw.chip.event import Step, mesh_of, run_step, state_of
 from snnhw.chip.loads import Loads
 from snnhw.chip.wiring import Wiring
 from snnhw.engines.base import Events
+from snnhw.engines.compiled import compiled
 from snnhw.errors import EngineError
 from snnhw.network import Array, Kind
 

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload, register_jitable
 
 from snnhw import fixed
 from snnhw.engines import narrow
+from snnhw.engines.compiled import compiled
 from snnhw.engines.layout import inner, switched_off
 from snnhw.limits import FLOAT32_EXACT
 from snnhw.network import Array, IntNeuron, Reset, Shape
@@ -82,7 +83,7 @@ _known = _unrolled("given, masks, values", lambda i, *_: f"given[{i}] & masks[{i
 _acts = _unrolled("x, n", lambda i, *_: f"(x[{i}][n] != 0)", _either)
 
 
-def _compiled(step: Any, known: tuple[int | None, ...], contract: int, cache: bool) -> Any:
+def _compiled(step: Any, known: tuple[int | None, ...], contract: int) -> Any:
     """The kernel of a neuron model's step.
 
     `contract` only enters numba's cache key: its disk cache does not see that a file changed that it calls.
@@ -95,7 +96,7 @@ def _compiled(step: Any, known: tuple[int | None, ...], contract: int, cache: bo
     values = tuple(number or 0 for number in known)
     rule_masks, rule_values, decay_masks, decay_values = masks[:-2], values[:-2], masks[-2:], values[-2:]
 
-    @njit(nogil=True, cache=cache)
+    @compiled()
     def _steps(a, lift, parameters, flat_rule, state, s_out, outs, overflows, busy, labels, active):  # type: ignore[no-untyped-def]
         """T steps of every neuron of every sample.
 
@@ -143,15 +144,10 @@ def contract(step: Any) -> int:
 
 @cache
 def _kernel(step: Any, known: tuple[int | None, ...]) -> Any:
-    """Cached beside this file, else in the user's cache folder; not at all where numba can write to neither."""
+    """Compiled once a process, and kept on disk as `compiled` says."""
     if step not in (fixed.step, narrow.step):
         register_jitable(forceinline=True)(step)
-    try:
-        return _compiled(step, known, contract(step), cache=True)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        return _compiled(step, known, contract(step), cache=False)  # compiled again in every process, seconds
+    return _compiled(step, known, contract(step))
 
 
 class Room(NamedTuple):

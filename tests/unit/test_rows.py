@@ -198,6 +198,14 @@ def test_shapes_that_no_array_has(shape: tuple[int, ...], tmp_path: Path) -> Non
     assert refusal(tmp_path / "d.npy").startswith(("bad-shape: no array has this shape", "bad-data: the file ends"))
 
 
+def test_a_header_that_claims_gigabytes_is_damage(tmp_path: Path) -> None:
+    """numpy would make room for it before it reads."""
+    (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\x02\x00" + ((1 << 32) - 1).to_bytes(4, "little") + b"{'descr'")
+    said = refusal(tmp_path / "d.npy")
+    assert said.startswith("bad-data"), said
+    assert f"a header of {(1 << 32) - 1} bytes" in said
+
+
 def test_a_sample_too_large_for_any_memory(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("x", shape=(4, 1 << 40), dtype="u1", chunks=(1, 1024))

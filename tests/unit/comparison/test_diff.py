@@ -146,3 +146,15 @@ def test_results_differ(key: str, index: tuple[int, ...], step: int | None, neur
     assert json.loads(json.dumps(found.to_dict()))["values"] == {key: [0, 3]}
     other["spikes/b"][0, 0, 0, 0] = 1  # populations come first
     assert (diff(one, other) or found).population == "b"
+
+
+def test_scales_of_any_form_are_compared() -> None:
+    """A recording comes from a file, which may hold no number where the scale should be."""
+    results = {"predictions": np.zeros(2, np.int64)}
+    one = run() | results | {"scale": np.array(1.0)}
+    assert diff(one, one | {"scale": np.zeros(0)}) is None
+    assert diff(one, run() | results) is None
+    counts = {"counts": np.zeros((2, 2), np.int64)}
+    other = one | {"counts": counts["counts"] + 1}
+    assert diff(one | counts, other | {"scale": np.array(2.0)}) is None, "counts in other units tell nothing"
+    assert diff(one | counts, other) is not None

@@ -48,7 +48,7 @@ def test_contract_and_kernel_enter_the_cache_key(monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_contract_is_another_entry() -> None:
-    one, other = (kernels._compiled(fixed.step, kernels._OPEN, contract, cache=True) for contract in (1, 2))
+    one, other = (kernels._compiled(fixed.step, kernels._OPEN, contract) for contract in (1, 2))
     signature = (1,)
     keys = [kernel._cache._index_key(signature, kernel.targetctx.codegen()) for kernel in (one, other)]
     assert keys[0] != keys[1]

@@ -1,4 +1,7 @@
-"""Functions compiled by numba and kept on disk, where numba finds a place to write; else compiled in every process."""
+"""Functions compiled by numba and kept on disk, beside their file or in the user's cache folder.
+
+Where numba can write to neither, every process compiles them again, which takes seconds.
+"""
 
 from __future__ import annotations
 
