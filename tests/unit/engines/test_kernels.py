@@ -85,12 +85,3 @@ def test_one_neuron_gives_many_parameters() -> None:
     assert not spikes.any()
     assert state["u"].tolist() == [[[2, 4], [6, 8]]]
     assert state["v"].tolist() == [[[4, 6], [12, 16]]]
-
-
-def test_other_errors_of_numba_are_not_taken_for_a_missing_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(step: object, known: object, contract: int, cache: bool) -> None:
-        raise RuntimeError("a defect")
-
-    monkeypatch.setattr(kernels, "_compiled", broken)
-    with pytest.raises(RuntimeError, match="a defect"):
-        kernels._kernel.__wrapped__(fixed.step, kernels._OPEN)
