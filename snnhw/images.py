@@ -127,6 +127,14 @@ def _read(path: Path, steps: list[Callable[[Any], Any]]) -> Array:
                 values = np.asarray(found)
     except SnnhwError:
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(
+            "too-big",
+            "an image has more pixels than are read; its file may unpack to fill the memory",
+            limit=f"{Image.MAX_IMAGE_PIXELS:,} pixels",
+            where=str(path),
+            hint="cut or shrink it before",
+        ) from error
     except Exception as error:  # a damaged image raises many kinds
         raise fault(error, str(path)) or DataError(
             "bad-data", f"not a readable image: {type(error).__name__}: {error}", where=str(path)
