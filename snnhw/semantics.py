@@ -67,7 +67,8 @@ class Semantics:
     Args:
         dt: seconds per sample step.
         reset: 'zero', 'subtract' or 'v_reset'.
-        reset_timing: 'same_step' or 'next_step' (subtract only).
+        reset_timing: 'same_step', or of subtract also 'next_step', and 'prepaid' (snnTorch's reset_delay=False: as
+            same_step, but a membrane that is still above its threshold fires only above two).
         threshold: 'ge' (a neuron fires at v >= threshold) or 'gt'.
         multispike: spikes a neuron can send in one step, a maximum; 1 (or 'off') is a plain spike.
         v_min: lower clip of the membrane, or None.
@@ -112,6 +113,8 @@ class Semantics:
         _require(
             same_step or self.reset == Reset.SUBTRACT, "reset_timing", self.reset_timing.value, "subtract, or same_step"
         )
+        plain = self.reset_timing != ResetTiming.PREPAID or (self.multispike == 1 and self.v_min is None)
+        _require(plain, "reset_timing", "prepaid", "same_step, with several spikes a step or a lower clip of v")
         for node, changes in self.nodes.items():
             unknown = sorted(set(changes) - {f.name for f in fields(self) if f.name != "nodes"})
             _require(not unknown, f"nodes.{node}", unknown, "fields of Semantics")

@@ -207,6 +207,7 @@ def _refuse_rule(name: str, neuron: FloatNeuron, rule: Semantics, importer: Impo
     for holds, what, theirs in (
         (soft == (importer.reset is Reset.SUBTRACT), f"reset {rule.reset}", f"reset {importer.reset}"),
         (not rule.late, "a reset in the next step", "resets in the same step"),
+        (rule.reset_timing != "prepaid", "snnTorch's reset_delay=False", "resets in the same step"),
         (neuron.max_spikes == importer.multispike or min(neuron.max_spikes, importer.multispike) > 1 << 15,
          f"{neuron.max_spikes} spikes a step at most", f"{importer.multispike} at most"),
         (neuron.v_min is None, "a lower clip of the membrane", "no lower clip"),

@@ -11,7 +11,7 @@ import nir
 import numpy as np
 import torch
 
-from snnhw.errors import LoweringError, SnnhwError, SourceError
+from snnhw.errors import LoweringError, SnnhwError
 from snnhw.frontends.decisions import NEAR, close, compare_decisions
 from snnhw.frontends.graph import NEURONS, READOUTS, flow, is_readout, readout_of
 from snnhw.frontends.live.recorder import path_to
@@ -175,15 +175,6 @@ def _against_framework(source: Source, replay: Replay, x: Array, have: Mapping[s
     rest = {name: ~close(want[name][whole], have[name][whole]) for name in order if name not in spiking}
     rest |= {name: wrong[whole] for name, wrong in otherwise.items()}
     odd = [name for name, wrong in rest.items() if wrong.any()]
-    broken = source.conditions.get(found.node, "")
-    if broken:
-        raise SourceError(
-            "condition",
-            "a layer's spikes cannot be had by a node: it does what its framework does only under a condition",
-            where=found.first,
-            needed=broken,
-            hint="change that option of the layer (docs/frontends.md)",
-        )
     first = found.first or (f"{odd[0]}, index (sample, step, neuron...) {_place(rest[odd[0]], whole)}" if odd else "")
     silent = sum(not values.any() for values in spiking.values())
     notes = [

@@ -10,9 +10,10 @@ import numpy as np
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import MEMBRANES
 from snnhw.frontends.own import NeuronNode
-from snnhw.network import Array, FloatNeuron, Reset
+from snnhw.network import Array, FloatNeuron, Reset, ResetTiming
 from snnhw.neurons import REGISTRY
 from snnhw.neurons.decimals import squeeze
+from snnhw.neurons.prepaid import FloatPrepaid
 from snnhw.semantics import Semantics
 
 WHOLE = 1e-6
@@ -50,6 +51,8 @@ def neuron_model(
         model = next(model.reals for model in REGISTRY.values() if kind in model.reals.NIR)
         parameters = {name: getattr(node, name) for name in model.NIR[kind]}
     neuron, gain = model.of_node(parameters, semantics)
+    if semantics.reset_timing is ResetTiming.PREPAID and neuron.reset is Reset.SUBTRACT:
+        neuron = FloatPrepaid.of(neuron)
     if before is None:
         return neuron, gain
     current, given = neuron_model(before, semantics)

@@ -44,7 +44,6 @@ class Source:
         module: the torch module it came from, in eval mode, if there is one.
         calibration: training samples that came with the source, uint8 or float, if any.
         replay: runs the model in its own framework.
-        conditions: node -> what must hold for it to give the source's spikes, where that depends on the input.
         warnings: what reading it found that a person must know.
         returns: how the source itself makes what it returns of its output, if it is known; `deployment` may say else.
     """
@@ -56,7 +55,6 @@ class Source:
     module: nn.Module | None = None
     calibration: Array | None = None
     replay: Replay | None = None
-    conditions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Caution, ...] = ()
     returns: Deployment | None = None
 

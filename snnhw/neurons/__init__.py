@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snnhw.neurons import alif, cuba_lif, relu
+from snnhw.neurons import alif, cuba_lif, prepaid, relu
 from snnhw.neurons.base import Model as Model
 
 REGISTRY: dict[str, Model] = {
@@ -12,6 +12,7 @@ REGISTRY: dict[str, Model] = {
     for model in (
         cuba_lif.MODEL,
         alif.MODEL,
+        prepaid.MODEL,
         relu.MODEL,
     )
 }  # fmt: skip

@@ -28,10 +28,12 @@ class Reset(StrEnum):
 
 
 class ResetTiming(StrEnum):
-    """Whether the reset is charged in the step of the spike or in the next one (subtract only)."""
+    """When a spike is charged (subtract only): in its step, in the next one, or as snnTorch does without delay: in its
+    step, and a membrane still above the threshold pays it before the comparison and has it back (`prepaid`)."""
 
     SAME_STEP = "same_step"
     NEXT_STEP = "next_step"
+    PREPAID = "prepaid"
 
 
 Level = float | Array

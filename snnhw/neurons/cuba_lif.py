@@ -194,6 +194,10 @@ class IntNeuron(Rules):
         """States at the start of a sample."""
         return {"u": 0, "v": self.v_init}
 
+    def bounded(self, spikes: int) -> IntNeuron:
+        """The simplest neuron that is the same where no membrane holds more whole thresholds than `spikes`."""
+        return self
+
     def rule(self, fires: bool, widths: fixed.Widths) -> fixed.Rule:
         """What `step` takes of the whole population."""
         return fixed.Rule(

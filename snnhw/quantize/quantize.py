@@ -504,6 +504,7 @@ class _Work:
         assert limit is not None
         if population.kind is not Kind.ACCUMULATOR:
             made = with_proven_limit(made, population, limit, most)
+            made = replace(made, neuron=made.neuron.bounded(limit.spikes))
         reached = max(-limit.v_low, limit.v_high)
         spiking = population.kind is not Kind.ACCUMULATOR
         kept = self.formats.decay_one - self.formats.dv_max

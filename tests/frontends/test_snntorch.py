@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 import snnhw
 from snnhw.errors import SourceError
-from snnhw.frontends.check import check_import
+from snnhw.frontends.check import check_import, require_equal
 from snnhw.frontends.live.adapter import MEMBRANE, OUT
 from snnhw.frontends.live.snntorch import ADAPTER
 from tests.frontends.harness import CLASSES, TN, Subject, check, check_left_alone, keep, randomise
@@ -321,18 +322,24 @@ def test_a_layer_is_its_node(name: str) -> None:
     keep("layers", **{name: node_names(ADAPTER.cell(layer, (5,), OUT, DT, "layer"))})
 
 
-def test_a_reset_at_once_is_refused_where_it_is_none() -> None:
-    """A membrane above two thresholds: snnTorch raises the threshold of the step after it."""
-    net = nn.Sequential(nn.Linear(5, 5, bias=False), snn.Leaky(beta=0.9, init_hidden=True, reset_delay=False))
+@pytest.mark.parametrize("kind", ["Leaky", "RLeaky", "Synaptic"])
+def test_a_reset_at_once_above_two_thresholds(kind: str) -> None:
+    """snnTorch charges the threshold before the comparison, and gives it back: the spikes are its own all the same."""
+    torch.manual_seed(2)
+    options: dict[str, Any] = {
+        "Leaky": {"beta": 0.9}, "RLeaky": {"beta": 0.8, "linear_features": 5}, "Synaptic": {"alpha": 0.5, "beta": 0.9},
+    }  # fmt: skip
+    neuron = getattr(snn, kind)(init_hidden=True, reset_delay=False, **options[kind])
+    net = nn.Sequential(nn.Linear(5, 5, bias=False), neuron)
     with torch.no_grad():
         net[0].weight.copy_(torch.eye(5))
-    example = torch.zeros(12, 4, 5)
-    example[0] = 5.0
-    with pytest.raises(SourceError, match="it does what its framework does only under a condition") as caught:
-        snnhw.load_module(net, example)
-    assert caught.value.code == "condition"
-    assert str(caught.value.where).startswith("1, index (sample, step, neuron...)")
-    assert "reset_delay=False: no membrane above two thresholds" in str(caught.value.needed)
+    source = snnhw.load_module(net, 6.0 * (torch.rand(12, 4, 5) < 0.3))
+    x = 8.0 * (np.random.default_rng(0).random((16, 12, 5)) < 0.3)
+    found = require_equal(check_import(source, x), source)
+    assert (found.samples, found.different, found.excepted) == (16, 0, 0), found
+    plain = {key: {**row, "reset_timing": "same_step"} for key, row in source.semantics.nodes.items()}
+    other = replace(source, semantics=replace(source.semantics, reset_timing="same_step", nodes=plain))
+    assert check_import(other, x).different, "the plain neuron would be wrong here"
 
 
 def test_a_convolution_feeds_back() -> None:

@@ -77,7 +77,7 @@ def test_every_field_is_required() -> None:
         ("time_layout", 5, "a string"),
         ("threshold", "gte", "ge, gt"),
         ("reset", "soft", "zero, subtract, v_reset"),
-        ("reset_timing", "later", "same_step, next_step"),
+        ("reset_timing", "later", "same_step, next_step, prepaid"),
         ("reset_timing", "next_step", "subtract, or same_step"),
         ("multispike", 0, "'off' or a whole number >= 1"),
         ("multispike", 1.5, "'off' or a whole number >= 1"),

@@ -102,13 +102,10 @@ class Cell:
     Args:
         parts: by what follows the leaf's name in theirs, e.g. '' and '.w_rec'.
         ends: the parts whose outputs are summed where the leaf is read.
-        condition: what must hold for the nodes to give the leaf's spikes, if that depends on the input; '' if nothing.
-            The import check names it where it does not hold.
     """
 
     parts: Mapping[str, Part]
     ends: tuple[str, ...] = ("",)
-    condition: str = ""
 
     @property
     def sent(self) -> list[nir.NIRNode]:
@@ -122,7 +119,6 @@ def cell_of(
     recurrent: nir.NIRNode | None = None,
     before: Sequence[nir.NIRNode] = (),
     late: tuple[Array, float] | None = None,
-    condition: str = "",
 ) -> Cell:
     """A leaf that is one node: y = node(x behind the `before` nodes + recurrent(y of the step before)).
 
@@ -133,7 +129,6 @@ def cell_of(
         before: nodes between the leaf's input and `node`, first to last (a recurrent cell's input weights).
         late: input of every step but the first, of the neurons' shape (one axis), and dt; or None. It comes from a
             gate that is always open, a step late.
-        condition: see `Cell`.
     """
     parts: dict[str, Part] = {}
     last = GIVEN
@@ -152,7 +147,7 @@ def cell_of(
         parts[".hold"] = Part(nir.Delay(np.full(1, dt)), ((".clock", 0),))
         parts[".late"] = Part(nir.Linear(value[:, None]), ((".hold", 0),))
     parts[""] = Part(node, tuple(reads), semantics or {})
-    return Cell(parts, condition=condition)
+    return Cell(parts)
 
 
 class Adapter(Protocol):

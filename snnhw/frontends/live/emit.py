@@ -31,7 +31,6 @@ class Builder:
         self.own: dict[str, Mapping[str, Any]] = {}
         self.entries: dict[str, list[str]] = {}
         self.ends: dict[str, list[str]] = {}
-        self.conditions: dict[str, str] = {}
 
     def build(self, shape: Shape) -> None:
         """All nodes with their edges and lags."""
@@ -64,8 +63,6 @@ class Builder:
                     self.edges[name + source, name + suffix] = lag
         self.shapes[name] = node.shape
         self.ends[name] = [name + end for end in cell.ends]
-        if cell.condition:
-            self.conditions[name] = cell.condition
 
     def _connect(self, sources: Edges, post: str) -> None:
         """Edges into a node; x + x, which NIR's edge set cannot say, becomes a Scale."""

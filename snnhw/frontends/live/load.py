@@ -116,9 +116,7 @@ def load_module(
     at = _place_of(folded, place)
     replay = Replay(subject, layout.axes, _samples(tensor, layout), folded.read, at, folded.decided, ending)
     said = _cautions(module, ending, builder.shapes[OUTPUT]) + _contradiction(steps, layout.steps)
-    return Source(
-        graph, rules, used, origin, replay=replay, conditions=builder.conditions, returns=shows, warnings=said
-    )
+    return Source(graph, rules, used, origin, replay=replay, returns=shows, warnings=said)
 
 
 def _deployment(shown: Shown, steps: int, encoding: str, shape: Shape, what: str) -> Deployment:

@@ -2,7 +2,7 @@
 
 A step (snntorch._neurons), q = H(v - thr) of the step before, H(x) = [x > 0]: i = alpha i + x; u = beta v + i
 (+ w_rec z).
-'subtract', reset_delay: v = u - q thr, z = H(v - thr): next-step subtraction; else that of the same step.
+'subtract', reset_delay: v = u - q thr, z = H(v - thr): next-step subtraction; else `snnhw/neurons/prepaid.py`.
 'zero': Leaky forgets v before the step; the others lose their whole step, input included, which is no reset of NIR's.
 """
 
@@ -35,9 +35,6 @@ from snnhw.frontends.live.equations import Membrane, silent, spiking
 from snnhw.network import Reset, ResetTiming
 
 PACKAGE = "snntorch"
-TWICE = "reset_delay=False: no membrane above two thresholds (snnTorch doubles the threshold of the step after it)"
-"""After v - thr > thr, H(v - thr) of the next step still is 1: u loses thr before it is compared, and gets it back."""
-
 READ = ("Leaky", "Synaptic", "RLeaky", "RSynaptic", "Lapicque")
 CURRENT = ("Synaptic", "RSynaptic")
 RECURRENT = ("RLeaky", "RSynaptic")
@@ -93,8 +90,7 @@ class SnnTorchAdapter:
         recurrent = _recurrent(layer, shape, where) if kind in RECURRENT else None
         if before and recurrent is not None:
             raise refused(layer, self.name, where, "RSynaptic with beta = 1 and alpha < 1", "beta below 1")
-        early = semantics["reset"] is Reset.SUBTRACT and semantics["reset_timing"] is ResetTiming.SAME_STEP
-        return cell_of(node, semantics, recurrent, before, condition=TWICE if early else "")
+        return cell_of(node, semantics, recurrent, before)
 
     def _semantics(self, layer: Any, kind: str, rule: str, where: str) -> dict[str, Any]:
         """Threshold and reset of a layer."""
@@ -111,7 +107,7 @@ class SnnTorchAdapter:
             what = f"reset_mechanism 'zero' of {kind} drops the input of the step after a spike"
             raise refused(layer, self.name, where, what, "'subtract', or reset_delay=False")
         if rule == "subtract":
-            reset, timing = Reset.SUBTRACT, ResetTiming.NEXT_STEP if delayed else ResetTiming.SAME_STEP
+            reset, timing = Reset.SUBTRACT, ResetTiming.NEXT_STEP if delayed else ResetTiming.PREPAID
         else:
             reset, timing = Reset.ZERO, ResetTiming.SAME_STEP
         return {

@@ -7,7 +7,7 @@ those the parameters that mean this step in `Semantics`: lam = dt / tau or 1 - e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nir
@@ -18,7 +18,8 @@ from snnhw.frontends.graph import MEMBRANES, READOUTS, flow, predecessors
 from snnhw.frontends.nir.fields import timed, untimed
 from snnhw.frontends.nir.rules import CLOSE, TABLE, Dialect, MisfitError, Step
 from snnhw.frontends.options import NIR_DIALECTS
-from snnhw.network import Array
+from snnhw.network import Array, Reset, ResetTiming
+from snnhw.semantics import Semantics
 
 FOREVER = 1e30
 """Time constant, in steps, of a neuron that forgets nothing among others that do: 1 - 1/FOREVER is 1."""
@@ -83,6 +84,24 @@ def translate(graph: nir.NIRGraph, name: str, said: Mapping[str, Any], where: st
     if silent:
         notes["unsaid"] = (silent, f"{name}'s default, which its files do not say")
     return Translated(nir.NIRGraph(nodes, list(graph.edges), metadata={}, type_check=False), fields, notes)
+
+
+def as_computed(semantics: Semantics, dialect: str) -> Semantics:
+    """Where snnTorch's subtraction is said to be in the same step, what it then does (`snnhw/neurons/prepaid.py`)."""
+    if dialect != "snntorch":
+        return semantics
+
+    def timing(rule: Semantics) -> ResetTiming:
+        early = rule.reset is Reset.SUBTRACT and rule.reset_timing is ResetTiming.SAME_STEP
+        return ResetTiming.PREPAID if early else rule.reset_timing
+
+    usual = timing(semantics)
+    nodes = {key: dict(row) for key, row in semantics.nodes.items()}
+    for key, row in nodes.items():
+        own = timing(semantics.at(key))
+        if own != row.get("reset_timing", usual):
+            row["reset_timing"] = own
+    return replace(semantics, reset_timing=usual, nodes=nodes)
 
 
 def _unsaid(dialect: Dialect, said: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ NAMES = tuple(f.name for f in fields(Semantics))
 QUESTIONS = {
     "dt": "dt (seconds of a step)",
     "reset": "reset (zero, v_reset, subtract)",
-    "reset_timing": "reset_timing (same_step, next_step)",
+    "reset_timing": "reset_timing (same_step, next_step, prepaid)",
     "threshold": "threshold (gt: fires at v > threshold, ge: at v >= threshold)",
     "multispike": "multispike (off, or the most spikes a neuron sends in one step)",
     "v_min": "v_min (lower clip of the membrane, or null)",

@@ -21,7 +21,7 @@ from snnhw import files
 from snnhw.cautions import Caution
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, shows_fit, validate
-from snnhw.frontends.nir.dialects import fitting, translate
+from snnhw.frontends.nir.dialects import as_computed, fitting, translate
 from snnhw.frontends.nir.fields import IRRELEVANT, QUESTIONS, known_fields, merged, open_questions
 from snnhw.frontends.nir.graph import tidy_graph
 from snnhw.frontends.nir.read import read_graph
@@ -164,7 +164,7 @@ def _foreign(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any
     else:
         name = checked("dialect", name, "flag")
         translated = translate(graph, name, said, where)
-        graph, semantics = translated.graph, merged(translated.fields, said, where)
+        graph, semantics = translated.graph, as_computed(merged(translated.fields, said, where), name)
         rows["dialect"] = {"value": name, "from": "flag"}
         rows |= {key: {"value": v, "from": "assumed", "note": why} for key, (v, why) in translated.notes.items()}
     validate(graph)

@@ -78,7 +78,7 @@ class StandIn:
             "v_min": None,
             "v_init": 0.0,
         }
-        return cell_of(node, semantics, condition=getattr(layer, "condition", ""))
+        return cell_of(node, semantics)
 
     def reset(self, layer: nn.Module) -> None:
         assert isinstance(layer, Cellule)

@@ -53,9 +53,6 @@ def test_a_layer_that_is_silent_on_the_example_is_checked_on_louder_input() -> N
     fc = nn.Linear(4, 6, bias=False)
     error = refused(nn.Sequential(fc, Wrong("m")), example)
     assert (error.code, str(error.where)[:5]) == ("not-equal", "1, in")
-    cell = Wrong("m")
-    cell.condition = "inputs are not 1.5 times what they are"  # type: ignore[assignment]
-    assert load_module(nn.Sequential(fc, cell), example).conditions  # the user's input may well meet it
 
 
 class Late(Cellule):
@@ -128,15 +125,6 @@ def test_reading_draws_none_of_the_users_random_numbers() -> None:
     state = torch.random.get_rng_state()
     load_module(net, torch.zeros(SEQUENCE))
     assert torch.equal(state, torch.random.get_rng_state())
-
-
-def test_a_condition_that_does_not_hold_is_named() -> None:
-    cell = Wrong("m")
-    cell.condition = "inputs are not 1.5 times what they are"  # type: ignore[assignment]
-    error = refused(nn.Sequential(nn.Linear(4, 6), cell), 4 * torch.rand(SEQUENCE))
-    assert error.code == "condition"
-    assert "a layer's spikes cannot be had by a node: it does what its framework does only under a" in error.message
-    assert error.needed == "inputs are not 1.5 times what they are"
 
 
 def test_a_source_that_cannot_run_is_said_to_be_skipped() -> None:

@@ -82,7 +82,8 @@ def test_a_file_of_another_framework(tmp_path: Path) -> None:
     assert refusal(written(tmp_path, metadata={})) == (
         "no-semantics: a NIR graph does not determine the spikes, and this one does not carry snnhw metadata\n"
         "  where: net.nir\n"
-        "  needed: dt (seconds of a step); reset (zero, v_reset, subtract); reset_timing (same_step, next_step); "
+        "  needed: dt (seconds of a step); reset (zero, v_reset, subtract); "
+        "reset_timing (same_step, next_step, prepaid); "
         "threshold (gt: fires at v > threshold, ge: at v >= threshold); "
         "multispike (off, or the most spikes a neuron sends in one step); "
         "v_min (lower clip of the membrane, or null); integrator (euler: 1 - dt/tau, exp: exp(-dt/tau)); "
