@@ -59,62 +59,72 @@ class _Relays:
         self.network, self.start, self.max_delay = network, start, max_delay
         self.populations: list[Population[FloatNeuron]] = []
         self.projections: list[Projection] = []
-        self.chains: dict[str, list[str]] = {}
+        self.names: dict[tuple[str, int, int], str] = {}
+        """Relay of a population by hops, and by the sample steps that it is late."""
 
     def shorten(self, projection: Projection) -> Projection:
-        """The projection with its delay, starting from a relay when the delay would be too long."""
-        post = self.start[projection.post]
-        source, begin = projection.pre, self.start[projection.pre]
-        if projection.lag:
-            return replace(projection, delay=self._late(projection, post - begin + projection.lag))
-        hop = 0
-        while post - begin > self.max_delay:
-            source = self._relay(projection.pre, hop)
-            begin += self.max_delay
-            hop += 1
-        return replace(projection, pre=source, delay=post - begin)
+        """The projection with its delay, starting from a relay when the delay would be too long.
 
-    def _late(self, projection: Projection, delay: int) -> int:
+        A hop takes what it can of the synaptic delay, in sample steps, and else of the pipeline's.
+        """
+        source, lag, hop = projection.pre, projection.lag, 0
+        delay = self.start[projection.post] - self.start[projection.pre] + lag
         if delay < 1:
-            raise LoweringError(
-                "feedback-too-fast",
-                "a loop has more hops than its delays have steps: on the chip every hop costs one step",
-                where=projection.name,
-                needed=f"{projection.lag - delay + 1} steps from {projection.post} round to itself",
-                limit=f"{projection.lag} step{'s' if projection.lag > 1 else ''} of delay",
-                hint="feed back to the same population, or train with a longer delay on the way back (NIR Delay)",
-            )
-        if delay > self.max_delay:
-            raise LoweringError(
-                "delay-range",
-                "a synaptic delay is longer than the target allows",
-                where=projection.name,
-                needed=f"{delay} steps ({projection.lag} of them synaptic)",
-                limit=f"{self.max_delay} steps",
-                hint="train with shorter delays or fewer steps, or choose a target with longer delays",
-            )
-        return delay
+            raise _too_fast(projection, delay)
+        while delay > self.max_delay:
+            hop += 1
+            late = min(lag, self.max_delay - (hop == 1))  # a relay starts behind what it relays
+            source = self._relay(projection, source, hop, projection.lag - lag + late, late)
+            delay, lag = delay - self.max_delay, lag - late
+        return replace(projection, pre=source, lag=lag, delay=delay)
 
-    def _relay(self, origin: str, hop: int) -> str:
-        chain = self.chains.setdefault(origin, [])
-        if hop < len(chain):
-            return chain[hop]
-        before = chain[-1] if chain else origin
-        name = f"{origin}.relay{hop + 1}"
+    def _relay(self, projection: Projection, before: str, hop: int, late: int, lag: int) -> str:
+        """The relay that is `late` sample steps behind, `lag` of them behind the one before."""
+        origin = projection.pre
+        if (origin, hop, late) in self.names:
+            return self.names[origin, hop, late]
         source = self.network[origin]
         if source.kind is Kind.INPUT:
-            raise LoweringError(
-                "input-delay",
-                "the input reaches a population later than the longest delay allows",
-                where=origin,
-                limit=f"{self.max_delay} steps",
-                hint="connect the input nearer to its consumer, or choose a target with longer delays",
-            )
-        begin = self.start[origin] + (hop + 1) * self.max_delay
-        model = relay_model(source.model.max_spikes)
+            raise self._no_relay(projection)
+        name = f"{origin}.relay{hop}" if not late else f"{origin}.relay{hop}.late{late}"
+        model, begin = relay_model(source.model.max_spikes), self.start[origin] + hop * self.max_delay - late
         self.populations.append(
             Population(name, source.shape, Kind.RELAY, model, start=begin, payload=(0, model.max_spikes))
         )
-        self.projections.append(Projection(f"{before}->{name}", before, name, Diagonal(RELAY_WEIGHT), self.max_delay))
-        chain.append(name)
+        after = f" after {lag}" if lag else ""
+        self.projections.append(
+            Projection(f"{before}->{name}{after}", before, name, Diagonal(RELAY_WEIGHT), self.max_delay, lag=lag)
+        )
+        self.names[origin, hop, late] = name
         return name
+
+    def _no_relay(self, projection: Projection) -> LoweringError:
+        """No relay stands behind an input."""
+        if projection.lag:
+            delay = self.start[projection.post] - self.start[projection.pre] + projection.lag
+            return LoweringError(
+                "delay-range",
+                "a synaptic delay of the input is longer than the target allows",
+                where=projection.name,
+                needed=f"{delay} steps ({projection.lag} of them synaptic)",
+                limit=f"{self.max_delay} steps",
+                hint="delay the spikes of a neuron (relays hold them), or choose a target with longer delays",
+            )
+        return LoweringError(
+            "input-delay",
+            "the input reaches a population later than the longest delay allows",
+            where=projection.pre,
+            limit=f"{self.max_delay} steps",
+            hint="connect the input nearer to its consumer, or choose a target with longer delays",
+        )
+
+
+def _too_fast(projection: Projection, delay: int) -> LoweringError:
+    return LoweringError(
+        "feedback-too-fast",
+        "a loop has more hops than its delays have steps: on the chip every hop costs one step",
+        where=projection.name,
+        needed=f"{projection.lag - delay + 1} steps from {projection.post} round to itself",
+        limit=f"{projection.lag} step{'s' if projection.lag > 1 else ''} of delay",
+        hint="feed back to the same population, or train with a longer delay on the way back (NIR Delay)",
+    )

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from snnhw.errors import SnnhwError, SourceError
+from snnhw.frontends.check import require_equal
+from snnhw.frontends.simulate import run
 from snnhw.frontends.source import Source
+from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower, lower_for
 from snnhw.machine import load_target
 from snnhw.network import Array
-from tests.unit.lowering.runs import TARGETS, made_for
+from snnhw.quantize.quantize import quantize
+from tests.unit.lowering.runs import TARGETS, Integers, made_for
 from tests.unit.lowering.timing import (
     DT,
     Edges,
@@ -163,15 +167,46 @@ def test_a_bias_before_a_delay_comes_as_late(target: str) -> None:
 
 
 @pytest.mark.parametrize(("target", "most"), [("loihi1", 61), ("loihi2", 62)])
-def test_a_delay_longer_than_the_targets(target: str, most: int) -> None:
+def test_a_delay_of_the_input_longer_than_the_targets(target: str, most: int) -> None:
     lower_for(relay(most), load_target(target))
     with pytest.raises(SnnhwError) as caught:
         lower_for(relay(most + 1), load_target(target))
     assert str(caught.value) == (
-        "delay-range: a synaptic delay is longer than the target allows\n"
+        "delay-range: a synaptic delay of the input is longer than the target allows\n"
         "  where: input->n via double after "
         f"{most + 1}\n"
         f"  needed: {most + 2} steps ({most + 1} of them synaptic)\n"
         f"  limit: {most + 1} steps\n"
-        "  hint: train with shorter delays or fewer steps, or choose a target with longer delays"
+        "  hint: delay the spikes of a neuron (relays hold them), or choose a target with longer delays"
     )
+
+
+@pytest.mark.parametrize("lags", [(6, 6), (3, 11), (14, 0)])
+@pytest.mark.parametrize("loop", [0, 9])
+def test_longer_delays_than_the_targets_go_over_relays(lags: tuple[int, int], loop: int) -> None:
+    """Of 3 steps at most: two ways from n1 to n2, one through another neuron, and a loop."""
+    steps = 20
+    nodes: Nodes = {
+        "n1": integrator(3, 0.5),
+        "d1": delay(lags[0]),
+        "m": integrator(3, 0.5),
+        "d2": delay(lags[1]),
+        "n2": integrator(3, 0.5),
+        "back": delay(loop),
+    }
+    edges: Edges = [*chained("input", "n1", "d1", "m", "n2", "output"), *chained("n1", "d2", "n2")]
+    edges += chained("n2", "back", "n1") if loop else []
+    if not loop:
+        del nodes["back"]
+    made = source(nodes, edges, 3, 3, steps)
+    x = bits(5, 3, steps, 3) * (np.arange(steps)[:, None] % 3 == 0)
+    want = run(made.graph, made.semantics, x)
+    assert want["n2"].any()
+    for target in TARGETS:
+        network = lower(made.graph, made.semantics, made.deployment, 3)
+        require_equal(check_lowering(made, network, x))
+        integers = Integers(quantize(network, load_target(target), made.deployment, x), x, target)
+        assert max(q.delay for q in integers.made.network.projections) == 3
+        assert integers.differences() == []
+        alone_equals_stream(integers)
+        np.testing.assert_array_equal(integers.run_fast()["spikes/n2"], want["n2"])

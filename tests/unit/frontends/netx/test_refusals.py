@@ -246,7 +246,7 @@ def test_what_the_file_leaves_open(tmp_path: Path) -> None:
             "loihi1",
             [I2, dense(W, delay=62)],
             "delay-range",
-            "a synaptic delay is longer than the target allows",
+            "a synaptic delay of the input is longer than the target allows",
             "input->layer1 after 62",
         ),
     ],
