@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import MEMBRANES
+from snnhw.frontends.graph import MEMBRANES, first
 from snnhw.frontends.own import NeuronNode
 from snnhw.network import Array, FloatNeuron, Reset, ResetTiming
 from snnhw.neurons import REGISTRY
@@ -28,7 +28,7 @@ def lag_of(where: str, node: nir.Delay, semantics: Semantics) -> int:
         raise SourceError(
             "bad-delay",
             "a delay is not one whole number of steps",
-            where=where,
+            where=where + first((np.abs(steps - whole) > WHOLE) | (whole < 0)),
             needed=f"{steps.min():g} to {steps.max():g} steps" if steps.size else "nothing",
             limit=f"one multiple of dt = {semantics.dt:g} s, 0 or more, for all neurons",
             hint="one Delay node per delay, rounded to steps",

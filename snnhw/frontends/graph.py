@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from snnhw.errors import SourceError
 from snnhw.frontends.own import LinearNode, MaxNode, NeuronNode
-from snnhw.network import Part, Shape
+from snnhw.network import Array, Part, Shape
 from snnhw.readout import Rule
 
 MEMBRANES = (nir.IF, nir.LIF, nir.CubaLIF)
@@ -215,13 +215,27 @@ def validate(graph: nir.NIRGraph) -> None:
     _reachable(graph)
 
 
+def first(wrong: Array) -> str:
+    """The first element of which it is true, as an index: '[3]', '[0, 2]'; '' where it is true of all or none."""
+    return str([int(i) for i in np.argwhere(wrong)[0]]) if np.any(wrong) and not np.all(wrong) else ""
+
+
+def not_positive(name: str, field: str, value: Array) -> SourceError:
+    """The refusal of time constants of which one is zero or less."""
+    return SourceError(
+        "bad-parameter",
+        "a time constant is not positive",
+        where=f"{name}.{field}{first(value <= 0)}",
+        limit=f"{field} > 0",
+    )
+
+
 def _parameters(name: str, node: nir.NIRNode) -> None:
     """Positive time constants, and thresholds that a reset membrane is below of."""
     for field in ("tau", "tau_syn", "tau_mem"):
-        if (np.asarray(getattr(node, field, 1.0)) <= 0).any():
-            raise SourceError(
-                "bad-parameter", "a time constant is not positive", where=f"{name}.{field}", limit=f"{field} > 0"
-            )
+        value = np.asarray(getattr(node, field, 1.0))
+        if (value <= 0).any():
+            raise not_positive(name, field, value)
     for field, values in node.parameters.items() if isinstance(node, NeuronNode) else ():
         _finite_values(name, field, values)
     if isinstance(node, MEMBRANES):
@@ -230,7 +244,7 @@ def _parameters(name: str, node: nir.NIRNode) -> None:
             raise SourceError(
                 "bad-parameter",
                 "a threshold is below the value that the membrane is reset to",
-                where=f"{name}.v_threshold",
+                where=f"{name}.v_threshold{first(below)}",
                 needed=f"{np.min(node.v_threshold):g}",
                 limit=f"v_reset = {np.max(node.v_reset):g} or more",
                 hint="such a neuron fires for ever: repair the checkpoint",
@@ -350,12 +364,12 @@ def _finite(name: str, node: nir.NIRNode) -> None:
 
 
 def _finite_values(name: str, field: str, value: Any) -> None:
-    bad = int((~np.isfinite(np.asarray(value, np.float64))).sum())
-    if bad:
+    bad = ~np.isfinite(np.asarray(value, np.float64))
+    if bad.any():
         raise SourceError(
             "not-finite",
-            f"{bad} values are NaN or infinite",
-            where=f"{name}.{field}",
+            f"{bad.sum()} values are NaN or infinite",
+            where=f"{name}.{field}{first(bad)}",
             limit="finite numbers",
             hint="retrain or repair the checkpoint",
         )

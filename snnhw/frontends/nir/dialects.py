@@ -14,7 +14,7 @@ import nir
 import numpy as np
 
 from snnhw.errors import SourceError
-from snnhw.frontends.graph import MEMBRANES, READOUTS, flow, predecessors
+from snnhw.frontends.graph import MEMBRANES, READOUTS, first, flow, not_positive, predecessors
 from snnhw.frontends.nir.fields import timed, untimed
 from snnhw.frontends.nir.rules import CLOSE, TABLE, Dialect, MisfitError, Step
 from snnhw.frontends.options import NIR_DIALECTS
@@ -249,16 +249,14 @@ def _require_numbers(name: str, node: Any) -> None:
     for key in ("tau", "tau_syn", "tau_mem"):
         value = np.asarray(getattr(node, key, 1.0))
         if (value <= 0).any():
-            raise SourceError(
-                "bad-parameter", "a time constant is not positive", where=f"{name}.{key}", limit=f"{key} > 0"
-            )
+            raise not_positive(name, key, value)
     for key in ("tau", "tau_syn", "tau_mem", "r", "w_in"):
-        count = int(np.isnan(np.asarray(getattr(node, key, 1.0), np.float64)).sum())
-        if count:
+        bad = np.isnan(np.asarray(getattr(node, key, 1.0), np.float64))
+        if bad.any():
             raise SourceError(
                 "not-finite",
-                f"{count} values are NaN or infinite",
-                where=f"{name}.{key}",
+                f"{bad.sum()} values are NaN or infinite",
+                where=f"{name}.{key}{first(bad)}",
                 needed="finite numbers",
                 hint="retrain or repair the checkpoint",
             )
@@ -280,7 +278,7 @@ def _refuse_long_steps(name: str, node: Any, dt: float, dialect: Dialect) -> Non
         raise SourceError(
             "bad-parameter",
             "a step is longer than a time constant",
-            where=f"{name}.{key}",
+            where=f"{name}.{key}{first(dt / np.asarray(value, np.float64) > 1 + CLOSE)}",
             needed=f"{key} = {shortest:g} s, dt = {dt:g} s",
             limit="dt / tau <= 1",
             hint=hint,

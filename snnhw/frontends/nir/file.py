@@ -21,6 +21,7 @@ from snnhw import files
 from snnhw.cautions import Caution
 from snnhw.errors import SourceError
 from snnhw.frontends.graph import NEURONS, READOUTS, outputs, readout_of, shows_fit, validate
+from snnhw.frontends.nir.delays import split_delays
 from snnhw.frontends.nir.dialects import as_computed, fitting, translate
 from snnhw.frontends.nir.fields import IRRELEVANT, QUESTIONS, known_fields, merged, open_questions
 from snnhw.frontends.nir.graph import tidy_graph
@@ -133,6 +134,7 @@ def _ours(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any], 
     )
     semantics, deployment = from_metadata(graph.metadata, where)
     validate(graph)
+    graph = split_delays(graph, semantics.dt)
     rows: Rows = {}
     if said:
         semantics = merged({**vars(semantics)}, said, where)
@@ -168,7 +170,7 @@ def _foreign(graph: nir.NIRGraph, options: SourceOptions, said: Mapping[str, Any
         rows["dialect"] = {"value": name, "from": "flag"}
         rows |= {key: {"value": v, "from": "assumed", "note": why} for key, (v, why) in translated.notes.items()}
     validate(graph)
-    graph = with_shapes(graph)
+    graph = split_delays(with_shapes(graph), semantics.dt)
     _require_nodes(semantics, graph, where)
     deployment, more = _deployment(graph, options, where)
     graph.metadata = to_metadata(semantics, deployment)

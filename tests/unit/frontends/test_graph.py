@@ -42,7 +42,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "NaN weight",
         {"changes": {"fc": nir.Linear(weight=np.array([[1.0, np.nan, 3], [np.inf, 1, 0.5]]))}},
         "not-finite: 2 values are NaN or infinite\n"
-        "  where: fc.weight\n  limit: finite numbers\n  hint: retrain or repair the checkpoint",
+        "  where: fc.weight[0, 1]\n  limit: finite numbers\n  hint: retrain or repair the checkpoint",
     ),
     (
         "infinite threshold",
