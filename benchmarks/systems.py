@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from snnhw import api
+from snnhw.errors import SnnhwError
 from snnhw.network import Kind
 from snnhw.version import version
 from snnhw.zoo import checkpoint
@@ -60,7 +61,10 @@ def measured(path: Path, target: str, samples: int) -> dict[str, Any]:
     data = dataset_of(RECIPES[content["recipe"]].dataset)
     x, y = (np.asarray(part[:samples]) for part in (data.x_test, data.y_test))
     soft = _soft(path)
-    artifact = api.compile(path, target=target, hard_reset=soft and target == "loihi1")
+    try:
+        artifact = api.compile(path, target=target, hard_reset=soft and target == "loihi1")
+    except SnnhwError as error:
+        return {"refused": f"{error.code}, {error.message}: {error.needed}"}
     tree = json.loads(api.compare(path, artifact, x, y).to_json())
     return {
         "samples": len(x),
@@ -134,6 +138,9 @@ def page(rows: dict[str, dict[str, Any]], samples: int) -> str:
 
 
 def _line(name: str, target: str, row: dict[str, Any]) -> str:
+    if "refused" in row:
+        empty = " |" * (COLUMNS.count("|") - 3)
+        return f"| {name} | {RECIPES[name].dataset} | {target} | refused: {row['refused']} |{empty}"
     shares = " | ".join(f"{100 * row[key]:.2f}" for key in ("float", "integer", "agreement"))
     note = " (hard reset)" if row["hard_reset"] else ""
     return (

@@ -17,6 +17,8 @@ class Recipe:
     each training sequence, in order (random temporal delete of SEW ResNet's event networks); 0 keeps all.
     ``deploy_steps``: T of the deployed network where it differs from that of training.
     ``convert_steps``: the network is a ReLU network, deployed with that T after conversion (`conversion.py`).
+    ``optimizer`` is adam, adamw or stdp, which is no optimizer: it learns without gradients, one sample after the other
+    (`stdp.py`), with what ``learning`` says of `stdp.Plasticity`; batch and loss are then not used.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Recipe:
     label_smoothing: float = 0.0
     dataset: str = "fashion_mnist"
     config: dict[str, Any] = field(default_factory=dict)
+    learning: dict[str, float] = field(default_factory=dict)
 
     @property
     def deployed(self) -> int:

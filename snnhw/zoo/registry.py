@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from snnhw.errors import SnnhwError, nearest
-from snnhw.zoo.families import ann, chain, event, sew, spiking_resnet, stbp, tdbn, timed
+from snnhw.zoo.families import ann, chain, event, sew, spiking_resnet, stbp, stdp, tdbn, timed
 from snnhw.zoo.recipe import Recipe
 
-_FAMILIES = (stbp, sew, spiking_resnet, timed, tdbn, event, ann, chain)
+_FAMILIES = (stbp, sew, spiking_resnet, timed, tdbn, event, stdp, ann, chain)
 
 KINDS: dict[str, Callable[..., nn.Module]] = {kind: make for family in _FAMILIES for kind, make in family.KINDS.items()}
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from snnhw import files
 from snnhw.errors import SnnhwError
-from snnhw.zoo import checkpoint
+from snnhw.zoo import checkpoint, stdp
+from snnhw.zoo.competition import StdpNet
 from snnhw.zoo.conversion import Convert, deployable
 from snnhw.zoo.datasets import Split, dataset_of
 from snnhw.zoo.diagnose import diagnose
@@ -36,6 +37,9 @@ class Logger(Protocol):
 
     def __call__(self, metrics: dict[str, float], /, *, step: int) -> Any: ...
 
+
+STDP = "stdp"
+"""What a recipe says in place of an optimizer where nothing is learnt by gradients."""
 
 PROBE = 1000
 """Test images looked at after every epoch; nothing is selected by them, the last epoch is the result."""
@@ -72,6 +76,8 @@ def train(
         convert: `snnhw.frontends.ann.convert`, for recipes of ReLU networks.
     """
     recipe, out = recipe_of(recipe), Path(out)
+    if recipe.optimizer == STDP and health is not None:
+        raise _no_gradients(recipe)
     with files.claim((out, _state_file(out)), folders=True):
         data = data or dataset_of(recipe.dataset)
         log = log or _to_stderr
@@ -100,7 +106,7 @@ def train(
             log(f"{recipe.name} {_line(row, recipe.epochs)} {seconds:.0f} s")
             if logger is not None:
                 numbers = {key: float(value) for key, value in row.items() if isinstance(value, (int, float))}
-                logger(numbers | {"lr": optimizer.param_groups[0]["lr"], "seconds": seconds}, step=epoch + 1)
+                logger(numbers | {"lr": _rate(recipe, optimizer, epoch), "seconds": seconds}, step=epoch + 1)
             if health is not None:
                 health(history)
         if health is not None and not range(done, last):
@@ -132,7 +138,7 @@ def _health(recipe: Recipe, model: nn.Module, data: Split, seed: int) -> dict[st
 def _epoch(
     recipe: Recipe,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
     data: Split,
     seed: int,
     epoch: int,
@@ -140,6 +146,9 @@ def _epoch(
 ) -> dict[str, float]:
     """One pass over the training images in an order, with draws, that depend on seed and epoch alone."""
     generator = torch.Generator().manual_seed((seed << 16) + epoch + 1)
+    if optimizer is None:
+        with _bar(f"epoch {epoch + 1}/{recipe.epochs}", len(data.y_train), progress) as advance:
+            return stdp.epoch(_competing(recipe, model), recipe, data, epoch, generator, advance)
     torch.manual_seed((seed << 16) + epoch + 1)
     model.train()
     order = torch.randperm(len(data.y_train), generator=generator)
@@ -184,8 +193,39 @@ def _input(recipe: Recipe, samples: Tensor, steps: int, generator: torch.Generat
     return encode(x, recipe.encoding, steps, generator)
 
 
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Weight decay acts on weights only, never on biases, BatchNorm or a neuron's parameters."""
+def _competing(recipe: Recipe, model: nn.Module) -> StdpNet:
+    """The network, if STDP can train it."""
+    if isinstance(model, StdpNet):
+        return model
+    raise SnnhwError(
+        "not-for-stdp",
+        "STDP trains one layer of competing neurons, and the recipe has another network",
+        where=recipe.name,
+        needed=f"kind {recipe.kind!r}",
+        limit="kind 'stdp_net'",
+        hint="correct the recipe's kind, or its optimizer (adam, adamw)",
+    )
+
+
+def _no_gradients(recipe: Recipe) -> SnnhwError:
+    return SnnhwError(
+        "no-gradients",
+        "the recipe learns by STDP, without the gradients that the health of a training is about",
+        where=recipe.name,
+        needed="health",
+        hint="leave --health out; the checkpoint's history has the accuracies",
+    )
+
+
+def _rate(recipe: Recipe, optimizer: torch.optim.Optimizer | None, epoch: int) -> float:
+    """The rate of learning at the end of an epoch (from 0)."""
+    return recipe.lr_at((epoch + 1) / recipe.epochs) if optimizer is None else float(optimizer.param_groups[0]["lr"])
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer | None:
+    """Weight decay acts on weights only, never on biases, BatchNorm or a neuron's parameters. None: STDP."""
+    if recipe.optimizer == STDP:
+        return None
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -196,7 +236,7 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, lr=recipe.lr)
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, lr=recipe.lr)
-    raise _unknown("optimizer", recipe.optimizer, "adam, adamw")
+    raise _unknown("optimizer", recipe.optimizer, "adam, adamw, stdp")
 
 
 def _accuracy(recipe: Recipe, model: nn.Module, data: Split, samples: int) -> float:
@@ -212,20 +252,20 @@ def _state(
     recipe: Recipe,
     seed: int,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
     history: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
         "recipe": repr(recipe),
         "seed": seed,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": None if optimizer is None else optimizer.state_dict(),
         "history": history,
     }
 
 
 def _resume(
-    path: Path, recipe: Recipe, seed: int, model: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, recipe: Recipe, seed: int, model: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> list[dict[str, Any]]:
     """Loads model and optimizer in place and returns the history; empty when there is no state to resume."""
     if not path.is_file():
@@ -260,14 +300,18 @@ def _resume(
 
 
 def _restored(
-    state: dict[str, Any], recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer
+    state: dict[str, Any], recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> list[dict[str, Any]]:
     """The history; model and optimizer are loaded in place. Raises what torch raises, or ValueError."""
     history: list[dict[str, Any]] = state["history"]
     if [row["epoch"] for row in history] != list(range(1, min(len(history), recipe.epochs) + 1)):
         raise ValueError("its history is not one of its epochs")
-    options = [_options(group) for group in optimizer.param_groups]
     model.load_state_dict(state["model"])
+    if optimizer is None:
+        if not all(torch.isfinite(t).all() for t in model.state_dict().values()):
+            raise ValueError("it holds numbers that are not finite")
+        return history
+    options = [_options(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(state["optimizer"])
     if [_options(group) for group in optimizer.param_groups] != options or (history and not optimizer.state):
         raise ValueError("its optimizer is another one")

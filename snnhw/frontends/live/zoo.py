@@ -16,6 +16,7 @@ from torch import nn
 from snnhw.frontends.live.adapter import OUT, Call, Cell, Part, Shape, array, cell_of, given, refused, require_own_code
 from snnhw.frontends.own import NeuronNode
 from snnhw.network import Array, Comparison, Reset
+from snnhw.zoo.competition import Competing
 from snnhw.zoo.neurons import Neuron
 from snnhw.zoo.timed import Delayed, FirstSpike
 
@@ -27,13 +28,13 @@ reset)."""
 
 
 class ZooAdapter:
-    """Neurons of snnhw.zoo.neurons and snnhw.neurons, FirstSpike and Delayed of snnhw.zoo.timed."""
+    """Neurons of snnhw.zoo.neurons and snnhw.neurons, FirstSpike and Delayed of snnhw.zoo.timed, and Competing."""
 
     name = "snnhw.zoo"
 
     def claims(self, layer: nn.Module) -> bool:
         """The zoo's neurons and delays, and what inherits from them."""
-        return isinstance(layer, (Neuron, FirstSpike, Delayed)) or hasattr(type(layer), OWN)
+        return isinstance(layer, (Neuron, FirstSpike, Delayed, Competing)) or hasattr(type(layer), OWN)
 
     def keeps_time(self, layer: nn.Module) -> bool:
         """All of them."""
@@ -50,6 +51,8 @@ class ZooAdapter:
             raise refused(layer, self.name, where, "a membrane is read", "read the spikes")
         if isinstance(layer, FirstSpike):
             return _first_spike(layer, shape, dt)
+        if isinstance(layer, Competing):
+            return _competing(layer, shape, dt)
         if isinstance(layer, Delayed):
             return _delayed(layer, dt)
         if not isinstance(layer, Neuron):
@@ -78,7 +81,16 @@ def _rules(comparison: str, reset: Reset, v_init: float | str) -> dict[str, Any]
     }
 
 
-def _spiking(keep: float, gain: float, threshold: float, rest: float, shape: Shape, dt: float) -> nir.IF | nir.LIF:
+def _competing(layer: Competing, shape: Shape, dt: float) -> Cell:
+    """Leaky neurons that read each other's spikes of the step before."""
+    node = _spiking(layer.keep, 1.0, layer.thresholds.double().cpu().numpy(), 0.0, shape, dt)
+    recurrent = nir.Linear(layer.inhibiting().cpu().numpy())
+    return cell_of(node, _rules("ge", Reset.ZERO, "v_reset"), recurrent)
+
+
+def _spiking(
+    keep: float, gain: float, threshold: float | Array, rest: float, shape: Shape, dt: float
+) -> nir.IF | nir.LIF:
     """v' = rest + keep (v - rest) + gain x; IF where nothing leaks, else LIF with tau = dt / (1 - keep)."""
     fixed = {"v_threshold": np.full(shape, threshold), "v_reset": np.full(shape, rest)}
     if keep == 1.0:
