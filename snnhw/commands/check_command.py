@@ -107,7 +107,7 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(*(Text(str(row[key])) for key in columns), "yes" if row["fits"] else "NO")
     Console().print(table)
     for row in found["guessed_limits"]:
-        half, twice = ("does not fit" if n is None else f"{n} cores" for n in (row["half"], row["twice"]))
+        half, twice = (_cores(row[end]) for end in ("half", "twice"))
         click.echo(
             f"{' and '.join(row['keys'])} assumed: at half {half}, at twice {twice}, of the fewest {row['cores']}"
         )
@@ -121,3 +121,8 @@ def _show(found: dict[str, Any]) -> None:
         said = f"{band(period, 's')} and {band(joules, 'J')}, and leaks {band(leaks, 'J')}"
         click.echo(f"map {found['map']}, load {found['load']}: a sample takes {said}")
     click.echo(f"{'fits' if found['fits'] else 'does not fit'} {found['target']}")
+
+
+def _cores(found: int | str | None) -> str:
+    """A count of cores as a row of `guessed_limits` has it."""
+    return "does not fit" if found is None else found if isinstance(found, str) else f"{found} cores"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from snnhw.errors import MappingError
+from snnhw.errors import MappingError, TargetError
 from snnhw.machine import Machine, available, load_target
 from snnhw.mapping.pack import pack
 from snnhw.mapping.partition import Failure, Partition, partition
@@ -24,6 +24,9 @@ WORDS = {
     "memory_words": "words of the core's memory",
     "cores": "cores",
 }
+
+NOT_POSSIBLE = "not possible"
+"""Said in place of a count of cores where a target's limits contradict each other."""
 
 
 def cores_available(target: Machine) -> int:
@@ -68,21 +71,27 @@ def guessed_limits(network: Network[IntNeuron], target: Machine) -> list[dict[st
     """What the count of cores hangs on: each limit that is `assumed`, and all of them, at half and at twice its value.
 
     Returns:
-        Rows: keys, cores as they are, at half and at twice (None: it does not fit then), without those that change
-        nothing.
+        Rows: keys, cores as they are, at half and at twice (None: it does not fit then; NOT_POSSIBLE: no core has such
+        limits together, as more synaptic memory than memory), without those that change nothing.
     """
     keys = [f"core.{name}" for name in limits(target) if target.constant(f"core.{name}").grade == "assumed"]
     groups = [[key] for key in keys] + ([keys] if len(keys) > 1 else [])
     now = _fewest(network, target)
     found = []
     for group in groups:
-        other = [
-            _fewest(network, target.changed({key: max(1, int(target.constant(key).value * factor)) for key in group}))
-            for factor in (0.5, 2)
-        ]
-        if other != [now, now]:
+        other = [_scaled(network, target, group, factor) for factor in (0.5, 2)]
+        if any(cores not in (now, NOT_POSSIBLE) for cores in other):
             found.append({"keys": group, "cores": now, "half": other[0], "twice": other[1]})
     return found
+
+
+def _scaled(network: Network[IntNeuron], target: Machine, keys: Sequence[str], factor: float) -> int | str | None:
+    """Fewest cores where some limits are so many times what they are."""
+    try:
+        chip = target.changed({key: max(1, int(target.constant(key).value * factor)) for key in keys})
+    except TargetError:
+        return NOT_POSSIBLE
+    return _fewest(network, chip)
 
 
 def _fewest(network: Network[IntNeuron], target: Machine) -> int | None:

@@ -10,7 +10,7 @@ import pytest
 
 from snnhw.errors import MappingError
 from snnhw.machine import Machine, available, load_target
-from snnhw.mapping.fit import guessed_limits
+from snnhw.mapping.fit import NOT_POSSIBLE, _scaled, guessed_limits
 from snnhw.mapping.pack import combined
 from snnhw.mapping.place import check_fit, place, utilization
 from snnhw.mapping.resources import limits
@@ -182,6 +182,17 @@ def test_guessed_limits_say_what_the_count_hangs_on() -> None:
     assert by["core.neurons",] == (3, 5, 2)
     assert by["core.in_axons",] == (3, None, 3)
     assert not [keys for keys in by if "core.memory_words" in keys]
+
+
+def test_a_guessed_limit_is_not_doubled_past_the_memory_that_holds_it() -> None:
+    """Twice the synaptic memory is more than the core has, and half the core less than its synaptic memory."""
+    words = load_target("loihi2").core.memory_words
+    chip = load_target("loihi2", {"core.syn_words": words, "core.memory_words": words, "core.neurons": 4})
+    rows = guessed_limits(chain((3000, 40, 4)), chip)
+    assert all(row["keys"] != ["core.memory_words"] or row["half"] == NOT_POSSIBLE for row in rows)
+    assert any(row["keys"] == ["core.neurons"] for row in rows)
+    assert _scaled(chain((3000, 40, 4)), chip, ["core.syn_words"], 2) == NOT_POSSIBLE
+    assert _scaled(chain((3000, 40, 4)), chip, ["core.memory_words"], 0.5) == NOT_POSSIBLE
 
 
 def test_a_chip_of_many_tiles_is_placed_without_a_table_of_routes() -> None:
