@@ -231,6 +231,8 @@ def _probe(chain: Sequence[tuple[str, nir.NIRNode]], pre_shape: Shape, post_shap
         if stored > MAX_NONZERO:
             raise _too_many(chain, f"more than {stored}")
     matrix = sparse.vstack(columns).T.tocsr()
+    if not matrix.nnz:  # it reads padding only: one synapse of weight 0 stands for the way
+        matrix = sparse.csr_matrix((np.zeros(1), (np.zeros(1, int), np.zeros(1, int))), matrix.shape)
     matrix.sort_indices()
     arrays = {"": matrix.data, "/indices": matrix.indices.astype(np.int64), "/indptr": matrix.indptr.astype(np.int64)}
     return Composed(Sparse(""), arrays)

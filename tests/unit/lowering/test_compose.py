@@ -14,6 +14,8 @@ from snnhw.errors import LoweringError
 from snnhw.lowering import compose as module
 from snnhw.lowering.compose import Composed, compose, run_chain
 from snnhw.network import Conv, Dense, Diagonal, Sparse
+from tests.unit.lowering.runs import TARGETS, made_for
+from tests.unit.lowering.timing import DT, Nodes, bits, chained, source
 
 Chain = list[tuple[str, nir.NIRNode]]
 
@@ -173,3 +175,18 @@ def test_kernels_that_are_too_large_to_write_out_are_probed(monkeypatch: pytest.
     assert isinstance(composed([pool(2), conv(2, 3, 2)], (2, 6, 6)).kind, Sparse)
     monkeypatch.setattr(module, "MAX_KERNEL", 8)
     assert isinstance(composed([pool(2), conv(2, 3, 2)], (2, 6, 6)).kind, Sparse)
+
+
+def test_a_convolution_that_reads_padding_only() -> None:
+    """A stride and a padding such that no window meets a pixel: the neurons have their bias, and one synapse of 0."""
+    nodes: Nodes = {
+        "a": nir.IF(r=np.full((1, 2, 1), 1 / DT), v_threshold=np.full((1, 2, 1), 0.5), v_reset=np.zeros((1, 2, 1))),
+        "p": nir.SumPool2d(kernel_size=np.array([2, 1]), stride=np.array([1, 1]), padding=np.array([0, 0])),
+        "c": nir.Conv2d((1, 1), np.ones((1, 1, 1, 1)), (2, 1), (1, 0), 1, 1, np.ones(1)),
+        "b": nir.IF(r=np.full((1, 2, 1), 1 / DT), v_threshold=np.full((1, 2, 1), 1.5), v_reset=np.zeros((1, 2, 1))),
+    }
+    made = source(nodes, chained("input", "a", "p", "c", "b", "output"), (1, 2, 1), (1, 2, 1), 6)
+    for target in TARGETS:
+        found = made_for(made, target, bits(0, 3, 6, 1, 2, 1))
+        assert found.differences() == []
+        np.testing.assert_array_equal(found.run_fast()["spikes/b"].sum(1), 3)
