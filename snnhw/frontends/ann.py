@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,10 +31,10 @@ from snnhw.frontends.source import Source
 from snnhw.network import Array
 from snnhw.semantics import Deployment
 from snnhw.zoo.containers import PerStep
-from snnhw.zoo.conversion import PERCENTILE, ConvertedAnn, converted
+from snnhw.zoo.conversion import PERCENTILE, CappedReLU, ConvertedAnn, converted
 from snnhw.zoo.wired import INPUT, Names, Wire, Wired
 
-LAYERS = "Conv2d, Linear, BatchNorm, ReLU, AvgPool2d, AdaptiveAvgPool2d, Flatten, Dropout, Identity, +"
+LAYERS = "Conv2d, Linear, BatchNorm, ReLU, ReLU6, AvgPool2d, AdaptiveAvgPool2d, Flatten, Dropout, Identity, +"
 EXAMPLES = 8
 """Samples on which a network is read."""
 TOLERANCE = 1e-9
@@ -109,7 +110,9 @@ def convert(module: nn.Module, samples: Tensor, **options: Any) -> ConvertedAnn:
 
 @dataclass
 class Relu(nir.NIRNode):  # type: ignore[misc]
-    """max(x, 0), until it becomes a neuron."""
+    """max(x, 0), or min(max(x, 0), top), until it becomes a neuron."""
+
+    top: float = math.inf
 
 
 class ReluAdapter:
@@ -146,12 +149,26 @@ def _relu(reader: Reader, event: Function) -> Sum:
     return reader.place(event, Relu(), reader.sum_of(event.args[0], where_of(event)))
 
 
+def _capped(reader: Reader, event: Function) -> Sum:
+    """Clamp, hardtanh and ReLU6: from 0 upwards."""
+    low, high = (
+        (0, 6) if event.name == "relu6" else (operations.given(event, 1, "min"), operations.given(event, 2, "max"))
+    )
+    if event.name.startswith("hardtanh"):
+        low, high = operations.given(event, 1, "min_val", -1.0), operations.given(event, 2, "max_val", 1.0)
+    top = math.inf if high is None else float(high)
+    if low is None or float(low) != 0 or top <= 0:
+        raise unknown_operation(event)
+    return reader.place(event, Relu(top), reader.sum_of(event.args[0], where_of(event)))
+
+
 def _unknown(_: Reader, event: Function) -> Any:
     raise unknown_operation(event)
 
 
 RULES: Rules = {
     **dict.fromkeys(("relu", "relu_"), _relu),
+    **dict.fromkeys(("relu6", "hardtanh", "hardtanh_", "clamp", "clamp_", "clip", "clip_"), _capped),
     **dict.fromkeys(("softmax", "log_softmax", "sigmoid", "sigmoid_", "argmax"), _unknown),  # the output's values count
     "pad": operations.own,
 }
@@ -197,7 +214,7 @@ def read_ann(module: nn.Module, samples: Tensor) -> tuple[list[Wire], Place]:
 def _layer(node: nir.NIRNode, where: str) -> nn.Module:
     """A node as the torch layer that the converted network is built of."""
     if isinstance(node, Relu):
-        return nn.ReLU()
+        return nn.ReLU() if node.top == math.inf else CappedReLU(node.top)
     if isinstance(node, nir.AvgPool2d):
         kernel, stride, padding = (_pair(size) for size in (node.kernel_size, node.stride, node.padding))
         return nn.AvgPool2d(kernel, stride, padding)

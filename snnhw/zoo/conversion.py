@@ -52,6 +52,18 @@ _OPTIONS = {
 }
 
 
+class CappedReLU(nn.ReLU):
+    """min(max(x, 0), top), as ReLU6: what is above saturates, as a rate does."""
+
+    def __init__(self, top: float) -> None:
+        super().__init__()
+        self.top = top
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x.clamp(0.0, self.top)
+
+
 class ConvertedAnn(Wired):
     """The spiking network of a conversion, rebuilt from plain values (a checkpoint's configuration).
 
@@ -163,6 +175,16 @@ def _scales(wires: Sequence[Wire], samples: Tensor, percentile: float) -> dict[s
                 hint="give samples like those of training, or remove the dead layer",
             )
         scales[joined[name]] = max(scales.get(joined[name], 0.0), found[name])
+    for wire in wires:
+        if isinstance(wire.layer, CappedReLU) and scales[joined[wire.name]] > wire.layer.top * (1 + 1e-9):
+            raise SourceError(
+                "unconvertible",
+                "a ReLU with a maximum is added to larger values: one rate stands for both, and has no such maximum",
+                where=wire.name,
+                needed=f"a maximum of {wire.layer.top:g}",
+                limit=f"{scales[joined[wire.name]]:g}, what a rate of 1 stands for there",
+                hint="use ReLU without a maximum, or a layer with weights between them",
+            )
     return {name: scales.get(group, 1.0) for name, group in joined.items()}
 
 

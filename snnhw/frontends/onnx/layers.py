@@ -171,12 +171,12 @@ def relu(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Mo
 
 
 def clip(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:
-    """Clip at 0 from below, which is Relu."""
+    """Clip at 0 from below, which is Relu, and above it, as ReLU6."""
     bounds = [*constants, None, None][:2] if constants else [options.get("min"), options.get("max")]
     low, high = (None if bound is None else float(np.asarray(bound).ravel()[0]) for bound in bounds)
-    if low != 0 or (high is not None and high < np.finfo(np.float32).max):
-        raise _option(where, "the ONNX Clip must be from 0 upwards, without a maximum", "use ReLU")
-    return nn.ReLU()
+    if low != 0 or (high is not None and high <= 0):
+        raise _option(where, "the ONNX Clip must be from 0 upwards", "use ReLU or ReLU6")
+    return nn.ReLU() if high is None or high >= np.finfo(np.float32).max else nn.Hardtanh(0.0, high)
 
 
 def squeeze(options: Options, constants: Constants, x: Tensor, where: str) -> nn.Module:

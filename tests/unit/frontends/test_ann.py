@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,57 @@ def test_the_shipped_onnx_file_is_the_shipped_checkpoint_s_network() -> None:
         ours, theirs = (module(real).mean(0).argmax(1).numpy() for module in (source.module, shipped.module))
     assert np.mean(ours == y) > 0.8
     assert np.mean(ours == theirs) > 0.9
+
+
+CAPPED: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], float]] = {
+    "ReLU6": (nn.functional.relu6, 6.0),
+    "Hardtanh": (nn.Hardtanh(0.0, 1.0), 1.0),
+    "clamp": (lambda x: x.clamp(0, 1), 1.0),
+    "clamp, by name": (lambda x: torch.clamp(x, min=0.0, max=2.0), 2.0),
+}
+
+
+class Capped(nn.Module):
+    """Many of its activations are above the maximum."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], residual: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.a, self.b, self.function = nn.Linear(64, 12), nn.Linear(12, 3), function
+        self.residual = nn.Linear(64, 12) if residual else None
+        with torch.no_grad():
+            self.a.weight.mul_(30)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        y = self.function(self.a(x))
+        return self.b(y if self.residual is None else y + torch.relu(30 * self.residual(x)))
+
+
+@pytest.mark.parametrize("name", CAPPED)
+def test_a_relu_with_a_maximum_saturates_as_a_rate_does(name: str) -> None:
+    function, top = CAPPED[name]
+    x, net = samples(), Capped(function).eval()
+    with torch.no_grad():
+        hidden = net.a(torch.tensor(x / 255.0, dtype=torch.float32).flatten(1))
+        want = net(torch.tensor(x / 255.0, dtype=torch.float32)).numpy()
+    assert (hidden > top).float().mean() > 0.1, "the maximum matters"
+    errors = []
+    for steps in (32, 256):
+        found = snnhw.run_float(convert_source(net, x, steps, percentile=100.0), x)["counts"] / steps
+        errors.append(float(np.abs(found - want).max()))
+    assert errors[1] < 0.02 * top
+    assert errors[1] < errors[0] / 3, "it falls as 1 / T"
+
+
+def test_a_maximum_beside_larger_values_is_refused() -> None:
+    with pytest.raises(SnnhwError, match="a ReLU with a maximum is added to larger values") as caught:
+        convert_source(Capped(CAPPED["clamp"][0], residual=True).eval(), samples(), 16)
+    assert (caught.value.code, caught.value.needed) == ("unconvertible", "a maximum of 1")
+
+
+@pytest.mark.parametrize("low", [-1.0, None])
+def test_a_clamp_below_zero_is_no_relu(low: float | None) -> None:
+    with pytest.raises(SnnhwError, match="an operation cannot be converted to spikes") as caught:
+        convert_source(Capped(lambda x: x.clamp(low, 1.0)).eval(), samples(), 16)
+    assert "ReLU6" in str(caught.value.limit)
