@@ -432,14 +432,10 @@ def count(
 def _pipeline(source: Any, compiled: Artifact, x: Array | Rows, options: SourceOptions | None) -> Pipeline:
     """Of the source that an artifact was compiled from, as it was read then."""
     from snnhw.frontends.options import SourceOptions
-    from snnhw.lowering.pooled_spikes import POOL_AFTER_SPIKES
     from snnhw.pipeline import Options, Pipeline
-    from snnhw.rationale import Effect
 
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
-    changed = any(r.parameter == "maximum" and r.kind is Effect.APPROXIMATE for r in compiled.rationale)
-    asked = Options(source=said, sums=compiled.reference.notes.sums, approximate=POOL_AFTER_SPIKES if changed else "")
-    return Pipeline(source, compiled.target, asked)
+    return Pipeline(source, compiled.target, Options.remembered(compiled, said))
 
 
 def neurobench(

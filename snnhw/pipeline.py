@@ -36,7 +36,7 @@ from snnhw.frontends.source import IntegerSource, Source
 from snnhw.limits import CHUNK, samples_at_once
 from snnhw.lowering.check import check_lowering
 from snnhw.lowering.lower import lower_for
-from snnhw.lowering.pooled_spikes import effects
+from snnhw.lowering.pooled_spikes import POOL_AFTER_SPIKES, effects
 from snnhw.lowering.sums import Sums
 from snnhw.machine import Machine, load_target
 from snnhw.mapping.choose import Aim
@@ -48,6 +48,7 @@ from snnhw.quantize.quantize import Quantized, quantize
 from snnhw.quantize.verbatim import lowered as lowered_integers
 from snnhw.quantize.verbatim import verbatim
 from snnhw.quantize.widths import WeightBits
+from snnhw.rationale import Effect
 from snnhw.semantics import Deployment, Semantics
 
 CHECK_SAMPLES = 4
@@ -108,6 +109,18 @@ class Options:
     aim: str = Aim.BALANCED
     rates: Rates = None
     scale: str = "calibrated"
+
+    @classmethod
+    def remembered(cls, made: Artifact, source: SourceOptions) -> Options:
+        """Those that an artifact shows it was compiled with; widths, samples and scales apart."""
+        changed = {reason.parameter for reason in made.rationale if reason.kind is Effect.APPROXIMATE}
+        return cls(
+            source=source,
+            sums=made.reference.notes.sums,
+            hard_reset="reset" in changed,
+            approximate=POOL_AFTER_SPIKES if "maximum" in changed else "",
+            aim=made.mapping.choice["map"] if made.mapping.choice else Aim.BALANCED,
+        )
 
 
 _MADE = ("imported", "samples", "_real", "lowered", "_checked", "quantised", "_measured", "load", "mapped")

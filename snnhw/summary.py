@@ -65,8 +65,8 @@ def _placed(choice: Mapping[str, Any] | None) -> dict[str, Any]:
     if choice is None:
         return {}
     ends = (
-        f"{name}: {end['cores']} cores, a step {end['busiest_core_s'] * 1e6:.3g} us on the busiest,"
-        f" {end['energy_j'] * 1e6:.3g} uJ without static parts"
+        f"{name}: {end['cores']} cores, a step {end['busiest_core_s'] * 1e6:.3g} µs on the busiest,"
+        f" {end['energy_j'] * 1e6:.3g} µJ without static parts"
         for name, end in choice["ends"].items()
     )
     return {"map": choice["map"], "map_ends": list(ends), "load": choice["load"]}

@@ -57,7 +57,7 @@ def what_if(
     compiled = artifact if isinstance(artifact, Artifact) else load(artifact)
     own, given = compiled.target, api.as_source(source, compiled, x)
     said = replace(options or SourceOptions(), data=x.shape).remembering(compiled.source)
-    asked = Options(calibrate, labels=labels, sums=compiled.reference.notes.sums, source=said)
+    asked = replace(Options.remembered(compiled, said), calibrate=calibrate, labels=labels)
     start = Pipeline(given, own, asked)
     how: dict[str, Any] = {"engine": report.engine, "judge": "values" if report.agreement is None else "classes"}
     how |= {
@@ -69,7 +69,8 @@ def what_if(
     }
     fewer = [Point(own.name, str(width)) for width in bits if width < own.numeric.weight_bits]
     others = [Point(name) for name in (available() if targets is None else targets) if name != own.name]
-    rows = [row_of(Point(own.name), compiled, report)]
+    fewer, others = ([replace(point, map=asked.aim) for point in found] for found in (fewer, others))
+    rows = [row_of(Point(own.name, map=asked.aim), compiled, report)]
     for point in (*fewer, *others):
         stage(str(point))
         try:

@@ -99,6 +99,7 @@ _SECTIONS = {
         "html",
         "markdown",
         "figures",
+        "tables",
         "sample",
         "what_if",
         "neurobench",

@@ -113,6 +113,7 @@ def command(
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
+    tables: bool,
     timing: str,
     boundary: str,
     sample: int,
@@ -191,7 +192,7 @@ def command(
             how = {"options": fixed["options"], "memory": memory, "progress": progress}
             metrics = api.neurobench(result, source, compiled, given.x, **how)
         made[neurobench] = json.dumps(metrics, indent=2) + "\n"
-    show_pages(result, html, markdown, figures, machine, made)
+    show_pages(result, html, markdown, figures, machine, tables, made)
 
 
 def part_of(

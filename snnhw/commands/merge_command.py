@@ -30,6 +30,7 @@ def command(
     html: Path | None,
     markdown: Path | None,
     figures: Path | None,
+    tables: bool,
     machine: bool,
 ) -> None:
     """One result of all PARTS that compare --shard or run --shard wrote: what one process would have said.
@@ -57,7 +58,7 @@ def command(
         return
     if output is not None:
         raise click.UsageError("parts of compare hold no arrays for -o")
-    show_pages(_comparison(whole, artifact), html, markdown, figures, machine)
+    show_pages(_comparison(whole, artifact), html, markdown, figures, machine, tables)
 
 
 def _comparison(whole: Part, artifact: Path | None) -> ComparisonReport:

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def page_options(function: F) -> F:
-    """--html, --markdown, --figures."""
+    """--html, --markdown, --figures, --tables."""
     place = click.Path(path_type=Path)
     for option in (
         click.option(
@@ -30,6 +30,7 @@ def page_options(function: F) -> F:
             help="Folder: every picture as PDF, SVG and PNG, every table as CSV and LaTeX.",
         ),
         click.option("--markdown", type=place, default=None, help="Write the tables as Markdown."),
+        click.option("--tables", is_flag=True, help="Print every table, not the summary alone."),
         click.option("--html", type=place, default=None, help="Write a report with plots: one self-contained file."),
     ):
         function = option(function)
@@ -53,6 +54,7 @@ def show_pages(
     markdown: Path | None,
     figures: Path | None,
     machine: bool,
+    everything: bool,
     others: Mapping[Path, files.Content] = MappingProxyType({}),
 ) -> None:
     """Write the pages that were asked for and the others, then show the comparison."""
@@ -65,7 +67,7 @@ def show_pages(
         return
     from snnhw.report.terminal import show
 
-    show(result)
+    show(result, everything=everything)
     for path in (html, markdown, figures, *others):
         if path is not None:
             click.echo(f"report: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snnhw.chip.band import Band
 from snnhw.comparison.points import Row
 from snnhw.comparison.tree import Comparison
 from snnhw.judge import rmse
@@ -348,13 +349,23 @@ def constants(c: Comparison) -> Table:
 
 def what_if(c: Comparison) -> Table:
     """Other targets and fewer bits, or the command that tries them."""
+    title = "What if: other targets, fewer bits"
     classes = c.agreement is not None
     rows = tuple(_variant(v, " (this report)" if i == 0 else "", classes) for i, v in enumerate(c.what_if))
     judged = ("accuracy", "agreement") if classes else ("RMSE",)
-    columns = ("target", "bits per weight", *judged, "energy", "latency", "cores", "")
+    columns = ("target", "bits", *judged, "energy (low to high)", "latency (low to high)", "cores", "")
     command = (c.provenance or {}).get("command", "snnhw compare SOURCE ARTIFACT --data D.npz")
-    note = "the same source and samples, compiled again" if rows else f"not tried here; {command} --what-if tries them"
-    return Table("What if: other targets, fewer bits", columns, rows, note=note)
+    if not rows:
+        return Table(title, columns, (), note=f"not tried here; {command} --what-if tries them")
+    grades = dict.fromkeys(f"{v.point.target}: {_grades(v)}" for v in c.what_if if v.refused is None)
+    note = f"the same source and samples, compiled again; grades of {'; '.join(grades)}"
+    return Table(title, columns, rows, note=note)
+
+
+def _grades(row: Row) -> str:
+    if row.energy_grade == row.time_grade:
+        return str(row.time_grade)
+    return f"energy {row.energy_grade}, time {row.time_grade}"
 
 
 def _variant(row: Row, mark: str, classes: bool) -> tuple[str, ...]:
@@ -363,8 +374,10 @@ def _variant(row: Row, mark: str, classes: bool) -> tuple[str, ...]:
     shares = ["-" if share is None else percent(share) for share in (row.accuracy, row.agreement)]
     if not classes:
         shares = ["-" if row.rmse is None else f"{row.rmse:.4g}"]
-    energy, latency = si(row.energy_j or 0.0, "J"), si(row.latency_s or 0.0, "s")
-    prices = f"{energy} [{row.energy_grade}]", f"{latency} [{row.time_grade}]"
+    ends = ("energy_j", "J"), ("latency_s", "s")
+    prices = [
+        band(Band(*(getattr(row, f"{name}{end}") or 0.0 for end in ("_low", "", "_high"))), unit) for name, unit in ends
+    ]
     return (f"{row.point.target}{mark}", f"{row.bits_per_weight:.3g}", *shares, *prices, str(row.cores), "")
 
 
@@ -372,10 +385,6 @@ def provenance(c: Comparison) -> Table:
     """What made the comparison: versions, files and their hashes, date, command."""
     rows = tuple((key, str(value)) for key, value in (c.provenance or {}).items())
     return Table("Provenance", ("", "value"), rows, names=2)
-
-
-SHORT = 5
-"""Tables after the summary that a short report shows."""
 
 
 def by_name(c: Comparison) -> dict[str, Table]:

@@ -18,11 +18,11 @@ from snnhw.report.verdict import verdict
 
 
 def show(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
-    """Print tables to the terminal.
+    """Print what fits one screen to the terminal: sentences, the summary, other ways if they were tried.
 
     Args:
         console: standard output if not given.
-        everything: also projections, cores and constants.
+        everything: every table too.
     """
     out = console if console is not None else Console(file=_stdout())
     comparison = plain(comparison)
@@ -31,9 +31,9 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
     for line in verdict(comparison):
         out.print(Text(line))
     out.print()
-    details = tables.details(comparison)
-    tried = [tables.what_if(comparison)] if comparison.what_if and not everything else []
-    for table in (tables.summary(comparison), *(details if everything else details[: tables.SHORT]), *tried):
+    print_table(tables.summary(comparison), out)
+    tried = [tables.what_if(comparison)] if comparison.what_if else []
+    for table in tables.details(comparison) if everything else tried:
         print_table(table, out)
     for note in comparison.notes:
         out.print(Text(f"- {note}", style="bold red" if note.startswith("OVERFLOW") else "dim"))

@@ -56,10 +56,21 @@ def essentials(tree: Comparison) -> list[str]:
 
 
 def test_terminal(tree: Comparison) -> None:
-    text = printed(tree)
-    assert all(part in text for part in essentials(tree))
+    text, everything = printed(tree), printed(tree, everything=True)
+    assert all(part in everything for part in essentials(tree))
+    assert "toy synop.conv" in everything
     assert "WARNING" not in text
-    assert "toy synop.conv" in printed(tree, everything=True)
+    assert "toy synop.conv" not in text
+    for said in (tree.engine, f"{si(tree.energy.total_j, 'J')} per sample [{tree.energy.grade}]", count(tree.synops)):
+        assert said in text
+
+
+def test_the_short_form_fits_a_screen(tree: Comparison) -> None:
+    out = io.StringIO()
+    show(tree, Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
 
 
 def test_markdown(tree: Comparison) -> None:
