@@ -21,7 +21,7 @@ FAST := tests/test_imports.py tests/test_errors_are_tested.py tests/unit/test_*.
   $(addprefix --ignore=tests/unit/,lowering/test_depth.py lowering/test_lag.py engines/test_onnx_examples.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-slow shape mutants browser docs fuzz kills versions frontends netx demo bench systems lint train clean
+.PHONY: help setup test test-fast test-slow shape mutants browser docs fuzz kills versions frontends netx sanafe demo bench systems lint train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ frontends: setup ## tests/frontends against real frameworks, and docs/frontends.
 
 netx: setup ## .net files in and out against the real lava-dl netx (fetches 68 MB)
 	$(BIN)/python -m tests.conformance.lavadl
+
+sanafe: setup ## random meshes in SANA-FE (PyPI, its own folder) and here: spikes, energies, times of every step
+	$(BIN)/python -m tests.conformance.sanafe_agreement $(ARGS)
 
 demo: setup ## compile, run and compare the shipped models
 	$(BIN)/snnhw demo $(ARGS)

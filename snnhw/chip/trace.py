@@ -61,6 +61,8 @@ class EventTimes:
         self._found: list[tuple[int, int]] = []
         self.steps: list[Array] = []
         """Times of the T steps of the stream of every chunk, (B, T), barriers included."""
+        self.isolated: list[Array] = []
+        """The same of the chip steps of an isolated sample, (B, depth + T)."""
 
     def add(self, population: str, events: Events, active: Array) -> None:
         """Events and active updates (B, T, population's cores) of one population of the chunk."""
@@ -103,6 +105,7 @@ class EventTimes:
         times = times + self.loads.sync
         each = times[:, : len(once)].sum(axis=1), times[:, len(once) :].sum(axis=1)
         self.steps.append(times[:, len(once) :])
+        self.isolated.append(times[:, : len(once)])
         self._found += zip(*(part.tolist() for part in each), strict=True)
 
     @property
@@ -157,6 +160,18 @@ def _table(artifact: Artifact, wiring: Wiring, loads: Loads) -> _Table:
         np.array(neurons), np.array([p.kind is Kind.INPUT for p in populations]),
         np.array([time.access, time.update, time.spike_out, time.message_out]),
     )  # fmt: skip
+
+
+def order_on_cores(artifact: Artifact) -> list[tuple[str, int, int]]:
+    """(population, neuron, core) of all computed neurons, core by core in the order in which the core takes them."""
+    owner: list[tuple[str, int, int]] = []
+    keys = []
+    for p in artifact.network.computed:
+        core = artifact.mapping.core_map(p.name, p.shape).ravel()
+        keys.append(_scattered(np.unique(core, return_inverse=True)[1]))
+        owner += [(p.name, neuron, at) for neuron, at in enumerate(core.tolist())]
+    order = np.lexsort((np.concatenate(keys), np.array([core for *_, core in owner])))
+    return [owner[at] for at in order.tolist()]
 
 
 def _scattered(slot: Array) -> Array:

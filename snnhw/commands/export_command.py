@@ -19,8 +19,8 @@ FRAMEWORKS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool")
 
 @click.command("export", cls=Sections)
 @click.argument("model", type=GIVEN)
-@click.option("--to", "form", type=Choice(["nir", "netx", "onnx"]), required=True, help="Format of the file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--to", "form", type=Choice(["nir", "netx", "onnx", "sanafe"]), required=True, help="Format of the file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write (sanafe: folder).")
 @click.option(
     "--for",
     "framework",
@@ -32,13 +32,14 @@ FRAMEWORKS = ("snntorch", "spikingjelly", "sinabs", "norse", "rockpool")
 @json_option
 def command(model: Path, form: str, output: Path, framework: str | None, options: SourceOptions, machine: bool) -> None:
     """Hand MODEL on to another tool: a source (float) or an artifact (.snnhw: its integers) as NIR, artifacts also as
-    lava-dl's .net for real Loihi 2 tools (netx) or as ONNX.
+    lava-dl's .net for real Loihi 2 tools (netx), as ONNX, or as a chip and a network for SANA-FE.
 
     \b
     Example:
       snnhw export sew.snnhw --to nir -o sew_quantised.nir
       snnhw export net.nir --dialect snntorch --steps 50 --to nir --for norse -o norse.nir
       snnhw export sew.snnhw --to onnx -o sew.onnx
+      snnhw export driven.snnhw --to sanafe -o driven
     """
     require_outputs((output,), tuple(inputs_of(model, options).values()))
     compiled = model.suffix == ".snnhw"
@@ -75,6 +76,10 @@ def _written(model: Path, form: str, output: Path, framework: str | None, option
         from snnhw.export.onnx import write_onnx
 
         write_onnx(artifact, output)
+    elif form == "sanafe":
+        from snnhw.export.sanafe import write_sanafe
+
+        return {"network": "quantised", "steps": artifact.steps, "groups": write_sanafe(artifact, output)}
     else:
         from snnhw.export.netx import write_net
 
