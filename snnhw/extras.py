@@ -38,6 +38,22 @@ def require(extra: str, what: str) -> None:
         )
 
 
+def not_importable(error: ImportError, where: str) -> SnnhwError:
+    """The refusal where a package is missing, or broken, while a file is read: the file is not to blame."""
+    name = (error.name or "").partition(".")[0]
+    needed = {module: asked for packages in EXTRAS.values() for module, asked in packages.items()}.get(name)
+    extra = next((extra for extra, packages in EXTRAS.items() if name in packages), None)
+    return SnnhwError(
+        "needs-extra",
+        "a package that reading this file needs cannot be imported"
+        if extra is None
+        else f"reading this file needs packages of the extra {extra!r}",
+        where=where or None,
+        needed=needed or f"{name}: {error}" if name else str(error),
+        hint=f"pip install '{needed}'" if needed else "install snnhw again, with its dependencies",
+    )
+
+
 def _found(name: str) -> bool:
     try:
         return find_spec(name) is not None

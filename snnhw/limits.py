@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 
 from snnhw.errors import OutOfMemoryError, SnnhwError
+from snnhw.extras import not_importable
 
 MAX_BYTES = 4 << 30
 """Of a file, and of what it unpacks to."""
@@ -88,9 +89,11 @@ def is_file(path: str | Path) -> bool:
 def fault(error: Exception, where: str) -> SnnhwError | None:
     """What the machine has against reading, as a refusal; None where it is the content that cannot be read.
 
-    Readers of files raise many kinds of errors for damaged content: without this question, a full memory or a failing
-    disk would be called a damaged file.
+    Readers of files raise many kinds of errors for damaged content: without this question, a full memory, a failing
+    disk or a package that is missing would be called a damaged file.
     """
+    if isinstance(error, ImportError):
+        return not_importable(error, where)
     if is_memory(error):
         return OutOfMemoryError(
             "out-of-memory",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -18,6 +19,7 @@ from snnhw import files
 from snnhw.artifact import write_zip
 from snnhw.comparison.points import Point, Row
 from snnhw.errors import DataError, SnnhwError
+from snnhw.limits import fault, is_file, is_number, require_small
 from snnhw.pack import checked
 from snnhw.pipeline import Pipeline
 from snnhw.version import version
@@ -97,21 +99,43 @@ def run(
     progress(len(points), len(points))
 
 
+MAX_POINT = 1 << 20
+"""Bytes of a point's file."""
+
+
 def _kept(path: Path, point: Point) -> Row | None:
+    if not is_file(path):
+        return None
     try:
+        require_small(path, MAX_POINT)
         found = json.loads(path.read_text(encoding="utf-8"))
         row = Row(point, **checked(Row, {name: value for name, value in found.items() if name not in asdict(point)}))
-        needed = (row.energy_j, row.latency_s, row.period_s, row.synops, row.spikes, row.cores, row.chips)
-        if row.refused is None and None in (*needed, row.bits_per_weight, row.energy_grade, row.time_grade):
-            raise ValueError("a point without its figures")
-        return row
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        _require_figures(row)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, SnnhwError) as error:
+        if isinstance(error, OSError) and (refusal := fault(error, str(path))):
+            raise refusal from None
         what = "a point of an earlier sweep cannot be read"
         raise DataError(
             "bad-point", what, where=str(path), hint="remove the file: the point is measured again"
         ) from None
+    return row
+
+
+def _require_figures(row: Row) -> None:
+    """Raises ValueError for figures that no point can have, or lacks."""
+    figures = {name: value for name, value in asdict(row).items() if isinstance(value, (int, float))}
+    if not all(is_number(value) and 0 <= value < math.inf for value in figures.values()):
+        raise ValueError("a figure that is no number, infinite or below 0")
+    if any(figures.get(name, 0) > 1 for name in ("accuracy_float", "accuracy", "agreement")):
+        raise ValueError("a share above 1")
+    if row.refused is not None:
+        return
+    if None in (row.synops, row.spikes, row.cores, row.chips, row.bits_per_weight, row.energy_grade, row.time_grade):
+        raise ValueError("a point without its figures")
+    for name in ("energy_j", "latency_s", "period_s"):
+        ends = [figures[name + end] for end in ("_low", "", "_high") if name + end in figures]
+        if len(ends) < 3 or ends != sorted(ends):
+            raise ValueError(f"{name} without its band")
 
 
 def _measured(point: Point, stages: Stages, measure: Measure, folder: Path, key: str) -> Row:

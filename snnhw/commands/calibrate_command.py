@@ -92,6 +92,8 @@ def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
     found: dict[str, Any] = {name: (row.get(name) or "").strip() for name in COLUMNS}
     if not found["artifact"] or not found["data"] or None in row:
         raise _bad("a run names an artifact and its data, and has no further fields", where)
+    if "\0" in found["artifact"] + found["data"]:
+        raise _bad("no file has such a name", where)
     for name in ("samples", "seconds", "joules"):
         text = found[name]
         try:

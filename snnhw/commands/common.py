@@ -174,7 +174,7 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None
     """
     if click.get_current_context().find_root().params.get("no_clobber"):
         for path in outputs:
-            if path is not None and path.exists():
+            if path is not None and os.path.exists(path):  # `Path.exists` raises for names that are too long
                 raise DataError(
                     "exists",
                     "the output is there already",

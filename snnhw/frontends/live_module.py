@@ -76,7 +76,8 @@ def _shuffled(example: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     flat = example.detach().cpu().flatten()
     values = flat[torch.randperm(len(flat), generator=generator)] if flat.any() else torch.ones_like(flat)
-    return (values * (torch.rand(len(flat), generator=generator) < 0.5)).reshape(example.shape)
+    kept = torch.rand(len(flat), generator=generator) < 0.5
+    return torch.where(kept, values, torch.zeros_like(values)).reshape(example.shape)
 
 
 def _require_constant(graph: nir.NIRGraph, other: nir.NIRGraph) -> None:

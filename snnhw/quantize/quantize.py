@@ -13,6 +13,7 @@ import numpy as np
 
 from snnhw.cautions import Caution
 from snnhw.encoding import InputSpec
+from snnhw.errors import QuantizeError
 from snnhw.evaluate import shows_membrane
 from snnhw.fixed import WRAP_ONCE
 from snnhw.machine import Machine
@@ -180,6 +181,10 @@ def _gathered(keep: Level, steps: int) -> float:
     return float(steps) if most == 1.0 else (1.0 - most**steps) / (1.0 - most)
 
 
+TINY = 1e-30
+"""A largest weight is at least this, also on its scale: weights, and limits of scales, may be 0."""
+
+
 class _Work:
     """Populations quantised so far."""
 
@@ -235,6 +240,15 @@ class _Work:
         if not whole:
             self.powers |= least_exponents(self.placed, population, self.formats, scale.value, constants)
         self.scales[population.name] = np.asarray(scale.value)
+        if not np.all(np.isfinite(scale.value) & (np.abs(scale.value) > TINY)):
+            raise QuantizeError(
+                "scale-range",
+                "values are so large that nothing is left of the weights at the scale that holds them",
+                where=population.name,
+                needed=f"{float(np.min(np.abs(scale.value))):g} weight units per real unit",
+                limit=f"{TINY:g} or more",
+                hint="rescale the layer, or the calibration data: its weights and what it reaches are too far apart",
+            )
         into = [self._projection(projection, population, scale) for projection in self.placed.into(population.name)]
         self.projections += into
         made, limit = self._neuron(self._with_mean_kept(population, into, scale), scale, exact)
@@ -299,6 +313,7 @@ class _Work:
                 return False
         return True
 
+    @np.errstate(over="ignore", invalid="ignore")  # a scale that vanishes is refused by name
     def _scale(self, population: Population[FloatNeuron]) -> Scale:
         n = population.model
         tied = any(map(np.any, n.levels.values()))
@@ -313,7 +328,7 @@ class _Work:
             limit = np.minimum(limit, current_max(self.formats) / max(sum(layer.largest for layer in hosted), 1e-30))
         if population.kind is Kind.ACCUMULATOR:
             limit = np.minimum(limit, self._accumulator_limit(population, float(largest.max())))
-            room = self.formats.high / (max(float(largest.max()), 1e-30) * float(limit))
+            room = self.formats.high / max(max(float(largest.max()), TINY) * float(limit), TINY)
             largest = largest * self._finer(population, room)
         trial = Trial(self.placed, population, self.moments, self.powers) if self.moments and not hosted else None
         if hosted and not largest.any():  # no synapses: the host's currents alone decide

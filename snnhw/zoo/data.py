@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import math
 import os
 import struct
 import zlib
@@ -28,6 +30,9 @@ MD5 = {
 }
 """md5 of the decompressed files as released."""
 
+MAX_IDX = 1 << 28
+"""Bytes of a file, unpacked; the largest as released has 47 MB."""
+
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -36,17 +41,20 @@ def read_idx(path: Path, md5: str | None = None) -> NDArray[np.uint8]:
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
         try:
-            raw = gzip.decompress(raw)
+            with gzip.open(io.BytesIO(raw)) as packed:
+                raw = packed.read(MAX_IDX + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise _bad(path, f"damaged gzip ({error})", "a whole gzip file") from error
+    if len(raw) > MAX_IDX:
+        raise _bad(path, f"more than {MAX_IDX} bytes", f"{MAX_IDX} bytes")
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise _bad(path, f"starts with {raw[:4].hex() or 'nothing'}", "idx header 000008 (unsigned bytes)")
     dims = raw[3]
     start = 4 + 4 * dims
     shape = struct.unpack(f">{dims}I", raw[4:start]) if len(raw) >= start else ()
-    size = int(np.prod(shape, dtype=np.int64))
-    if not shape or len(raw) - start != size:
-        raise _bad(path, f"{len(raw)} bytes for shape {shape}", f"{start + size} bytes")
+    size = math.prod(shape)
+    if not 0 < dims <= 4 or not shape or len(raw) - start != size:
+        raise _bad(path, f"{len(raw)} bytes for shape {shape[:5]}", f"{start + size} bytes, 1 to 4 axes")
     found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     if md5 is not None and found != md5:
         raise _bad(path, f"md5 {found}", f"md5 {md5}")

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnhw.errors import SnnhwError
+from snnhw.data import load_recording
+from snnhw.errors import DataError, SnnhwError
 from snnhw.shipped import shipped_folder
 from snnhw.zoo.event_files import Events, damaged, events_of, read_aedat2, read_gesture, read_nmnist
 
@@ -89,16 +90,24 @@ def nmnist() -> Parts:
 
 def read_subset(path: Path) -> list[Recording]:
     """The recordings of an npz with ``t`` (us), ``xyp`` (x | y << 6 | p << 12), ``start`` offsets and labels ``y``."""
+    limit = f"arrays t, xyp, start and y of more than {NMNIST_TRAIN} whole recordings"
     try:
-        with np.load(path) as file:
-            t, xyp, start, y = (file[name] for name in ("t", "xyp", "start", "y"))
-        events = events_of(t, xyp & 63, xyp >> 6 & 63, xyp >> 12)
-        if not NMNIST_TRAIN < len(y) == len(start) - 1 or start[-1] != len(t):
-            raise ValueError(f"{len(y)} labels, {len(start)} offsets, {len(t)} events")
-        return [(events[a:b], int(label)) for a, b, label in zip(start[:-1], start[1:], y, strict=True)]
-    except (OSError, EOFError, KeyError, ValueError, IndexError, TypeError) as error:
-        limit = f"arrays t, xyp, start and y of more than {NMNIST_TRAIN} whole recordings"
-        raise damaged(path, f"{type(error).__name__}: {error}", limit) from error
+        found = load_recording(path)
+        t, xyp, start, y = (found[name] for name in ("t", "xyp", "start", "y"))
+    except DataError as error:
+        if error.code != "bad-data":
+            raise
+        raise damaged(path, error.message, limit) from error
+    except KeyError as error:
+        raise damaged(path, f"no array {error}", limit) from error
+    whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (t, xyp, start, y)) and len(t) == len(xyp)
+    if not whole or not NMNIST_TRAIN < len(y) == len(start) - 1 or start[0] != 0 or start[-1] != len(t):
+        raise damaged(path, f"{len(y)} labels, {len(start)} offsets, {len(t)} events" if whole else "others", limit)
+    starts = start.astype(np.int64)
+    if (starts[1:] < starts[:-1]).any() or (len(xyp) and not 0 <= int(xyp.min()) <= int(xyp.max()) < 1 << 13):
+        raise damaged(path, "offsets that go back, or numbers that are no events", limit)
+    events = events_of(t, xyp & 63, xyp >> 6 & 63, xyp >> 12)
+    return [(events[a:b], int(label)) for a, b, label in zip(starts[:-1], starts[1:], y, strict=True)]
 
 
 def dvs_gesture() -> Parts:

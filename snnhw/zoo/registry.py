@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,14 +32,16 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
     if kind not in KINDS:
         raise _unknown("network", kind, KINDS)
     try:
-        return KINDS[kind](**config)
-    except TypeError as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Initializing zero-element tensors")
+            return KINDS[kind](**config)
+    except (TypeError, UserWarning) as error:
         raise SnnhwError(
             "bad-network",
             "the network does not take this configuration",
             where=f"{kind} config",
             needed=", ".join(sorted(config)),
-            limit=str(error),
+            limit="one neuron or more in each layer" if isinstance(error, UserWarning) else str(error),
             hint=f"see the constructor's arguments: help(snnhw.zoo.registry.KINDS[{kind!r}])",
         ) from error
 

@@ -315,6 +315,11 @@ def _restored(
     optimizer.load_state_dict(state["optimizer"])
     if [_options(group) for group in optimizer.param_groups] != options or (history and not optimizer.state):
         raise ValueError("its optimizer is another one")
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group |= own  # equal, and of the same types: 0.9+0j is 0.9, too
+    numbers = [complex(kept["step"]) for kept in optimizer.state.values()]
+    if any(step.imag or not 1 <= step.real < 1 << 53 or step.real % 1 for step in numbers):
+        raise ValueError("the optimizer's steps are no counts")
     moments = [(p, t) for p, kept in optimizer.state.items() for t in kept.values() if isinstance(t, Tensor) and t.ndim]
     if any(t.shape != p.shape for p, t in moments):
         raise ValueError("the optimizer's moments have another shape")

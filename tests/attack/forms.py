@@ -6,6 +6,7 @@ whoever accepts it must find in it what was there before.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -565,7 +566,51 @@ def _proto_scalar(rng: Random, field: Any) -> Any:
     return int(rng.choice(NUMBERS[:20]))
 
 
+def of_weights(rng: Random, blob: bytes, others: list[bytes]) -> Mutant:
+    """State dicts, as zips and as .safetensors."""
+    if zipfile.is_zipfile(io.BytesIO(blob)):
+        return of_torch(rng, blob, others)
+    return of_safetensors(rng, blob, others)
+
+
+def of_any(rng: Random, blob: bytes, others: list[bytes]) -> Mutant:
+    """What has no structure that is known here, packed or not; or is a zip of arrays, or text."""
+    if zipfile.is_zipfile(io.BytesIO(blob)):
+        return of_npz(rng, blob, others)
+    if blob[:2] == b"\x1f\x8b" and rng.random() < 0.5:
+        return gzip.compress(raw(rng, gzip.decompress(blob), others), mtime=0), False
+    if blob.isascii() and rng.random() < 0.7:
+        return of_csv(rng, blob, others)
+    return raw(rng, blob, others), False
+
+
 # ---- text
+
+
+def of_csv(rng: Random, blob: bytes, others: list[bytes]) -> Mutant:
+    """Cells, rows and columns of a table."""
+    if rng.random() < 0.3:
+        return raw(rng, blob, others), False
+    rows = [line.split(",") for line in blob.decode().split("\r\n" if b"\r\n" in blob else "\n")]
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        row = rng.choice(rows)
+        i = rng.randrange(len(row))
+        kind = rng.randrange(10)
+        if kind < 6:
+            row[i] = rng.choice(
+                ["", str(rng.choice(NUMBERS)), rng.choice(NAMES), row[i] + "0", f'"{row[i]}', "-" + row[i]]
+            )
+        elif kind == 6:
+            row.append(rng.choice([row[i], "", "1"]))
+        elif kind == 7 and len(row) > 1:
+            del row[i]
+        elif kind == 8:
+            rows.insert(rng.randrange(len(rows)), list(row) * rng.choice((1, 1, 2, 300)))
+        else:
+            for other in rows:
+                if i < len(other) and rng.random() < 0.9:
+                    other[i] = rng.choice([other[0], other[-1], "1e-320", "1e300", "9" * 30])
+    return rng.choice(["\n", "\r\n", "\r"]).join(map(",".join, rows)).encode("utf-8", "surrogatepass"), False
 
 
 def of_json(rng: Random, blob: bytes, others: list[bytes]) -> Mutant:

@@ -69,15 +69,15 @@ class Found:
 
 
 class Worker:
-    """A forked process that judges the mutants first, first + step, ..."""
+    """A forked process that judges some of the mutants first, first + step, ..."""
 
-    def __init__(self, room: Path, kind: str, seed: str, blobs: dict[str, bytes], first: int, step: int) -> None:
-        self.next, self.step, self.begun = first, step, time.monotonic()
+    def __init__(self, room: Path, kind: str, seed: str, blobs: dict[str, bytes], numbers: range) -> None:
+        self.numbers, self.begun = numbers, time.monotonic()
         read, write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(read)
-            _work(room, kind, seed, blobs, first, step, write)
+            _work(room, kind, seed, blobs, numbers[:BATCH], write)
         os.close(write)
         self.pipe, self.rest = read, b""
 
@@ -90,7 +90,7 @@ class Worker:
         self.begun = time.monotonic()
         found = [json.loads(line) for line in lines]
         if found:
-            self.next = found[-1]["number"] + self.step
+            self.numbers = range(found[-1]["number"] + self.numbers.step, self.numbers.stop, self.numbers.step)
         return found
 
     def end(self) -> Verdict | None:
@@ -103,7 +103,7 @@ class Worker:
         return Verdict("died", f"exit status {code}") if code else None
 
 
-def _work(room: Path, kind: str, seed: str, blobs: dict[str, bytes], first: int, step: int, pipe: int) -> None:
+def _work(room: Path, kind: str, seed: str, blobs: dict[str, bytes], numbers: range, pipe: int) -> None:
     code = 1
     try:
         gc.freeze()
@@ -117,7 +117,7 @@ def _work(room: Path, kind: str, seed: str, blobs: dict[str, bytes], first: int,
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         judge = Judge(room, place)
         watch(judge, [place])
-        for number in range(first, first + BATCH * step, step):
+        for number in numbers:
             name, blob, checked = mutate.mutant(kind, f"{seed}:{number}", blobs)
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
             verdict = judge(kind, name, blob, checked, number)
@@ -135,27 +135,30 @@ def _work(room: Path, kind: str, seed: str, blobs: dict[str, bytes], first: int,
 def attack(
     room: Path, kind: str, seed: str, blobs: dict[str, bytes], until: float, jobs: int = 1, most: int | None = None
 ) -> Found:
-    """Mutants of one kind until a time (monotonic), or so many."""
-    found, left = Found(), most if most is not None else sys.maxsize
+    """The mutants 0, 1, ... of one kind until a time (monotonic), or so many."""
+    found = Found()
     with selectors.DefaultSelector() as waiting:
+
+        def start(numbers: range) -> None:
+            if numbers:
+                worker = Worker(room, kind, seed, blobs, numbers)
+                waiting.register(worker.pipe, selectors.EVENT_READ, worker)
+
         for job in range(jobs):
-            worker = Worker(room, kind, seed, blobs, job, jobs)
-            waiting.register(worker.pipe, selectors.EVENT_READ, worker)
-        while waiting.get_map() and time.monotonic() < until and left > 0:
+            start(range(job, sys.maxsize if most is None else most, jobs))
+        while waiting.get_map() and time.monotonic() < until:
             for key, _ in waiting.select(1.0):
                 worker = key.data
                 rows = worker.rows()
                 for row in rows or ():
                     found.add(row["number"], row)
-                    left -= 1
                 if rows is None:
                     waiting.unregister(worker.pipe)
-                    lost, first = worker.end(), worker.next
-                    if lost is not None:
-                        found.add(first, asdict(lost))
-                        left, first = left - 1, first + jobs
-                    worker = Worker(room, kind, seed, blobs, first, jobs)
-                    waiting.register(worker.pipe, selectors.EVENT_READ, worker)
+                    lost, numbers = worker.end(), worker.numbers
+                    if lost is not None and numbers:
+                        found.add(numbers[0], asdict(lost))
+                        numbers = numbers[1:]
+                    start(numbers)
             for key in list(waiting.get_map().values()):
                 if time.monotonic() - key.data.begun > WALL_SECONDS:
                     os.kill(key.data.pid, signal.SIGALRM)
@@ -166,11 +169,13 @@ def attack(
 
 
 def main() -> None:
+    sys.dont_write_bytecode = True  # of the module in a file: it is written beside it
     parser = argparse.ArgumentParser(prog="tests.attack.fuzz", description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=60.0)
     parser.add_argument("--kinds", nargs="+", default=list(mutate.OF), choices=list(mutate.OF))
     parser.add_argument("--seed", default=time.strftime("%Y%m%d%H%M%S"))
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--most", type=int, help="mutants of each kind, at most: the same ones on every machine")
     parser.add_argument("--one", metavar="KIND:SEED:NUMBER", help="judge this mutant here, and say all")
     parser.add_argument("--keep", type=Path, help="folder for the first mutant of each fault")
     asked = parser.parse_args()
@@ -198,7 +203,7 @@ def prepared(root: Path, kinds: list[str]) -> dict[str, dict[str, bytes]]:
     odd = []
     for kind, files in blobs.items():
         for name, blob in files.items():
-            for number in range(len(LINES[kind]) if name == next(iter(files)) else 1):
+            for number in range(max(1, len(LINES[kind])) if name == next(iter(files)) else 1):
                 verdict = judge(kind, name, blob, kind in CONTENT, number)
                 if verdict.kind != "accepted" and (number == 0 or verdict.kind not in GOOD):
                     odd.append(f"{name}, {number}: {verdict.kind} {verdict.key}\n{verdict.detail}")
@@ -230,7 +235,7 @@ def _all(root: Path, asked: argparse.Namespace) -> int:
     print(f"seeds made, {end - begin:.0f} s left", flush=True)
     for i, kind in enumerate(asked.kinds):
         until = begin + (end - begin) * (i + 1) / len(asked.kinds)
-        found[kind] = attack(root / "room", kind, asked.seed, blobs[kind], until, asked.jobs)
+        found[kind] = attack(root / "room", kind, asked.seed, blobs[kind], until, asked.jobs, asked.most)
         if asked.keep:
             asked.keep.mkdir(parents=True, exist_ok=True)
             for (fault, _), (number, _, _) in found[kind].faults.items():

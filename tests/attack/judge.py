@@ -25,10 +25,12 @@ import numpy as np
 import torch
 
 import snnhw
-from snnhw import api, artifact, data
+from snnhw import api, artifact, data, sweep
 from snnhw.cli import main
+from snnhw.commands import calibrate_command
 from snnhw.comparison import partial
 from snnhw.comparison.diff import diff
+from snnhw.comparison.points import Point
 from snnhw.errors import SnnhwError
 from snnhw.frontends import load_model
 from snnhw.frontends.nir.fields import read_fields
@@ -36,8 +38,11 @@ from snnhw.frontends.options import SourceOptions
 from snnhw.frontends.restricted import read_restricted
 from snnhw.machine import load_target
 from snnhw.report.card import measured
+from snnhw.report.tradeoff import pages, table
+from snnhw.zoo import event_data, event_files
+from snnhw.zoo.data import read_idx
 from snnhw.zoo.train import train
-from tests.attack import folders
+from tests.attack import folders, seeds
 from tests.attack.seeds import OPTIONS
 
 PACKAGE = str(Path(snnhw.__file__).parent)
@@ -81,12 +86,15 @@ class Judge:
 
     def __call__(self, kind: str, name: str, blob: bytes, checked: bool, number: int) -> Verdict:
         path = self.place / name
+        if kind == "point":  # a sweep finds it by what it depends on
+            path = self.place / "swept" / seeds.point_in(self.room)
+            path.parent.mkdir(exist_ok=True)
         folders.laid(path, blob)
         self.wrote.clear()
         found = self._python(kind, name, path, number)
         often = found.kind == "accepted" and kind in CHEAP and self.deep > 4
         each = 1 if kind == "words" else 4 if often else self.deep
-        if found.kind in GOOD and number % each == 0:
+        if found.kind in GOOD and number % each == 0 and LINES[kind]:
             said = self._line(kind, name, path, number // each)
             found = said if said.kind not in GOOD or kind == "words" else found
         if found.kind == "accepted" and checked:
@@ -224,6 +232,41 @@ def _recording(judge: Judge, name: str, path: Path, deep: bool) -> None:
     diff(data.load_recording(path), data.load_recording(judge.room / name))
 
 
+def _measurements(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    runs = calibrate_command.read(path)
+    if deep:
+        for row in runs:
+            api.load(path.parent / row["artifact"])
+
+
+def _point(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    row = sweep._kept(path, Point("loihi2"))
+    assert row is not None
+    table([row])
+    if deep:
+        pages([row])
+
+
+def _weights(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    """A state dict, or the example, of a module of one's own."""
+    own = {"weights": path, "example": judge.room / "own.npz"} if name != "own.npz" else {"example": path}
+    options = SourceOptions(trust_code=True, **own)
+    load_model(judge.room / "own.py:net", options)
+    if deep:
+        api.compile(judge.room / "own.py:net", target="loihi2", options=options)
+
+
+def _events(judge: Judge, name: str, path: Path, deep: bool) -> None:
+    if path.suffix in (".idx", ".gz"):
+        read_idx(path)
+    elif path.suffix == ".csv":
+        event_files.read_trials(path)
+    else:
+        read = {".bin": event_files.read_nmnist, ".npz": lambda path: event_data.read_subset(path)[0][0]}
+        aedat = event_files.read_aedat2 if path.stem == "two" else event_files.read_aedat3
+        event_data.frames_by_number(read.get(path.suffix, aedat)(path), 2, (128, 128))
+
+
 def _target(judge: Judge, name: str, path: Path, deep: bool) -> None:
     load_target(str(path))
     if deep:
@@ -254,6 +297,11 @@ READ: dict[str, Callable[[Judge, str, Path, bool], None]] = {
     **dict.fromkeys(("npz", "npy", "h5", "shards", "zarr", "images"), _samples),
     "recording": _recording,
     "part": _part,
+    "csv": _measurements,
+    "point": _point,
+    "weights": _weights,
+    "example": _weights,
+    "events": _events,
     "toml": _target,
     "json": _rules,
     "words": _words,
@@ -264,6 +312,7 @@ CHEAP = ("snnhw", "npz", "recording", "part")
 # ---- command lines
 
 _CHECK = ["check", "{file}", "--target", "loihi2", "FLAGS"]
+_OWN = ["check", "{room}/own.py:net", "--target", "loihi2", "--trust-code"]
 _COMPILE = ["compile", "{file}", "--target", "loihi2", "-o", "{place}/out.snnhw", "FLAGS"]
 _SOURCES = [_CHECK, ["compile", "{file}", "--target", "loihi1", "--hard-reset", "-o", "{place}/out.snnhw", "FLAGS"],
             ["compile", "{file}", "--target", "loihi2", "-o", "{place}/out.snnhw", "--emit-nir", "{place}/out.nir",
@@ -298,6 +347,11 @@ LINES: dict[str, list[list[str]]] = {
     "images": [[*line, "--preprocess", PREPROCESS] for line in (_DATA[0], _DATA[2])],
     "part": [["merge", "{file}", "{second}", "--json"], ["merge", "{second}", "{file}"]],
     "words": [[]],
+    "csv": [["calibrate", "loihi2", "--measurements", "{file}", "-o", "{place}/fitted.toml"]],
+    "point": [[*seeds.SWEEP[:-1], "{place}/swept"], [*seeds.SWEEP[:-1], "{place}/swept", "--json"]],
+    "weights": [[*_OWN, "--weights", "{file}", "--example", "{room}/own.npz"]],
+    "example": [[*_OWN, "--example", "{file}"]],
+    "events": [],
     "recording": [["diff", "{file}", "{room}/run.npz"], ["diff", "{room}/run.npz", "{file}", "--json"]],
     "toml": [
         ["targets", "{file}"],
@@ -348,8 +402,10 @@ CONTENT: dict[str, Callable[[Path], bytes]] = {
     "pt": lambda path: _fingerprint(read_restricted(path)),
     "resume": lambda path: _fingerprint(read_restricted(path)),
     "snnhw": lambda path: artifact.to_bytes(artifact.load(path)),
-    **dict.fromkeys(("npz", "shards", "images"), _of_samples),
+    **dict.fromkeys(("npz", "shards", "images", "example"), _of_samples),
     "part": _of_part,
+    "weights": lambda path: _fingerprint(read_restricted(path)),
+    "events": lambda path: _fingerprint(event_data.read_subset(path) if path.suffix == ".npz" else path.read_bytes()),
     "recording": lambda path: _fingerprint(dict(sorted(data.load_recording(path).items()))),
 }
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import zipfile
+import zlib
 from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
@@ -62,7 +63,7 @@ def _member(rng: Random, name: str, blob: bytes) -> Mutant:
     return raw(rng, blob or b"\0", [blob or b"\0"]), name.endswith(".png")
 
 
-CHECKED = ("snnhw", "npz", "recording", "pt", "resume", "part")
+CHECKED = ("snnhw", "npz", "recording", "pt", "resume", "part", "example")
 """Formats with checksums; of torch files, those that are zips."""
 
 OF: dict[str, Callable[[Random, bytes, list[bytes]], Mutant]] = {
@@ -84,11 +85,16 @@ OF: dict[str, Callable[[Random, bytes, list[bytes]], Mutant]] = {
     "toml": forms.of_toml,
     "json": forms.of_json,
     "card": forms.of_json,
+    "csv": forms.of_csv,
+    "point": forms.of_json,
+    "weights": forms.of_weights,
+    "example": of_npz,
+    "events": forms.of_any,
     "words": words.of_words,
 }
 
 NOT_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError,
-            zipfile.BadZipFile, DecodeError)  # fmt: skip
+            EOFError, zipfile.BadZipFile, zlib.error, DecodeError)  # fmt: skip
 """Raised where a change cannot be made in a file: its bytes are changed instead."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import zipfile
@@ -15,6 +16,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from PIL import Image
+from safetensors.torch import save_file
 
 from snnhw import api
 from snnhw.artifact import save
@@ -22,6 +24,7 @@ from snnhw.cli import main as snnhw
 from snnhw.frontends.options import SourceOptions
 from snnhw.shipped import shipped_folder
 from snnhw.zoo.checkpoint import write
+from snnhw.zoo.event_files import PACKET
 from snnhw.zoo.train import train
 from tests.unit.frontends.checkpoints import content, saved
 from tests.unit.frontends.foreign import unpacked
@@ -73,6 +76,11 @@ def made(folder: Path, kinds: Iterable[str]) -> dict[str, list[Path]]:
         "safetensors": _safetensors,
         "card": _comparisons,
         "recording": _recordings,
+        "csv": _measurements,
+        "point": _points,
+        "weights": _weights,
+        "example": _examples,
+        "events": _events,
         "toml": _targets,
         "json": _rules,
     }
@@ -232,6 +240,87 @@ def _comparisons(folder: Path) -> list[Path]:
         snnhw(["compare", *files[:2], "--data", files[2], "--json"])
     (folder / "compared.json").write_text(said.getvalue(), encoding="utf-8")
     return [folder / "compared.json"]
+
+
+def _measurements(folder: Path) -> list[Path]:
+    """Paths are relative to the file, which lies in a folder beside this one."""
+    rows = [f"../{folder.name}/net.snnhw,../{folder.name}/data.npz,{n},{s},{j}" for n, s, j in RUNS]
+    (folder / "board.csv").write_text("\r\n".join(["artifact,data,samples,seconds,joules", *rows, ""]))
+    return [folder / "board.csv"]
+
+
+RUNS = (("2", "1e-3", "2e-6"), ("", "0.00125", ""), ("1", "", '"3e-6"'))
+"""samples, seconds, joules."""
+
+
+def _points(folder: Path) -> list[Path]:
+    """The one point of a sweep; `SWEEP` is the line that reads it again."""
+    words = [word.format(file=folder / "swept", room=folder) for word in SWEEP]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        snnhw(words)
+    return [(folder / "swept" / point_in(folder)).rename(folder / "point.json")]
+
+
+def point_in(room: Path) -> str:
+    """The name of the point's file in a sweep's folder: that of its artifact."""
+    return next(path.stem for path in (room / "swept").glob("*.snnhw")) + ".json"
+
+
+SWEEP = ["sweep", "{room}/net.pt", "--data", "{room}/data.npz", "--target", "loihi2", "-o", "{file}"]
+
+
+def _weights(folder: Path) -> list[Path]:
+    """State dicts of the class in `own.py`, which is made with `own.npz` as its example."""
+    (folder / "own.py").write_text(OWN)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))  # the same names
+    torch.save(net.state_dict(), folder / "own.pt")
+    save_file(net.state_dict(), folder / "own.safetensors")
+    return [folder / "own.pt", folder / "own.safetensors"]
+
+
+OWN = """\
+import torch
+class Lif(torch.nn.Module):
+    def forward(self, x):
+        mem, out = torch.zeros_like(x[0]), []
+        for now in x:
+            mem = 0.5 * mem + now
+            spike = (mem > 1.0).float()
+            mem = mem - spike
+            out.append(spike)
+        return torch.stack(out)
+def net():
+    return torch.nn.Sequential(torch.nn.Linear(6, 4), Lif(), torch.nn.Linear(4, 3))
+"""
+
+
+def _examples(folder: Path) -> list[Path]:
+    _weights(folder)
+    np.savez(folder / "own.npz", x=np.random.default_rng(0).random((3, 4, 6), np.float32))
+    return [folder / "own.npz"]
+
+
+def _events(folder: Path) -> list[Path]:
+    """Event files and images of the data sets that recipes train on."""
+    rng = np.random.default_rng(0)
+    (folder / "1.bin").write_bytes(rng.integers(0, 34, 100, np.uint8).tobytes())
+    pairs = np.stack([rng.integers(0, 1 << 15, 20), np.arange(20)], 1).astype(">u4")
+    (folder / "two.aedat").write_bytes(b"#!AER-DAT2.0\r\n# made here\r\n" + pairs.tobytes())
+    data = np.stack([rng.integers(0, 128, 20) << 17 | rng.integers(0, 128, 20) << 2 | 1, np.arange(20)], 1)
+    head = np.array([(1, 0, 8, 4, 0, 20, 20, 20)], PACKET)
+    packets = (head.tobytes() + data.astype("<u4").tobytes()) * 2
+    (folder / "three.aedat").write_bytes(b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + packets)
+    (folder / "trials_labels.csv").write_text("class,startTime_usec,endTime_usec\n1,0,9\n11,10,20\n")
+    idx = b"\0\0\x08\x03" + np.array([2, 5, 4], ">u4").tobytes() + rng.integers(0, 256, 40, np.uint8).tobytes()
+    (folder / "images.idx").write_bytes(idx)
+    (folder / "images.gz").write_bytes(gzip.compress(idx, mtime=0))
+    n = 1001
+    starts = np.arange(0, 2 * n + 1, 2)
+    t, xyp = np.arange(2 * n), rng.integers(0, 34, 2 * n)
+    np.savez_compressed(folder / "subset.npz", t=t, xyp=xyp, start=starts, y=np.arange(n) % 10)
+    names = ("1.bin", "two.aedat", "three.aedat", "trials_labels.csv", "images.idx", "images.gz", "subset.npz")
+    return [folder / name for name in names]
 
 
 def _words(folder: Path) -> list[Path]:

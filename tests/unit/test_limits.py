@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snnhw import limits
-from snnhw.data import load_recording
+from snnhw import artifact, limits
+from snnhw.comparison import partial
+from snnhw.data import load_recording, load_samples
 from snnhw.errors import DataError, SnnhwError
+from snnhw.frontends.netx.layers import read_net
+from snnhw.frontends.nir.read import read_graph
+from snnhw.frontends.restricted import read_restricted
 from snnhw.limits import is_number
 from snnhw.machine import load_target
+from snnhw.zoo import checkpoint
 
 
 def refusal(error: pytest.ExceptionInfo[SnnhwError]) -> str:
@@ -113,3 +118,67 @@ def test_a_recording_of_other_things(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="bad-data: a part of the file is no array of numbers") as caught:
             load_recording(tmp_path / f"{name}.npz")
         assert caught.value.where == f"{name}.npz: u/n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ModuleNotFoundError("No module named 'zarr'", name="zarr.storage"),
+            "needs-extra: reading this file needs packages of the extra 'zarr'\n"
+            "  where: net.snnhw\n  needed: zarr>=3,<4\n  hint: pip install 'zarr>=3,<4'",
+        ),
+        (
+            ImportError("libhdf5.so: cannot open shared object file", name="h5py"),
+            "needs-extra: a package that reading this file needs cannot be imported\n"
+            "  where: net.snnhw\n  needed: h5py: libhdf5.so: cannot open shared object file\n"
+            "  hint: install snnhw again, with its dependencies",
+        ),
+        (
+            ImportError("broken"),
+            "needs-extra: a package that reading this file needs cannot be imported\n"
+            "  where: net.snnhw\n  needed: broken\n  hint: install snnhw again, with its dependencies",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_no_damage(error: ImportError, said: str) -> None:
+    assert str(limits.fault(error, "net.snnhw")) == said
+
+
+READERS = {
+    "artifact": ("zipfile.ZipFile", artifact.load),
+    "samples": ("numpy.load", load_samples),
+    "slices": ("snnhw.data._rows", load_samples),
+    "recording": ("numpy.load", load_recording),
+    "part of a run": ("numpy.load", partial.load),
+    "checkpoint": ("snnhw.frontends.restricted.read_torch", read_restricted),
+    "training": ("snnhw.zoo.checkpoint.read_torch", checkpoint.read),
+    "graph": ("h5py.File", read_graph),
+    "net": ("h5py.File", read_net),
+}
+"""Reader -> (what fails below it, itself)."""
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "needs-extra"),
+        (MemoryError("Unable to allocate"), "out-of-memory"),
+        (OSError(5, "Input/output error"), "cannot-read"),
+    ],
+)
+def test_no_reader_calls_the_machines_faults_damage(
+    reader: str, error: Exception, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ("x.npy" if reader == "slices" else "x.npz")
+    np.save(path, np.zeros(3)) if reader == "slices" else np.savez(path, x=np.zeros(3))
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    below, read = READERS[reader]
+    monkeypatch.setattr(below, failing)
+    with pytest.raises(SnnhwError) as caught:
+        read(path)
+    assert caught.value.code == code

@@ -35,6 +35,8 @@ def shapes(graph: nir.NIRGraph) -> dict[str, tuple[Shape, Shape]]:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
             shape = tuple(int(n) for n in np.ravel(node.input_type["input"]))
+            if min(shape, default=1) < 0:
+                raise SourceError("bad-shape", "a size of an input is negative", where=name, needed=shape, limit=">= 0")
             require_sample(1, shape, name)
             found[name] = (shape, shape)
             continue

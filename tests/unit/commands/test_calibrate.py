@@ -63,6 +63,7 @@ WRONG = [
     ("artifact,data,seconds\na,d.npz,-1\n", "seconds should be above 0: -1"),
     ("artifact,data,seconds\na,d.npz,nan\n", "seconds should be above 0: nan"),
     ('artifact,data\n"a,d.npz\n', "not CSV: "),
+    ("artifact,data\na\0,d.npz\n", "no file has such a name"),
     ("artifact,data\n" + "a,b\n" * 10_001, "has too many runs, from 1 to 10000 are read"),
 ]
 

@@ -67,6 +67,11 @@ def test_help_shows_options_by_section() -> None:
     assert "SOURCE\n" not in text[places[0] :]
 
 
+def test_no_clobber_of_a_name_that_is_too_long(tmp_path: Path) -> None:
+    done = snnhw("--no-clobber", "compile", SMALL, "--target", "loihi2", "-o", tmp_path / ("n" * 300))
+    assert (done.code, done.err.splitlines()[0][:19]) == (1, "error: cannot-write")
+
+
 def test_log_and_no_clobber(tmp_path: Path) -> None:
     log, out = tmp_path / "log.txt", tmp_path / "a.snnhw"
     words = ("compile", SMALL, "--target", "loihi2", "-o", out)

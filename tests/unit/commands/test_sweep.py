@@ -83,10 +83,17 @@ def test_a_point_that_does_not_fit_is_a_row(sew: Room, tmp_path: Path) -> None:
     assert none.json["error"]["where"].startswith("loihi2, nowhere=4 bits")
 
 
+NAN = float("nan")
+
+
 def test_a_damaged_point_is_named(sew: Room, folder: Path) -> None:
     path = next(p for p in folder.glob("*.json") if p.name != "sweep.json")
     whole = path.read_text()
-    for damaged in (whole[:50], "[]", "{}", '{"refused": 1}', whole.replace('"cores": ', '"cores": 0.5'), "[" * 10_000):
+    forms = [whole[:50], "[]", "{}", '{"refused": 1}', whole.replace('"cores": ', '"cores": 0.5'), "[" * 10_000]
+    for key, value in (("energy_j_low", None), ("energy_j_high", 0), ("synops", -1), ("accuracy", 2), ("spikes", NAN)):
+        forms.append(json.dumps({**json.loads(whole), key: value}))
+    forms += [whole + " " * (1 << 20), json.dumps({"refused": "x", "period_s": NAN})]
+    for damaged in forms:
         path.write_text(damaged)
         done = swept(sew, folder, *GRID, "--json")
         assert (done.code, done.json["error"]["code"]) == (1, "bad-point"), damaged[:60]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from snnhw.errors import QuantizeError
-from snnhw.network import Comparison, FloatNeuron, Reset, ResetTiming
+from snnhw.network import Comparison, FloatNeuron, Kind, Reset, ResetTiming
 from tests.unit.quantize.nets import layer, neuron, quantized
 
 ONE = np.ones((2, 3))
@@ -111,3 +111,14 @@ def test_a_neuron_model_that_the_profile_lacks() -> None:
     text = refusal(model)
     assert text.startswith("unsupported-neuron: target loihi1 has no such neuron model\n  where: n\n  needed: own\n")
     assert "limit: cuba_lif" in text
+
+
+def test_a_scale_that_vanishes() -> None:
+    """A readout whose constant is beyond all weights; `tests/corpus/pt` has the file that showed it."""
+    model = FloatNeuron(1.0, np.zeros(()), np.full(2, 5e37))
+    network = layer(ONE, model, kind=Kind.ACCUMULATOR, steps=4)
+    with pytest.raises(QuantizeError) as caught:
+        quantized(network, "loihi2", np.ones((2, 4, 3), np.int64))
+    assert caught.value.code == "scale-range"
+    told = "values are so large that nothing is left of the weights at the scale that holds them"
+    assert str(caught.value).startswith(f"scale-range: {told}\n  where: n\n")

@@ -87,6 +87,8 @@ def test_other_bytes_are_refused_by_md5(folder: Path) -> None:
         (idx(np.zeros(4, np.uint8))[:-1], r"needed: 11 bytes for shape \(4,\)\n  limit: 12 bytes"),
         (b"\x00\x00\x08\x03\x00", r"needed: 5 bytes for shape \(\)"),
         (gzip.compress(b"abcd", mtime=0), "needed: starts with 61626364"),
+        (b"\x00\x00\x08\xff" + b"\x00" * 1020, "needed: 1024 bytes for shape .*\n  limit: 1024 bytes, 1 to 4 axes"),
+        (b"\x00\x00\x08\x04" + b"\x80\x00\x00\x00" * 4, f"limit: {20 + (1 << 124)} bytes"),
         (gzip.compress(idx(np.zeros(400, np.uint8)), mtime=0)[:-12], "needed: damaged gzip"),
     ],
 )
@@ -96,6 +98,13 @@ def test_damaged_files_are_refused(tmp_path: Path, raw: bytes, text: str) -> Non
     with pytest.raises(SnnhwError, match=text) as caught:
         data.read_idx(path)
     assert str(caught.value).startswith("dataset-damaged: a data file is not what it should be\n")
+
+
+def test_a_file_that_unpacks_to_more_than_any_of_the_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "MAX_IDX", 100)
+    (tmp_path / "file").write_bytes(gzip.compress(idx(np.zeros(400, np.uint8)), mtime=0))
+    with pytest.raises(SnnhwError, match="needed: more than 100 bytes\n  limit: 100 bytes"):
+        data.read_idx(tmp_path / "file")
 
 
 def test_unknown_split() -> None:

@@ -93,7 +93,17 @@ def test_the_subset_of_nmnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "changes",
-    [{"y": np.zeros(3)}, {"start": np.arange(1004)}, {"t": np.zeros(5, int)}, {"xyp": np.zeros((2, 2))}],
+    [
+        {"y": np.zeros(3)},
+        {"start": np.arange(1004)},
+        {"start": np.arange(1004)[::-1].copy()},
+        {"start": np.r_[0, 36, 12, np.arange(3, 1004) * 12]},
+        {"t": np.zeros(5, int)},
+        {"t": np.zeros(1003 * 12)},
+        {"xyp": np.zeros((2, 2))},
+        {"xyp": np.full(1003 * 12, 1 << 13)},
+        {"y": np.array(["a"] * 1003)},
+    ],
 )
 def test_a_damaged_subset_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, np.ndarray]

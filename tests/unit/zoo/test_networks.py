@@ -85,6 +85,12 @@ def test_networks_run_in_float64() -> None:
             {"width": 3},
             "bad-network: the network does not take this configuration\n  where: stbp_scnn",
         ),
+        (
+            "stbp_scnn",
+            {"channels": [2, 0]},
+            "bad-network: the network does not take this configuration\n  where: stbp_scnn config\n  needed: channels\n"
+            "  limit: one neuron or more in each layer",
+        ),
         ("stbp_scnn", {"channels": [8]}, "bad-network: the STBP network cannot be built\n  where: StbpScnn"),
         ("sew_resnet", {"blocks": [1]}, "bad-network: the residual network cannot be built\n  where: SewResNet"),
     ],

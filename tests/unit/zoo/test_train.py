@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,7 @@ def test_a_state_of_right_keys_and_wrong_content(tmp_path: Path) -> None:
     kept = state["optimizer"]["state"]
     odd = [{**group, "betas": "x"} for group in state["optimizer"]["param_groups"]]
     moments = {**kept, 0: {**kept[0], "exp_avg": torch.zeros(3)}}
+    steps = [{**kept, 0: {**kept[0], "step": torch.tensor(step)}} for step in (1 + 1j, -3.0, 0.5, math.inf)]
     wrong: list[dict[str, Any]] = [
         {"model": None},
         {"model": {**state["model"], key: torch.zeros(2)}},
@@ -269,6 +271,7 @@ def test_a_state_of_right_keys_and_wrong_content(tmp_path: Path) -> None:
         {"optimizer": {**state["optimizer"], "state": {}}},
         {"optimizer": {**state["optimizer"], "state": moments}},
         {"optimizer": {**state["optimizer"], "param_groups": odd}},
+        *({"optimizer": {**state["optimizer"], "state": wrong}} for wrong in steps),
         {"history": 3},
         {"history": [1]},
         {"history": state["history"] * 60},

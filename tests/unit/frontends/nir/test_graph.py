@@ -156,6 +156,9 @@ def test_shapes_that_nobody_says() -> None:
     parts["input"] = nir.Input({"input": np.array([3, 0])})
     text = refused(sample_shape, made(parts, EDGES), "input")
     assert text.startswith("bad-shape: a shape has an axis without values\n  where: input\n  needed: (3, 0)")
+    parts["input"] = nir.Input({"input": np.array([-3])})
+    text = refused(shapes, made(parts, EDGES))
+    assert text == "bad-shape: a size of an input is negative\n  where: input\n  needed: (-3,)\n  limit: >= 0"
 
 
 def test_every_shape_of_a_graph() -> None:
