@@ -31,15 +31,30 @@ def links(total: Tally, cores: Array, target: Machine) -> list[Link]:
     """
     pairs = total.flits.tocoo()
     (xa, ya), (xb, yb) = tile(cores[pairs.row], target), tile(cores[pairs.col], target)
-    found: dict[tuple[int, int, str], int] = {}
-    routes = np.stack([xa, ya, xb, yb, pairs.data], axis=1)
-    ends, place = np.unique(routes[:, :4], axis=0, return_inverse=True)
-    carried = np.bincount(place.ravel(), routes[:, 4], len(ends)).astype(np.int64)
-    for (x, y, to_x, to_y), flits in zip(ends.tolist(), carried.tolist(), strict=True):
-        for at in range(x, to_x, 1 if to_x > x else -1):
-            key = at, y, "east" if to_x > x else "west"
-            found[key] = found.get(key, 0) + flits
-        for at in range(y, to_y, 1 if to_y > y else -1):
-            key = to_x, at, "north" if to_y > y else "south"
-            found[key] = found.get(key, 0) + flits
-    return [Link(*key, flits) for key, flits in sorted(found.items())]
+    size = 1 + int(max(xa.max(initial=0), xb.max(initial=0))), target.chip.mesh[1]
+    east, west = _passed(xa, xb, ya, pairs.data, size)
+    north, south = (way.T for way in _passed(ya, yb, xb, pairs.data, size[::-1]))
+    carried = {"east": east, "north": north, "south": south, "west": west}
+    return [
+        Link(x, y, way, int(flits[x, y]))
+        for x, y in np.argwhere(sum(carried.values()) > 0).tolist()
+        for way, flits in carried.items()
+        if flits[x, y]
+    ]
+
+
+def _passed(start: Array, end: Array, line: Array, flits: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Flits that leave every router of parallel lines, up and down them: routes add where they begin, and take away
+    where they end.
+
+    Args:
+        start, end, line: of each route its first and last place on its line.
+        size: places on a line, and lines.
+    """
+    found = []
+    for first, last, on in ((start, end, end > start), (end + 1, start + 1, end < start)):
+        change = np.zeros((size[0] + 1, size[1]), np.int64)
+        np.add.at(change, (first[on], line[on]), flits[on])
+        np.subtract.at(change, (last[on], line[on]), flits[on])
+        found.append(change.cumsum(axis=0)[:-1])
+    return found[0], found[1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -21,17 +23,20 @@ MOST_TILES = 64
 """Tiles of a chip whose busiest link is relieved: the table of routes grows with their cube. Others keep the snake."""
 
 
-def chip_of_core(traffic: Array, target: Machine) -> Ints:
+def chip_of_core(traffic: Any, target: Machine) -> Ints:
     """Chip of each numbered core: as few chips as it takes, their borders where least is sent across.
 
     Cores stay in their order, chips stand in a line: a message crosses every border between its ends.
+
+    Args:
+        traffic: messages between cores, whole numbers, CSR (cores, cores).
     """
-    cores, per_chip = len(traffic), target.chip.cores_usable
+    cores, per_chip = traffic.shape[0], target.chip.cores_usable
     chips = -(-cores // per_chip)
     if chips == 1:
         return np.zeros(cores, np.int64)
-    both = traffic + traffic.T
-    ahead, behind = np.triu(both, 1).sum(axis=1), np.triu(both, 1).sum(axis=0)
+    pairs = traffic.tocoo()
+    ahead, behind = (np.bincount(end(pairs.row, pairs.col), pairs.data, cores) for end in (np.minimum, np.maximum))
     across = np.concatenate([[0.0], np.cumsum(ahead - behind)])  # sent across a border in front of core i
     reached, least = [np.array([0])], np.zeros(1)
     cameto: list[Ints] = []
@@ -49,23 +54,31 @@ def chip_of_core(traffic: Array, target: Machine) -> Ints:
     return np.repeat(np.arange(chips), np.diff(borders[::-1]))
 
 
-def on_mesh(traffic: Array, chips: Ints, target: Machine) -> Ints:
-    """Global core number of each numbered core: along a snake, then cores change places where that relieves links."""
+def on_mesh(traffic: Any, chips: Ints, target: Machine) -> Ints:
+    """Global core number of each numbered core: along a snake, then cores change places where that relieves links.
+
+    Args:
+        traffic: messages between cores, whole numbers, CSR (cores, cores).
+        chips: chip of each core, in ascending order.
+    """
     places = snake(target)
-    found = np.empty(len(chips), np.int64)
-    for chip in range(int(chips.max()) + 1):
-        mine = np.flatnonzero(chips == chip)
-        spots = relieved(traffic[np.ix_(mine, mine)], places, target)
-        found[mine] = chip * target.chip.cores + spots
-    return found
+    borders = np.searchsorted(chips, np.arange(int(chips.max()) + 2)).tolist()
+    parts = (
+        chip * target.chip.cores + relieved(traffic[first:end, first:end], places, target)
+        for chip, (first, end) in enumerate(pairwise(borders))
+    )
+    return np.concatenate(list(parts))
 
 
-def relieved(traffic: Array, places: Ints, target: Machine) -> Ints:
+def relieved(traffic: Any, places: Ints, target: Machine) -> Ints:
     """A place on the chip for each core: the first ones of `places`, so that no further tile is in use.
 
     Exchanges are tried in a fixed order, and what helps is kept.
+
+    Args:
+        traffic: messages between the cores of a chip, whole numbers, sparse (cores, cores).
     """
-    count, per_tile = len(traffic), target.chip.cores_per_tile
+    count, per_tile, traffic = traffic.shape[0], target.chip.cores_per_tile, traffic.tocoo()
     spots = places[:count].copy()
     if target.chip.mesh[0] * target.chip.mesh[1] > MOST_TILES:
         return spots
@@ -84,7 +97,7 @@ def relieved(traffic: Array, places: Ints, target: Machine) -> Ints:
     return spots
 
 
-def _cost(traffic: Array, spots: Ints, target: Machine, unit: float) -> tuple[float, float]:
+def _cost(traffic: Any, spots: Ints, target: Machine, unit: float) -> tuple[float, float]:
     """(fourth powers of the messages over every link, hops): the busiest links count most, and all of them count, as
     what waits for one link stops others behind it. In whole units, whose sums are the same in any order."""
     loads, hops = _loads(traffic, spots, target)
@@ -92,12 +105,11 @@ def _cost(traffic: Array, spots: Ints, target: Machine, unit: float) -> tuple[fl
     return float(squares @ squares), hops
 
 
-def _loads(traffic: Array, spots: Ints, target: Machine) -> tuple[Array, float]:
-    """(messages over every link, hops)."""
+def _loads(traffic: Any, spots: Ints, target: Machine) -> tuple[Array, float]:
+    """(messages over every link, hops), of messages in COO."""
     tiles = target.chip.mesh[0] * target.chip.mesh[1]
-    onto = np.zeros((len(spots), tiles))
-    onto[np.arange(len(spots)), spots // target.chip.cores_per_tile] = 1
-    between = (onto.T @ traffic @ onto).ravel()
+    tile = spots // target.chip.cores_per_tile
+    between = np.bincount(tile[traffic.row] * tiles + tile[traffic.col], traffic.data, tiles * tiles)
     links, hops = _links(target.chip.mesh)
     return between @ links, float(between @ hops)
 

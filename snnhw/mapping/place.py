@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from snnhw.machine import Machine
 from snnhw.mapping.choose import Aim, Point, ends, point
@@ -17,7 +18,7 @@ from snnhw.mapping.partition import partition
 from snnhw.mapping.resources import limits
 from snnhw.mapping.types import Choice, End, Mapping
 from snnhw.mapping.verify import verify_mapping
-from snnhw.network import Array, IntNeuron, Network
+from snnhw.network import IntNeuron, Network
 
 __all__ = ["check_fit", "place", "utilization"]
 
@@ -56,20 +57,30 @@ def _choice(aim: Aim, load: Load, found: dict[Aim, Point]) -> Choice:
     return Choice(map=str(aim), load=load.origin, rates=load.rates(), ends=ends)
 
 
-def core_traffic(chosen: Point) -> Array:
-    """Messages between cores over the load's steps, float64 (cores, cores)."""
-    cut, total = chosen.cut, np.zeros((chosen.cores, chosen.cores))
+def core_traffic(chosen: Point) -> Any:
+    """Messages between cores over the load's steps, CSR float64 (cores, cores), of pairs that send any.
+
+    Of one projection at a time there is a table of its slices; of all cores there is none.
+    """
+    cut, cores = chosen.cut, chosen.cores
     at: dict[str, list[int]] = {}
     for part in chosen.slices:
         at.setdefault(part.population, []).append(part.core)
     assert cut.work is not None
+    pairs, flows = [np.zeros(0, np.int64)], [np.zeros(0)]
     for projection in cut.network.projections:
         if projection.pre in at and not projection.op.injects:
             boxes = cut.boxes[projection.pre], cut.boxes[projection.post]
             events = cut.work.load.events[projection.pre]
             flow = projection.op.flows(*cut.network.between(projection), *boxes, events)
-            np.add.at(total, np.ix_(at[projection.pre], at[projection.post]), flow)
-    return np.rint(total)  # sums of whole numbers are the same in any order, and so is the placement on any machine
+            source, destination = np.nonzero(flow)
+            sender = np.asarray(at[projection.pre], np.int64)[source]
+            pairs.append(sender * cores + np.asarray(at[projection.post], np.int64)[destination])
+            flows.append(flow[source, destination])
+    found, which = np.unique(np.concatenate(pairs), return_inverse=True)
+    total = np.rint(np.bincount(which, np.concatenate(flows), len(found)))  # projections add up in their order
+    sent = total > 0  # sums of whole numbers are the same in any order, and so is the placement on any machine
+    return sparse.csr_matrix((total[sent], np.divmod(found[sent], cores)), shape=(cores, cores))
 
 
 def utilization(mapping: Mapping, target: Machine) -> list[dict[str, Any]]:
