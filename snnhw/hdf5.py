@@ -11,6 +11,9 @@ from snnhw.limits import MAX_BYTES, require_bytes
 MAX_ITEMS = 1 << 20
 """Groups and datasets of one file."""
 
+SUM = 4
+"""Bytes of a chunk's Fletcher-32 sum."""
+
 HELD = 8
 """Bytes of a value once it is read: all arithmetic here is float64 or int64."""
 
@@ -18,7 +21,8 @@ HELD = 8
 def require_plain(file: h5py.File, name: str, hint: str, most: int | None = MAX_BYTES) -> None:
     """Refuse links, external and virtual data, groups that contain themselves, and more than `most` bytes of arrays.
 
-    Arrays that unpack to far more than the file holds are refused as well, as those of a zip are (`limits`).
+    Arrays that unpack to far more than the file holds are refused as well, as those of a zip are (`limits`), and chunks
+    that are shorter than their checksum, past whose end the library reads.
 
     Args:
         name: of the file, for messages.
@@ -46,9 +50,23 @@ def require_plain(file: h5py.File, name: str, hint: str, most: int | None = MAX_
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise _elsewhere(name, where, hint)
+                if not _holds_sums(item):
+                    raise _refusal("a chunk of the file is shorter than its checksum", name, where, hint)
                 total += size_of(item)
     if most is not None:
         require_bytes(total, int(file.id.get_filesize()), name, most)
+
+
+def _holds_sums(item: h5py.Dataset) -> bool:
+    """Whether all that the library takes for a chunk with a Fletcher-32 sum at its end has room for one."""
+    if not item.fletcher32:
+        return True
+    made = item.id.get_create_plist()
+    if made.get_filter(made.get_nfilters() - 1)[0] != h5py.h5z.FILTER_FLETCHER32:
+        return False  # a sum of what is unpacked, of a length that nobody knows beforehand
+    sizes: list[int] = []
+    item.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+    return min(sizes, default=SUM) >= SUM
 
 
 def size_of(item: h5py.Dataset) -> int:

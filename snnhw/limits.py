@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
-from snnhw.errors import OutOfMemoryError, SnnhwError
+from snnhw.errors import DataError, OutOfMemoryError, SnnhwError
 from snnhw.extras import not_importable
 
 MAX_BYTES = 4 << 30
@@ -84,6 +84,22 @@ def is_file(path: str | Path) -> bool:
     except (OSError, ValueError) as error:  # no rights, or a path that no file can have
         reason = getattr(error, "strerror", None) or str(error)
         raise SnnhwError("cannot-read", f"the file cannot be read: {reason}", where=str(path)) from None
+
+
+MAX_TEXT = 64 << 20
+"""Bytes of a table or a JSON that a person gives."""
+
+
+def bytes_of(path: Path) -> bytes:
+    """A file of at most MAX_TEXT bytes; raises SnnhwError where there is none, it is a pipe, or it cannot be read."""
+    if not is_file(path):
+        raise DataError("no-such-file", "there is no such file", where=str(path))
+    try:
+        size = path.stat().st_size
+        require_bytes(size, size, path.name, MAX_TEXT)
+        return path.read_bytes()
+    except OSError as error:
+        raise fault(error, str(path)) or error from None
 
 
 def fault(error: Exception, where: str) -> SnnhwError | None:

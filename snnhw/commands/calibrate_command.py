@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 
 from snnhw.commands.common import GIVEN, TargetName, bar, emit, json_option, kernels_told, require_outputs, samples_of
 from snnhw.errors import DataError
+from snnhw.limits import bytes_of
 
 if TYPE_CHECKING:
     from snnhw.chip.measured import Fitted, Run
@@ -72,13 +74,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     """Rows of a file of measurements.
 
     Raises:
-        DataError: 'bad-measurements' with row and column.
+        SnnhwError: 'bad-measurements' with row and column; there is no such file, or it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or []
-            rows = [row for row, _ in zip(reader, range(MOST + 1), strict=False)]
+        reader = csv.DictReader(io.StringIO(bytes_of(path).decode("utf-8-sig"), newline=""), strict=True)
+        columns = reader.fieldnames or []
+        rows = [row for row, _ in zip(reader, range(MOST + 1), strict=False)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise _bad(f"not CSV: {error}", str(path)) from None
     if not {"artifact", "data"} <= set(columns) <= set(COLUMNS):

@@ -15,7 +15,7 @@ from snnhw.chip.system import require_system
 from snnhw.chip.tally import tally
 from snnhw.chip.wiring import Wiring, wire
 from snnhw.comparison.floats import FloatCounts, FloatRun
-from snnhw.comparison.partial import Part, of_run, require_arrays, shard_of
+from snnhw.comparison.partial import Part, of_run, require_arrays, require_inputs, shard_of
 from snnhw.comparison.raster import RasterObserver
 from snnhw.comparison.rows import Measured, comparison
 from snnhw.comparison.tree import Comparison, Raster
@@ -154,7 +154,7 @@ def _trace(chip: ChipObserver) -> dict[str, Array]:
 
 
 def _require_sums(artifact: Artifact, wiring: Wiring, part: Part) -> None:
-    """Raises DataError 'bad-part' where a part holds other arrays than a count of this artifact makes."""
+    """Raises DataError 'bad-part' where a part holds other arrays or inputs than a count of this artifact makes."""
     samples = part.of["last"] - part.of["first"]
     wanted: dict[str, tuple[Any, ...]] = {
         name: array.shape for name, array in _sums(ChipObserver(artifact, wiring, part.of["timing"])).items()
@@ -162,6 +162,7 @@ def _require_sums(artifact: Artifact, wiring: Wiring, part: Part) -> None:
     wanted |= {f"sum:floats/{name}": (artifact.reference[name].size,) for name in FloatCounts(artifact).wanted}
     wanted |= dict.fromkeys(("predictions", "float_predictions"), (samples,))
     require_arrays(part, wanted)
+    require_inputs(part, (p.name for p in artifact.network.inputs))
 
 
 def finish(artifact: Artifact, part: Part) -> Comparison:

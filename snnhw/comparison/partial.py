@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -176,6 +176,12 @@ def require_arrays(part: Part, wanted: Mapping[str, tuple[Any, ...]]) -> None:
             or any(n not in (None, m) for n, m in zip(shape, found, strict=True))
         ):
             raise _bad(name)
+
+
+def require_inputs(part: Part, names: Iterable[str]) -> None:
+    """Raises DataError 'bad-part' where a part does not say of these inputs, and no others, whether they are static."""
+    if set(part.of["static"]) != set(names):
+        raise _bad("static")
 
 
 def _hash(part: Part) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from snnhw.chip.band import Band
 from snnhw.errors import DataError
+from snnhw.limits import bytes_of
 from snnhw.machine import GRADES
 from snnhw.report.markdown import cell
 from snnhw.report.numbers import band, interval, percent
@@ -74,16 +75,14 @@ def measured(path: Path, of: str) -> dict[str, Any]:
         of: the card's file as its comparison names it: name and hash.
 
     Raises:
-        DataError: it is something else, or of another model.
+        SnnhwError: there is no such file, it cannot be read, is something else, or of another model.
     """
     try:
-        text = path.read_bytes()
+        text = bytes_of(path)
         _Compared.model_validate_json(text)
         found: dict[str, Any] = json.loads(text)
         compared = [found["provenance"][name] for name in ("source", "artifact")]
-    except FileNotFoundError:
-        raise DataError("no-such-file", "there is no such file", where=str(path)) from None
-    except (OSError, ValueError, KeyError, RecursionError):
+    except (ValueError, KeyError, RecursionError):
         hint = "snnhw compare SOURCE ARTIFACT --data D.npz --json > compared.json"
         raise DataError("bad-comparison", "this is no comparison", where=str(path), hint=hint) from None
     if not any(said.endswith(of) for said in compared):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from snnhw.frontends.restricted import read_restricted
 from snnhw.limits import is_number
 from snnhw.machine import load_target
 from snnhw.zoo import checkpoint
+from tests.unit.commands.line import snnhw
 
 
 def refusal(error: pytest.ExceptionInfo[SnnhwError]) -> str:
@@ -118,6 +120,26 @@ def test_a_recording_of_other_things(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="bad-data: a part of the file is no array of numbers") as caught:
             load_recording(tmp_path / f"{name}.npz")
         assert caught.value.where == f"{name}.npz: u/n"
+
+
+def test_texts_are_regular_files_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody writes to would be waited for, and one that never ends fill the memory."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_bytes(b"1234")
+    for name in ("pipe", "none", ".", ""):
+        with pytest.raises(DataError, match="no-such-file: there is no such file"):
+            limits.bytes_of(tmp_path / name)
+    assert limits.bytes_of(tmp_path / "text") == b"1234"
+    for command in (("calibrate", "loihi2", "--measurements"), ("card", "example:stbp_scnn", "--comparison")):
+        done = snnhw(*command, tmp_path / "pipe")
+        assert (done.code, done.err.splitlines()[0]) == (1, "error: no-such-file: there is no such file")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        with pytest.raises(SnnhwError, match="cannot-read: the file cannot be read: Input/output error"):
+            limits.bytes_of(tmp_path / "text")
+    monkeypatch.setattr(limits, "MAX_TEXT", 3)
+    with pytest.raises(SnnhwError, match="too-big: the file unpacks to too much\n  where: text\n  needed: 4 bytes"):
+        limits.bytes_of(tmp_path / "text")
 
 
 @pytest.mark.parametrize(

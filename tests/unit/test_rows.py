@@ -300,6 +300,30 @@ def test_too_many_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         _ = load_samples(npz(tmp_path), held=0).held
 
 
+@pytest.mark.parametrize("order", ["deflate last", "chunk too short"])
+def test_chunks_shorter_than_their_checksum(order: str, tmp_path: Path) -> None:
+    """HDF5 takes the last 4 bytes for the sum without asking whether they are there, and reads past the end."""
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((2, 3))
+    made.set_fletcher32()
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        if order == "deflate last":
+            made.set_deflate(4)
+        space, kind = h5py.h5s.create_simple((2, 3)), h5py.h5t.py_create(np.dtype("u1"))
+        x = h5py.h5d.create(file.id, b"x", kind, space, made)
+        x.write_direct_chunk((0, 0), b"\0" * (20 if order == "deflate last" else 3))
+    assert refusal(tmp_path / "d.h5") == (
+        "bad-hdf5: a chunk of the file is shorter than its checksum\n"
+        "  where: d.h5: /x\n  hint: copy the arrays into one file"
+    )
+
+
+def test_a_checksum_of_whole_chunks_is_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", data=X, chunks=(4, 2, 3), compression="gzip", shuffle=True, fletcher32=True)
+    assert np.array_equal(load_samples(tmp_path / "d.h5").x[:], X)
+
+
 def test_readers_are_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.zarr").mkdir()
     (tmp_path / "images").mkdir()

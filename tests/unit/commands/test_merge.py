@@ -135,6 +135,7 @@ FORGED: dict[str, Callable[[Part], Part]] = {
     "a sum that is no integer": lambda p: replace(p, arrays={**p.arrays, "sum:samples": np.array(0.5)}),
     "a manifest of another type": lambda p: replace(p, of={**p.of, "first": "0"}),
     "a manifest with more in it": lambda p: replace(p, of={**p.of, "more": 1}),
+    "inputs that are not the artifact's": lambda p: replace(p, of={**p.of, "static": {"other": True}}),
     "a manifest without rasters": lambda p: replace(p, of={k: v for k, v in p.of.items() if k != "rasters"}),
 }
 
