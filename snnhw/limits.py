@@ -108,8 +108,6 @@ def fault(error: Exception, where: str) -> SnnhwError | None:
     Readers of files raise many kinds of errors for damaged content: without this question, a full memory, a failing
     disk or a package that is missing would be called a damaged file.
     """
-    if isinstance(error, ImportError):
-        return not_importable(error, where)
     if is_memory(error):
         return OutOfMemoryError(
             "out-of-memory",
@@ -118,6 +116,8 @@ def fault(error: Exception, where: str) -> SnnhwError | None:
             needed=str(error) or None,
             hint="give fewer samples (--samples) or fewer steps, or use a machine with more memory",
         )
+    if isinstance(error, ImportError):
+        return not_importable(error, where)
     # EINVAL, EFBIG and EOVERFLOW are places and sizes that damaged content names
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
         if error.errno == errno.ENOMEM:

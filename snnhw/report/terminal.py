@@ -16,6 +16,9 @@ from snnhw.report.numbers import plain
 from snnhw.report.tables import Table
 from snnhw.report.verdict import verdict
 
+FEW = 8
+"""Rows of outputs that still fit the screen."""
+
 
 def show(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
     """Print what fits one screen to the terminal: sentences, the summary, other ways if they were tried.
@@ -32,11 +35,17 @@ def show(comparison: Comparison, console: Console | None = None, *, everything: 
         out.print(Text(line))
     out.print()
     print_table(tables.summary(comparison), out)
-    tried = [tables.what_if(comparison)] if comparison.what_if else []
-    for table in tables.details(comparison) if everything else tried:
+    for table in tables.details(comparison) if everything else _short(comparison):
         print_table(table, out)
     for note in comparison.notes:
         out.print(Text(f"- {note}", style="bold red" if note.startswith("OVERFLOW") else "dim"))
+
+
+def _short(comparison: Comparison) -> list[Table]:
+    """Tables that were asked for, or that hold the answer: a few outputs judged as values."""
+    outputs = tables.outputs(comparison)
+    answer = [outputs] if comparison.agreement is None and 0 < len(outputs.rows) <= FEW else []
+    return answer + ([tables.what_if(comparison)] if comparison.what_if else [])
 
 
 def _stdout() -> Any:

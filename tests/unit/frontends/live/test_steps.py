@@ -263,7 +263,7 @@ def test_nan_in_a_weight_is_named() -> None:
     with torch.no_grad():
         layer.weight[0, 0] = float("nan")
     error = refused(net, torch.rand(T, N, 4))
-    assert (error.code, error.where) == ("not-finite", "0.weight")
+    assert (error.code, error.where) == ("not-finite", "0.weight[0, 0]")
     nan, text = nir.Scale(np.array([np.nan, 1.0])), nir.Conv1d(4, np.ones((1, 1, 2)), 1, "same", 1, 1, np.zeros(1))
     assert same_node(nan, nir.Scale(np.array([np.nan, 1.0])))
     assert not same_node(nan, nir.Scale(np.array([np.nan, 2.0])))
